@@ -1,0 +1,55 @@
+# Every target sets up what it needs; the second call finds it done.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CODE := theory rfm experiments figures tests benchmarks
+
+.PHONY: help ucurve figures test bench clean
+
+help:
+	@echo "make ucurve   set up, run the main experiment, print its table, draw its figure"
+	@echo "make figures  run every experiment that has no result yet, draw every figure"
+	@echo "make test     set up, then lint, types, tests and doctests"
+	@echo "make bench    set up, then the benchmarks"
+	@echo "make clean    remove the virtual environment and all results"
+
+ucurve: $(VENV)/.installed
+	$(BIN)/rfm ucurve
+
+figures: results/ucurve.nc results/sample_size.nc
+	$(BIN)/python -m figures.ucurve results/ucurve.nc
+	$(BIN)/python -m figures.decomposition results/ucurve.nc
+	$(BIN)/python -m figures.modes results/ucurve.nc
+	$(BIN)/python -m figures.sample_size results/sample_size.nc
+
+results/ucurve.nc: | $(VENV)/.installed
+	$(BIN)/rfm ucurve
+
+results/sample_size.nc: | $(VENV)/.installed
+	$(BIN)/rfm sample-size
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) results figures/*.pdf figures/*.png
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "rfm needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1); say make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

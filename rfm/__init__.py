@@ -1,0 +1,51 @@
+"""Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training."""
+
+from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
+from rfm.features import FeatureMap, RandomFeatures
+from rfm.mixup import ERM, Law, Mixup, PairTable
+from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form, synthesize
+from rfm.tasks import (
+    DataTask,
+    GaussianTask,
+    LinearTruth,
+    QuadraticTruth,
+    Sample,
+    TeacherStudent,
+    Truth,
+    TwoLayerTeacher,
+)
+from rfm.training import largest_eigenvalue, simulate, simulate_many
+from theory import Population, Start, TestSet
+
+__all__ = [
+    "DATASETS",
+    "ERM",
+    "DataSet",
+    "DataTask",
+    "FeatureMap",
+    "GaussianTask",
+    "KernelTruth",
+    "Law",
+    "LinearTruth",
+    "Mixup",
+    "PairTable",
+    "Population",
+    "PrecisionWarning",
+    "Problem",
+    "QuadraticTruth",
+    "RandomFeatures",
+    "Sample",
+    "Start",
+    "StreamedProblem",
+    "TeacherStudent",
+    "TestSet",
+    "Truth",
+    "TwoLayerTeacher",
+    "closed_form",
+    "largest_eigenvalue",
+    "load_dataset",
+    "prepare",
+    "simulate",
+    "simulate_many",
+    "synthesize",
+]

@@ -1,0 +1,75 @@
+"""Random features: a linear map drawn once, an elementwise function, and nothing learnt."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rfm.checks import check_count, check_scale
+from theory import activation as activation_named
+from theory.activations import Activation
+
+FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
+"""Any callable from inputs to features serves wherever `RandomFeatures` does."""
+
+
+class RandomFeatures(eqx.Module):
+    """phi(x) = act(W x / sqrt(d) + bias) / sqrt(p).
+
+    The entries of W are normal of standard deviation `weight_std`, those of the bias of `bias_std`. With the factor
+    1/sqrt(p), |phi|^2 and the eigenvalues of the feature covariance stay of order one as p grows.
+
+    Args:
+        input_dim: d.
+        num_features: p.
+        activation: a name of `theory.ACTIVATIONS`, or any elementwise callable.
+        weight_std: unit 1/input.
+        bias_std: 0 for no bias.
+        key: draws W and the bias.
+
+    >>> features = RandomFeatures(input_dim=3, num_features=8, activation="relu", key=jax.random.key(0))
+    >>> features(jnp.ones((5, 3))).shape
+    (5, 8)
+    """
+
+    weights: Float[Array, "features inputs"]
+    bias: Float[Array, "features"]
+    activation: Activation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_features: int,
+        activation: str | Activation = "tanh",
+        *,
+        weight_std: float = 1.0,
+        bias_std: float = 0.0,
+        key: PRNGKeyArray,
+    ) -> None:
+        check_count("input_dim", input_dim)
+        check_count("num_features", num_features)
+        check_scale("weight_std", weight_std)
+        check_scale("bias_std", bias_std)
+        weight_key, bias_key = jax.random.split(key)
+        self.weights = weight_std * jax.random.normal(weight_key, (num_features, input_dim))
+        self.bias = bias_std * jax.random.normal(bias_key, (num_features,))
+        self.activation = activation_named(activation)
+
+    @property
+    def num_features(self) -> int:
+        """P."""
+        return self.weights.shape[0]
+
+    def __call__(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+        if inputs.ndim != 2 or inputs.shape[1] != self.weights.shape[1]:
+            raise ValueError(f"inputs: has shape {inputs.shape}; pass shape (any, {self.weights.shape[1]})")
+        return _random_features(self, inputs)
+
+
+@eqx.filter_jit
+def _random_features(features: RandomFeatures, inputs: Array) -> Array:
+    num_features, input_dim = features.weights.shape
+    preactivations = inputs @ features.weights.T / jnp.sqrt(input_dim) + features.bias[None, :]
+    return features.activation(preactivations) / jnp.sqrt(num_features)

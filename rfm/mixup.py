@@ -1,0 +1,150 @@
+"""Mixup: which pairs of samples are interpolated, with what ratio, and the rows that come of it.
+
+    x~ = lam x_i + (1 - lam) x_j,        y~ = lam y_i + (1 - lam) y_j.
+
+A law says how pairs (i, j) and ratios lam are chosen; a `PairTable` is one outcome, in which nothing is random any more.
+All n^2 pairs of a sample are enumerated block by block, so that neither they nor their features need ever be held.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from rfm.checks import check_count, check_positive
+
+
+class PairTable(eqx.Module):
+    """Which samples are mixed with which, and how: row k is lam_k of `first`_k and 1 - lam_k of `second`_k.
+
+    Attributes:
+        first: i, indices into the samples.
+        second: j.
+        lam: the share of `first`, in [0, 1].
+    """
+
+    first: Int[Array, "rows"]
+    second: Int[Array, "rows"]
+    lam: Float[Array, "rows"]
+
+    def mix(self, values: Float[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
+        """Lam values_i + (1 - lam) values_j, row by row: for inputs and labels alike.
+
+        >>> table = PairTable(jnp.asarray([0, 1]), jnp.asarray([1, 1]), jnp.asarray([0.25, 0.5]))
+        >>> table.mix(jnp.asarray([0.0, 4.0])).tolist()
+        [3.0, 4.0]
+        """
+        lam = self.lam.astype(values.dtype).reshape(self.lam.shape + (1,) * (values.ndim - 1))
+        return lam * values[self.first] + (1 - lam) * values[self.second]
+
+    def __len__(self) -> int:
+        return self.lam.shape[0]
+
+
+class ERM(eqx.Module):
+    """No mixing: the samples themselves (empirical risk minimisation)."""
+
+    def num_rows(self, num_samples: int) -> int:
+        """N."""
+        return num_samples
+
+    def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
+        """Each sample with itself."""
+        for first in range(0, num_samples, block_rows):
+            index = jnp.arange(first, min(first + block_rows, num_samples))
+            yield PairTable(index, index, jnp.ones(index.shape))
+
+    def __str__(self) -> str:
+        return "ERM"
+
+
+class Mixup(eqx.Module):
+    """Mixup with a fixed ratio, or ratios drawn from Beta(alpha, alpha).
+
+    Args:
+        lam: the fixed ratio, in [0, 1]; or
+        alpha: the parameter of the Beta distribution, positive; small means little mixing, 1 is uniform.
+        pairs: ``"all"`` n^2 ordered pairs (a sample with itself included), or a number of pairs, drawn independently and
+            uniformly among those.
+
+    Raises:
+        ValueError: both or neither of lam and alpha, or one out of range.
+
+    >>> Mixup(lam=0.5).num_rows(num_samples=20), Mixup(alpha=1.0, pairs=4000).num_rows(num_samples=20)
+    (400, 4000)
+    """
+
+    lam: float | None
+    alpha: float | None
+    pairs: int | Literal["all"]
+
+    def __init__(
+        self, lam: float | None = None, *, alpha: float | None = None, pairs: int | Literal["all"] = "all"
+    ) -> None:
+        if (lam is None) == (alpha is None):
+            raise ValueError(
+                f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
+            )
+        if lam is not None and not 0 <= lam <= 1:
+            raise ValueError(f"lam: must lie in [0, 1], got {lam}")
+        if alpha is not None:
+            check_positive("alpha", alpha)
+        if pairs != "all":
+            if isinstance(pairs, str):
+                raise ValueError(f"pairs: {pairs!r} is not known; pass 'all' or a number of random pairs")
+            check_count("pairs", pairs)
+        self.lam, self.alpha, self.pairs = lam, alpha, pairs
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether an outcome depends on chance."""
+        return self.alpha is not None or self.pairs != "all"
+
+    def num_rows(self, num_samples: int) -> int:
+        """m, the number of synthesized rows."""
+        return num_samples**2 if self.pairs == "all" else self.pairs
+
+    def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
+        """One outcome of the law, in blocks; the rows do not depend on the size of the blocks.
+
+        Raises:
+            ValueError: fewer than two samples, or no key for a law that draws.
+        """
+        check_count("num_samples (for Mixup)", num_samples, least=2)
+        if self.needs_key and key is None:
+            raise ValueError(f"key: {self} draws at random; pass key=jax.random.key(seed)")
+        num_rows = self.num_rows(num_samples)
+        for first in range(0, num_rows, block_rows):
+            rows = jnp.arange(first, min(first + block_rows, num_rows))
+            yield self._table(rows, num_samples, key)
+
+    def _table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
+        if key is None:
+            return PairTable(rows // num_samples, rows % num_samples, jnp.full(rows.shape, self.lam))
+        return _draw(rows, num_samples, self.pairs == "all", self.lam, self.alpha, key)
+
+    def __str__(self) -> str:
+        ratio = f"lam={self.lam:g}" if self.lam is not None else f"alpha={self.alpha:g}"
+        return f"Mixup({ratio}, pairs={self.pairs})"
+
+
+Law = Mixup | ERM
+
+
+@eqx.filter_jit
+def _draw(
+    rows: Array, num_samples: int, all_pairs: bool, lam: float | None, alpha: float | None, key: PRNGKeyArray
+) -> PairTable:
+    """Each row draws from a key of its own, so that a row is the same in whichever block it comes."""
+
+    def draw_row(row: Array) -> tuple[Array, Array, Array]:
+        pair_key, ratio_key = jax.random.split(jax.random.fold_in(key, row))
+        drawn = jax.random.randint(pair_key, (2,), 0, num_samples)
+        pair = jnp.stack([row // num_samples, row % num_samples]) if all_pairs else drawn
+        ratio = jnp.asarray(lam) if lam is not None else jax.random.beta(ratio_key, alpha, alpha)
+        return pair[0], pair[1], ratio
+
+    return PairTable(*jax.vmap(draw_row)(rows))

@@ -1,0 +1,237 @@
+"""A training problem: features, labels, clean labels, and what the risk is averaged over.
+
+`synthesize` makes one from a sample, a feature map and a Mixup law; `Problem` takes bare arrays. `closed_form` solves it.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import theory
+from rfm.checks import check_count
+from rfm.features import FeatureMap
+from rfm.mixup import ERM, Law, Mixup
+from rfm.tasks import Sample
+from theory.checks import check_finite, check_shape
+from theory.population import Averages
+from theory.spectrum import Block, Labels, Method, Spectrum
+
+
+class PrecisionWarning(UserWarning):
+    """A curve was asked for at times at which rounding may exceed the tolerance."""
+
+
+class Problem(eqx.Module):
+    """Linear least squares L(theta) = |Phi theta - y|^2 / (2 m), and the risk of its solutions.
+
+    Args:
+        features: Phi, one row a synthesized sample.
+        labels: y, a vector or one column a target.
+        clean_labels: y*, the ground truth at the synthesized inputs; None if unknown, and then the risk is known in total
+            but not in parts.
+        population: a `theory.TestSet` or a `theory.Population`, in the same features.
+
+    Raises:
+        ValueError: shapes that do not match, or values that are not finite.
+
+    >>> problem = Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
+    >>> closed_form(problem, times=[0.0, 1.0]).risk.round(3).tolist()
+    [1.0, 0.368]
+    """
+
+    features: Float[Array, "samples features"]
+    labels: Float[Array, "samples targets"]
+    clean_labels: Float[Array, "samples targets"] | None
+    population: Averages
+
+    def __init__(
+        self,
+        features: Float[Array, "samples features"],
+        labels: Labels,
+        clean_labels: Labels | None = None,
+        *,
+        population: Averages,
+    ) -> None:
+        self.features = _matrix("features", features)
+        self.labels = _matrix("labels", labels, rows=self.features.shape[0])
+        self.clean_labels = None
+        if clean_labels is not None:
+            self.clean_labels = _matrix(
+                "clean_labels", clean_labels, rows=self.labels.shape[0], columns=self.labels.shape[1]
+            )
+        check_population(population, self.features.shape[1], self.labels.shape[1])
+        self.population = population
+
+    def spectrum(self, method: Method = "svd") -> Spectrum:
+        """The eigen-decomposition of the feature covariance, with the labels in its coordinates."""
+        return theory.decompose(self.features, self.labels, self.clean_labels, method=method)
+
+    def suggest_method(self, latest_time: float) -> Method:
+        """The fastest factorisation that is accurate until then."""
+        power = float(jnp.vdot(self.features, self.features)) / self.features.shape[0]
+        return theory.suggest_method(
+            *self.features.shape, latest_time * power, float(jnp.finfo(self.features.dtype).eps)
+        )
+
+
+class StreamedProblem(eqx.Module):
+    """A problem whose rows are made block by block, each time they are needed, and never all held.
+
+    Attributes:
+        blocks: makes the blocks (features, labels, clean labels or None), from the first row on.
+        population: what the risk is averaged over.
+    """
+
+    blocks: Callable[[], Iterator[Block]]
+    population: Averages
+
+    def spectrum(self, method: Method = "qr") -> Spectrum:
+        """The eigen-decomposition, in one pass over the blocks."""
+        return theory.decompose_blocks(self.blocks(), method=method)
+
+    def suggest_method(self, latest_time: float) -> Method:
+        """``qr``: accurate at all times."""
+        return "qr"
+
+
+def synthesize(
+    sample: Sample,
+    features: FeatureMap,
+    law: Law,
+    *,
+    population: Averages,
+    key: PRNGKeyArray | None = None,
+    block_rows: int | None = None,
+) -> Problem | StreamedProblem:
+    """Mixes a sample by a law and maps it to features.
+
+    Args:
+        sample: the originals.
+        features: any callable from inputs to features.
+        law: `Mixup` or `ERM`.
+        population: what the risk is averaged over; a task's ``test_set(features, ...)``.
+        key: for laws that draw pairs or ratios.
+        block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the same
+            rows, which can be solved in closed form but not simulated.
+
+    >>> import jax, rfm
+    >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
+    >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
+    >>> test = task.test_set(features, num_samples=50, key=jax.random.key(2))
+    >>> sample = task.sample(num_samples=5, key=jax.random.key(3))
+    >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
+    (25, 6)
+    """
+    if not isinstance(law, Mixup | ERM):
+        raise TypeError(f"law: pass rfm.Mixup(...) or rfm.ERM(), got {law!r}")
+    num_samples = sample.inputs.shape[0]
+
+    def blocks(rows: int) -> Iterator[Block]:
+        for table in law.tables(num_samples, rows, key=key):
+            inputs = table.mix(sample.inputs)
+            clean = None if sample.truth is None else sample.truth(inputs)
+            yield features(inputs), table.mix(sample.labels), clean
+
+    if block_rows is not None:
+        check_count("block_rows", block_rows)
+        return StreamedProblem(lambda: blocks(block_rows), population)
+    ((phi, labels, clean),) = blocks(law.num_rows(num_samples))
+    return Problem(phi, labels, clean, population=population)
+
+
+def closed_form(
+    problem: Problem | StreamedProblem,
+    *,
+    times: Float[Array, "times"] | Sequence[float] | None = None,
+    steps: Float[Array, "times"] | Sequence[int] | None = None,
+    rule: theory.Rule | None = None,
+    method: Method | str = "auto",
+    start: theory.Start | None = None,
+    tolerance: float = 1e-6,
+    by_mode: bool = False,
+) -> theory.Curve:
+    """The exact risk curve of training, without training.
+
+    Args:
+        problem: what is trained.
+        times: for gradient flow (the default rule), ascending.
+        steps: for a rule that counts steps, such as ``theory.GradientDescent(step_size)``.
+        rule: how it is trained.
+        method: ``svd``, ``qr``, ``gram``, or ``auto`` by shape and latest time; the curve says which.
+        start: the initial weights, or their variance; None for zero.
+        tolerance: relative; the curve's ``trusted_until`` answers for it.
+        by_mode: also split the parts by eigenmode.
+
+    Raises:
+        ValueError: times and steps do not fit the rule, a step that diverges, unsorted or negative times.
+
+    Warns:
+        PrecisionWarning: the last time lies past ``trusted_until``.
+    """
+    rule = theory.GradientFlow() if rule is None else rule
+    t = _clock(rule, times, steps)
+    latest = float(rule.time(t[-1]))
+    if method == "auto":
+        method = problem.suggest_method(latest)
+    theory.check_method(method)
+    spectrum = problem.spectrum(method)
+    check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])
+    curve = theory.risk_curve(spectrum, problem.population, rule, t, start=start, tolerance=tolerance, by_mode=by_mode)
+    if curve.trusted_until < latest:
+        _warn_of_rounding(curve, latest, tolerance)
+    return curve
+
+
+def check_population(population: Averages, num_features: int, num_targets: int) -> None:
+    """Raises ValueError unless the population has the problem's features and targets."""
+    if not isinstance(population, Averages):
+        raise TypeError(f"population: pass an rfm.TestSet or an rfm.Population, got {type(population).__name__}")
+    if population.num_features != num_features:
+        raise ValueError(
+            f"population: has {population.num_features} features, the problem {num_features}; use the same feature map"
+        )
+    found = population.target_power_by_target.shape[0]
+    if found != num_targets:
+        raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
+
+
+def _clock(rule: theory.Rule, times: object, steps: object) -> np.ndarray:
+    if rule.counts_steps:
+        if steps is None or times is not None:
+            raise ValueError(f"steps: {type(rule).__name__} counts steps; pass steps=, and not times=")
+        return theory.checks.check_steps(steps)
+    if times is None or steps is not None:
+        raise ValueError(
+            f"times: {type(rule).__name__} runs in continuous time; pass times= (or a rule that counts steps, such as "
+            "theory.GradientDescent(step_size), with steps=)"
+        )
+    return theory.checks.check_clock("times", times)
+
+
+def _matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> Array:
+    array = jnp.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(float)
+    array = array[:, None] if array.ndim == 1 and name != "features" else array
+    check_shape(name, array, ndim=2, rows=rows, columns=columns)
+    return check_finite(name, array)
+
+
+def _warn_of_rounding(curve: theory.Curve, latest: float, tolerance: float) -> None:
+    dtype = curve.risk_by_target.dtype
+    remedies = []
+    if dtype == jnp.float32:
+        remedies.append('switch on float64 first: jax.config.update("jax_enable_x64", True)')
+    if curve.method == "gram":
+        remedies.append("pass method='svd' or 'qr'")
+    remedies.append("ask for earlier times, or a larger tolerance=")
+    warnings.warn(
+        f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was asked for "
+        f"until t = {latest:.3g} ({dtype}, method {curve.method!r}); {'; or '.join(remedies)}",
+        PrecisionWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,240 @@
+"""Where inputs, labels and the ground truth come from.
+
+A task gives samples to train on and test sets to average the risk over. Two kinds: Gaussian inputs with a ground truth f
+of any form, of which the teacher-student task is one; and real inputs from arrays, with their own labels or with labels
+made by a known f, so that Mixup's label noise is known too.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rfm.checks import check_count, check_scale
+from rfm.features import FeatureMap
+from theory import TestSet
+from theory import activation as activation_named
+from theory.activations import Activation
+from theory.checks import check_finite, check_shape
+
+Inputs = Float[Array, "samples inputs"]
+Values = Float[Array, "samples"] | Float[Array, "samples targets"]
+Truth = Callable[[Inputs], Values]
+"""A ground truth f; one value, or one row of values, an input."""
+
+
+class Sample(eqx.Module):
+    """Originals (x_i, y_i), and the truth they came from, or None if nobody knows it."""
+
+    inputs: Inputs
+    labels: Values
+    truth: Truth | None
+
+
+class TwoLayerTeacher(eqx.Module):
+    """f(x) = v . act(W x / sqrt(d)) / sqrt(h), the entries of v standard normal and those of W of `weight_std`."""
+
+    weights: Float[Array, "hidden inputs"]
+    readout: Float[Array, "hidden"]
+    activation: Activation = eqx.field(static=True)
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
+        return _two_layers(self, inputs)
+
+
+@eqx.filter_jit
+def _two_layers(teacher: TwoLayerTeacher, inputs: Array) -> Array:
+    num_hidden, input_dim = teacher.weights.shape
+    hidden = teacher.activation(inputs @ teacher.weights.T / jnp.sqrt(input_dim))
+    return hidden @ teacher.readout / jnp.sqrt(num_hidden)
+
+
+class QuadraticTruth(eqx.Module):
+    """f(x) = xᵀ A x / 2 + b . x + c; linear where A is zero.
+
+    >>> QuadraticTruth(jnp.eye(2), jnp.ones(2))(jnp.asarray([[1.0, 2.0]])).tolist()
+    [5.5]
+    """
+
+    curvature: Float[Array, "inputs inputs"]
+    slope: Float[Array, "inputs"]
+    constant: float = 0.0
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
+        return jnp.sum(inputs * (inputs @ self.curvature), axis=1) / 2 + inputs @ self.slope + self.constant
+
+
+class LinearTruth(eqx.Module):
+    """f(x) = b . x + c, for which Mixup makes no label noise.
+
+    >>> LinearTruth(jnp.asarray([1.0, -1.0]))(jnp.asarray([[3.0, 2.0]])).tolist()
+    [1.0]
+    """
+
+    slope: Float[Array, "inputs"]
+    constant: float = 0.0
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
+        return inputs @ self.slope + self.constant
+
+
+class GaussianTask(eqx.Module):
+    """x ~ N(0, I_d), y = f(x) + e.
+
+    Args:
+        truth: f, any callable on rows of inputs.
+        input_dim: d.
+        label_noise_std: of the independent normal e; what mixing adds is another matter.
+
+    >>> task = GaussianTask(truth=LinearTruth(jnp.ones(3)), input_dim=3)
+    >>> task.sample(num_samples=7, key=jax.random.key(0)).labels.shape
+    (7,)
+    """
+
+    truth: Truth
+    input_dim: int
+    label_noise_std: float
+
+    def __init__(self, truth: Truth, input_dim: int, label_noise_std: float = 0.0) -> None:
+        check_count("input_dim", input_dim)
+        check_scale("label_noise_std", label_noise_std)
+        self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
+
+    def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:
+        """Independent originals with noisy labels."""
+        check_count("num_samples", num_samples)
+        input_key, noise_key = jax.random.split(key)
+        inputs = jax.random.normal(input_key, (num_samples, self.input_dim))
+        labels = self.truth(inputs)
+        noise = self.label_noise_std * jax.random.normal(noise_key, labels.shape)
+        return Sample(inputs, labels + noise, self.truth)
+
+    def test_set(self, features: FeatureMap, num_samples: int, *, key: PRNGKeyArray) -> TestSet:
+        """Independent inputs with the truth there, without label noise."""
+        check_count("num_samples", num_samples)
+        inputs = jax.random.normal(key, (num_samples, self.input_dim))
+        return TestSet(features(inputs), self.truth(inputs))
+
+
+class TeacherStudent(GaussianTask):
+    """A Gaussian task whose truth is a two-layer teacher drawn once: f(x) = v . act(W x / sqrt(d)) / sqrt(h).
+
+    Args:
+        input_dim: d.
+        num_hidden: h.
+        activation: a name of `theory.ACTIVATIONS`, or any elementwise callable.
+        label_noise_std: of the labels of the originals.
+        weight_std: of the entries of W: how curved the teacher is, and so how noisy Mixup's labels are.
+        key: draws the teacher.
+
+    >>> task = TeacherStudent(input_dim=10, num_hidden=10, activation="tanh", key=jax.random.key(0))
+    >>> task.truth(jnp.zeros((1, 10))).tolist()
+    [0.0]
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_hidden: int,
+        activation: str | Activation = "tanh",
+        *,
+        label_noise_std: float = 0.0,
+        weight_std: float = 1.0,
+        key: PRNGKeyArray,
+    ) -> None:
+        check_count("input_dim", input_dim)
+        check_count("num_hidden", num_hidden)
+        check_scale("weight_std", weight_std)
+        weight_key, readout_key = jax.random.split(key)
+        teacher = TwoLayerTeacher(
+            weight_std * jax.random.normal(weight_key, (num_hidden, input_dim)),
+            jax.random.normal(readout_key, (num_hidden,)),
+            activation_named(activation),
+        )
+        super().__init__(teacher, input_dim, label_noise_std)
+
+
+class DataTask(eqx.Module):
+    """Real inputs from arrays; rows not held out for the risk are there to be sampled from.
+
+    Args:
+        inputs: one row an input.
+        targets: the labels there, a vector or one column a target.
+        truth: None takes the targets as they are: then nobody knows the clean labels of mixed inputs, and the risk is
+            against the held-out targets. A callable f replaces them by f(inputs), so that the decomposition is known;
+            `rfm.KernelTruth` fits one to the targets.
+        label_noise_std: normal noise added to the labels of a sample.
+        num_test: how many rows are held out; the last ones if `key` is None, else drawn at random.
+        key: draws the held-out rows.
+
+    >>> task = DataTask(jnp.ones((6, 2)), jnp.arange(6.0), num_test=2)
+    >>> task.sample(num_samples=3, key=jax.random.key(0)).inputs.shape, task.test_inputs.shape
+    ((3, 2), (2, 2))
+    """
+
+    inputs: Inputs
+    labels: Values
+    test_inputs: Float[Array, "test inputs"]
+    test_targets: Float[Array, "test"] | Float[Array, "test targets"]
+    truth: Truth | None
+    label_noise_std: float
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        targets: Values,
+        *,
+        truth: Truth | None = None,
+        label_noise_std: float = 0.0,
+        num_test: int,
+        key: PRNGKeyArray | None = None,
+    ) -> None:
+        inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
+        check_shape("inputs", inputs, ndim=2)
+        check_shape("targets", targets, ndim=max(targets.ndim, 1), rows=inputs.shape[0])
+        check_finite("inputs", inputs)
+        check_finite("targets", targets)
+        check_scale("label_noise_std", label_noise_std)
+        num_rows = inputs.shape[0]
+        check_count("num_test", num_test)
+        if num_test >= num_rows:
+            raise ValueError(f"num_test: {num_test} of {num_rows} rows leaves none to train on; pass fewer")
+        order = jnp.arange(num_rows) if key is None else jax.random.permutation(key, num_rows)
+        labels = targets if truth is None else truth(inputs)
+        train, test = order[: num_rows - num_test], order[num_rows - num_test :]
+        self.inputs, self.labels = inputs[train], labels[train]
+        self.test_inputs, self.test_targets = inputs[test], labels[test]
+        self.truth, self.label_noise_std = truth, label_noise_std
+
+    @property
+    def input_dim(self) -> int:
+        """D."""
+        return self.inputs.shape[1]
+
+    def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:
+        """Distinct rows, drawn at random among those that are not held out."""
+        check_count("num_samples", num_samples)
+        available = self.inputs.shape[0]
+        if num_samples > available:
+            raise ValueError(f"num_samples: {num_samples} asked for, but only {available} rows are not held out")
+        row_key, noise_key = jax.random.split(key)
+        rows = jax.random.permutation(row_key, available)[:num_samples]
+        labels = self.labels[rows]
+        noise = self.label_noise_std * jax.random.normal(noise_key, labels.shape, labels.dtype)
+        return Sample(self.inputs[rows], labels + noise, self.truth)
+
+    def test_set(
+        self, features: FeatureMap, num_samples: int | None = None, *, key: PRNGKeyArray | None = None
+    ) -> TestSet:
+        """The held-out rows: all of them, or the first `num_samples` (with a key, a random choice)."""
+        held_out = self.test_inputs.shape[0]
+        num_samples = held_out if num_samples is None else num_samples
+        check_count("num_samples", num_samples)
+        if num_samples > held_out:
+            raise ValueError(f"num_samples: {num_samples} asked for, but only {held_out} rows are held out")
+        order = np.arange(held_out) if key is None else jax.random.permutation(key, held_out)
+        rows = order[:num_samples]
+        return TestSet(features(self.test_inputs[rows]), self.test_targets[rows])

@@ -1,0 +1,237 @@
+"""The real thing: full-batch gradient descent on the mixed features, recorded as the same curve that theory predicts.
+
+Each step computes the residual of every row and pushes it back through the features,
+
+    theta <- theta - eta [ (Phi theta - y)ᵀ Phi / m + ridge theta ],
+
+and knows nothing of eigenvalues. Where the clean labels are known, a second model is trained on them from the same start;
+the two differ by what the label noise has been learnt to.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import theory
+from rfm.problem import Problem
+from theory.checks import check_shape, check_steps
+
+STEPS_A_CALL = 2**12
+"""Compiled steps between two looks at the progress bar and at Ctrl-C."""
+SMALL_SIDE = 400
+
+
+class Progress(Protocol):
+    """Called with the number of steps just done, for all problems together."""
+
+    def __call__(self, steps: int) -> object: ...
+
+
+def simulate(
+    problem: Problem,
+    *,
+    step_size: float,
+    steps: Float[Array, "times"] | Sequence[int],
+    ridge: float = 0.0,
+    start: theory.Start | None = None,
+    key: PRNGKeyArray | None = None,
+    progress: Progress | None = None,
+) -> theory.Curve:
+    """Trains by full-batch gradient descent and records the risk.
+
+    Args:
+        problem: what is trained.
+        step_size: eta, below the largest stable one.
+        steps: the step counts to record at, ascending.
+        ridge: coupled weight decay.
+        start: the initial weights; a variance draws them at random about that mean. None for zero.
+        key: draws a random start.
+        progress: called as training goes on.
+
+    Raises:
+        ValueError: a step size that diverges, steps that do not ascend, a random start without a key.
+
+    >>> import jax.numpy as jnp, rfm, theory
+    >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
+    >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
+    [1.0, 0.25, 0.0625]
+    """
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem: pass an rfm.Problem, got {type(problem).__name__}; a streamed problem is solved by closed_form, and "
+            "rfm.synthesize without block_rows builds one that can be trained"
+        )
+    rule = theory.GradientDescent(step_size, ridge)
+    recorded = check_steps(steps)
+    theory.check_stable(rule, largest_eigenvalue(problem))
+    model = _Model.at_start(problem, rule, start, key)
+    parts, losses, done = [], [], 0
+    for step in recorded:
+        while done < step:
+            count = int(min(step - done, STEPS_A_CALL))
+            model = _advance(model, jnp.asarray(count))
+            jax.block_until_ready(model.weights)
+            done += count
+            if progress is not None:
+                progress(count)
+        part, loss = _measure(model, problem.population)
+        parts.append(part)
+        losses.append(loss)
+    return _record(rule, jnp.asarray(recorded, problem.features.dtype), parts, losses)
+
+
+def simulate_many(
+    problems: Sequence[Problem],
+    *,
+    step_size: float,
+    steps: Float[Array, "times"] | Sequence[int],
+    ridge: float = 0.0,
+    start: theory.Start | None = None,
+    keys: Sequence[PRNGKeyArray] | None = None,
+    progress: Progress | None = None,
+    num_workers: int | None = None,
+) -> list[theory.Curve]:
+    """`simulate` for several problems, such as the seeds of an ensemble: compiled once a shape, trained on all cores.
+
+    The curves are those of `simulate`, bit for bit, whatever the number of workers. (Separate matrices on separate cores
+    beat one batched product: a batch of matrices no longer fits the caches that one matrix does.)
+
+    Args:
+        problems: one a seed.
+        step_size: eta, the same for all.
+        steps: the step counts to record at.
+        ridge: coupled weight decay.
+        start: the initial weights; None for zero.
+        keys: one a problem, for a random start.
+        progress: called with the steps done, from any of the workers.
+        num_workers: threads; None for one a core.
+    """
+    if keys is not None and len(keys) != len(problems):
+        raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
+
+    def run(index: int) -> theory.Curve:
+        key = None if keys is None else keys[index]
+        return simulate(
+            problems[index], step_size=step_size, steps=steps, ridge=ridge, start=start, key=key, progress=progress
+        )
+
+    with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
+        return list(pool.map(run, range(len(problems))))
+
+
+def largest_eigenvalue(problem: Problem) -> float:
+    """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
+
+    >>> import jax.numpy as jnp, rfm, theory
+    >>> round(largest_eigenvalue(rfm.Problem(jnp.diag(jnp.asarray([2.0, 1.0])), jnp.ones(2),
+    ...                                      population=theory.TestSet(jnp.eye(2), jnp.ones(2)))), 6)
+    2.0
+    """
+    phi = np.asarray(problem.features)
+    rows, columns = phi.shape
+    if min(rows, columns) <= SMALL_SIDE:
+        small = phi @ phi.T if rows < columns else phi.T @ phi
+        top = len(small) - 1
+        return float(scipy.linalg.eigh(small / rows, eigvals_only=True, subset_by_index=[top, top])[0])
+    start = np.ones(min(phi.shape), phi.dtype)  # fixed, so that the same problem gives the same number
+    singular = scipy.sparse.linalg.svds(phi, k=1, v0=start, return_singular_vectors=False)
+    return float(singular[0]) ** 2 / rows
+
+
+class _Model(eqx.Module):
+    """Weights in training, one row a set of labels: the labels, then the clean labels."""
+
+    features: Float[Array, "samples features"]
+    labels: Float[Array, "rows samples"]
+    weights: Float[Array, "rows features"]
+    step_size: Float[Array, ""]
+    ridge: Float[Array, ""]
+    num_targets: int = eqx.field(static=True)
+
+    @staticmethod
+    def at_start(
+        problem: Problem, rule: theory.GradientDescent, start: theory.Start | None, key: PRNGKeyArray | None
+    ) -> "_Model":
+        dtype, num_targets = problem.features.dtype, problem.labels.shape[1]
+        labels = [problem.labels] if problem.clean_labels is None else [problem.labels, problem.clean_labels]
+        initial = _initial_weights(problem.features.shape[1], num_targets, dtype, start, key)
+        return _Model(
+            problem.features,
+            jnp.concatenate(labels, axis=1).T.astype(dtype),
+            jnp.concatenate([initial.T] * len(labels)),
+            jnp.asarray(rule.step_size, dtype),
+            jnp.asarray(rule.ridge, dtype),
+            num_targets,
+        )
+
+    def gradient(self, weights: Float[Array, "rows features"]) -> Float[Array, "rows features"]:
+        # Rows of weights, not columns: XLA then multiplies by Phi and its transpose without copying either.
+        residual = weights @ self.features.T - self.labels
+        return residual @ self.features / self.features.shape[0] + self.ridge * weights
+
+
+@eqx.filter_jit
+def _advance(model: _Model, count: Array) -> _Model:
+    def step(_: Array, weights: Array) -> Array:
+        return weights - model.step_size * model.gradient(weights)
+
+    return eqx.tree_at(lambda m: m.weights, model, jax.lax.fori_loop(0, count, step, model.weights))
+
+
+@eqx.filter_jit
+def _measure(model: _Model, population: theory.Averages) -> tuple[theory.RiskParts, Array]:
+    num_targets = model.num_targets
+    trained = model.weights[:num_targets].T[:, None, :]
+    clean = model.weights[num_targets:].T[:, None, :]
+    noise = trained - clean if clean.size else None
+    residual = model.weights[:num_targets] @ model.features.T - model.labels[:num_targets]
+    loss = jnp.sum(residual**2) / (2 * model.features.shape[0])
+    return population.risk_parts(trained, noise), loss
+
+
+def _initial_weights(
+    num_features: int, num_targets: int, dtype: jnp.dtype, start: theory.Start | None, key: PRNGKeyArray | None
+) -> Float[Array, "features targets"]:
+    shape = (num_features, num_targets)
+    weights = jnp.zeros(shape, dtype)
+    if start is None:
+        return weights
+    if start.weights is not None:
+        check_shape("start.weights", start.weights, ndim=2, rows=num_features, columns=num_targets)
+        weights = start.weights.astype(dtype)
+    if start.variance == 0:
+        return weights
+    if key is None:
+        raise ValueError(f"key: a start of variance {start.variance} is drawn at random; pass key=jax.random.key(seed)")
+    return weights + jnp.sqrt(start.variance) * jax.random.normal(key, shape, dtype)
+
+
+def _record(
+    rule: theory.GradientDescent, steps: Array, parts: list[theory.RiskParts], losses: list[Array]
+) -> theory.Curve:
+    joined: theory.RiskParts = jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
+    times, risk = rule.time(steps), jnp.sum(joined.risk, axis=1)
+    turning = int(jnp.argmin(risk))
+    return theory.Curve(
+        times=times,
+        steps=steps,
+        risk_by_target=joined.risk,
+        train_loss=jnp.stack(losses),
+        turning_time=times[turning],
+        turning_risk=risk[turning],
+        trusted_until=jnp.asarray(jnp.inf, risk.dtype),
+        risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
+        infinity_is_resolved=jnp.asarray(False),
+        decomposition=None if joined.clean is None else theory.Decomposition.of(joined),
+        modes=None,
+        method="simulation",
+    )

@@ -1,0 +1,40 @@
+"""Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
+
+from theory.activations import ACTIVATIONS, activation
+from theory.curve import Curve, Decomposition, check_stable, risk_curve
+from theory.filters import GradientDescent, GradientFlow, Rule, mean_decay
+from theory.population import Averages, Population, RiskParts, TestSet
+from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
+from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
+from theory.turning import turning_point
+
+__all__ = [
+    "ACTIVATIONS",
+    "METHODS",
+    "Averages",
+    "Curve",
+    "Decomposition",
+    "GradientDescent",
+    "GradientFlow",
+    "ModeRisk",
+    "Population",
+    "RiskParts",
+    "Rule",
+    "Spectrum",
+    "Start",
+    "TestSet",
+    "activation",
+    "check_method",
+    "check_stable",
+    "decompose",
+    "decompose_blocks",
+    "mean_decay",
+    "mode_risk",
+    "noise_weights",
+    "risk_curve",
+    "risk_parts",
+    "suggest_method",
+    "train_loss",
+    "turning_point",
+    "weights",
+]

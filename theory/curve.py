@@ -1,0 +1,213 @@
+"""One record for every curve, whether a formula or real training made it: `risk_curve` computes it in closed form."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from theory.checks import check_clock, check_steps
+from theory.filters import GradientDescent, Rule
+from theory.population import Averages, RiskParts
+from theory.risk import ModeRisk, Start, mode_risk, risk_parts, train_loss, weights
+from theory.spectrum import Spectrum
+from theory.trust import rounding_error, trusted_until
+from theory.turning import turning_point
+
+BLOCK_BYTES = 2**26
+"""Times are evaluated in blocks whose largest intermediate array stays below this."""
+
+
+class Decomposition(eqx.Module):
+    """risk = clean + noise + cross, summed over targets."""
+
+    clean: Float[Array, "times"]
+    noise: Float[Array, "times"]
+    cross: Float[Array, "times"]
+
+    @staticmethod
+    def of(parts: RiskParts) -> "Decomposition":
+        """Sums the parts over targets."""
+        return Decomposition(*(jnp.sum(part, axis=1) for part in (parts.clean, parts.noise, parts.cross)))
+
+
+class Curve(eqx.Module):
+    """A risk curve over training.
+
+    Attributes:
+        times: training time, ``step_size * steps``; unit 1/eigenvalue.
+        steps: the numbers of steps, or None for gradient flow.
+        risk_by_target: E (f - theta . phi)^2; unit: that of the targets, squared.
+        train_loss: |Phi theta - y|^2 / (2 m), summed over targets.
+        turning_time: where the risk is lowest; refined off the grid in closed form, on the grid in a simulation.
+        turning_risk: the risk there.
+        trusted_until: the time after which rounding may exceed `tolerance` relative to the risk.
+        risk_at_infinity: the risk of the limit t = infinity; NaN where it was not computed (a simulation).
+        infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limit hangs on rounding.
+        decomposition: the parts, or None without clean labels.
+        modes: contributions by mode, or None where they were not asked for.
+        method: the factorisation used, or "simulation".
+    """
+
+    times: Float[Array, "times"]
+    steps: Float[Array, "times"] | None
+    risk_by_target: Float[Array, "times targets"]
+    train_loss: Float[Array, "times"]
+    turning_time: Float[Array, ""]
+    turning_risk: Float[Array, ""]
+    trusted_until: Float[Array, ""]
+    risk_at_infinity: Float[Array, ""]
+    infinity_is_resolved: Bool[Array, ""]
+    decomposition: Decomposition | None
+    modes: ModeRisk | None
+    method: str = eqx.field(static=True)
+
+    @property
+    def risk(self) -> Float[Array, "times"]:
+        """The risk, summed over targets."""
+        return jnp.sum(self.risk_by_target, axis=-1)
+
+    @property
+    def clean_risk(self) -> Float[Array, "times"]:
+        """The risk of the weights trained on the clean labels."""
+        return self._parts.clean
+
+    @property
+    def noise_risk(self) -> Float[Array, "times"]:
+        """E (theta_noise . phi)^2, what the label noise has been learnt to."""
+        return self._parts.noise
+
+    @property
+    def cross_risk(self) -> Float[Array, "times"]:
+        """Twice the correlation of the clean error and the learnt noise."""
+        return self._parts.cross
+
+    @property
+    def final_risk(self) -> Float[Array, ""]:
+        """The risk at the last time asked for."""
+        return self.risk[-1]
+
+    @property
+    def overtraining_penalty(self) -> Float[Array, ""]:
+        """final_risk / turning_risk: the price of not stopping; 1 if the curve never turns."""
+        return self.final_risk / self.turning_risk
+
+    @property
+    def _parts(self) -> Decomposition:
+        if self.decomposition is None:
+            raise ValueError(
+                "clean_labels: none were given, so the risk is known only in total and not in its clean, noise and cross "
+                "parts; pass clean_labels= (the ground truth at the synthesized inputs) to Problem"
+            )
+        return self.decomposition
+
+
+def risk_curve(
+    spectrum: Spectrum,
+    averages: Averages,
+    rule: Rule,
+    t: Float[Array, "times"] | Sequence[float],
+    *,
+    start: Start | None = None,
+    tolerance: float = 1e-6,
+    by_mode: bool = False,
+) -> Curve:
+    """The exact curve of a training rule.
+
+    Args:
+        spectrum: from `decompose`.
+        averages: a `TestSet` or a `Population`.
+        rule: `GradientFlow()`, with t in times, or `GradientDescent(step_size)`, with t in whole steps.
+        t: ascending, from 0 on.
+        start: where training starts; None for zero weights.
+        tolerance: the relative error that `trusted_until` answers for.
+        by_mode: also what each mode contributes (needs clean labels).
+
+    Raises:
+        ValueError: a step beyond the largest stable one, times that do not ascend, features that do not match.
+
+    >>> import jax.numpy as jnp, theory
+    >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
+    >>> curve = risk_curve(spectrum, theory.TestSet(jnp.eye(2), jnp.asarray([2.0, 3.0])), theory.GradientFlow(), [0, 1, 2, 9])
+    >>> float(curve.turning_time.round(3)), float(curve.turning_risk.round(3)), float(curve.risk_at_infinity.round(3))
+    (3.178, 0.083, 0.5)
+    """
+    dtype = spectrum.eigenvalues.dtype
+    clock = jnp.asarray(check_steps(t) if rule.counts_steps else check_clock("times", t), dtype)
+    if averages.num_features != spectrum.modes.shape[0]:
+        raise ValueError(
+            f"population: has {averages.num_features} features, but the problem has {spectrum.modes.shape[0]}; "
+            "compute both with the same feature map"
+        )
+    check_stable(rule, float(spectrum.eigenvalues[0]))
+    times = rule.time(clock)
+    parts, loss, weight_power = _in_blocks(spectrum, averages, rule, clock, start)
+    risk = jnp.sum(parts.risk, axis=1)
+
+    def risk_at(t: np.ndarray) -> np.ndarray:
+        return np.asarray(_total_risk(spectrum, averages, rule, jnp.asarray(t, dtype), start))
+
+    turning_clock, turning_risk = turning_point(
+        risk_at, np.asarray(clock), np.asarray(risk), whole_steps=rule.counts_steps
+    )
+    error = rounding_error(spectrum, averages, times, risk, weight_power)
+    return Curve(
+        times=times,
+        steps=clock if rule.counts_steps else None,
+        risk_by_target=parts.risk,
+        train_loss=loss,
+        turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
+        turning_risk=jnp.asarray(turning_risk, dtype),
+        trusted_until=trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
+        risk_at_infinity=_total_risk(_truncated(spectrum), averages, rule, jnp.full(1, jnp.inf, dtype), start)[0],
+        infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
+        decomposition=None if parts.clean is None else Decomposition.of(parts),
+        modes=_mode_risk(spectrum, averages, rule, clock, start) if by_mode else None,
+        method=spectrum.method,
+    )
+
+
+def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
+    """Raises ValueError if the rule's steps are too long for the fastest mode."""
+    if isinstance(rule, GradientDescent):
+        largest = rule.largest_stable_step(largest_eigenvalue)
+        if rule.step_size >= largest:
+            raise ValueError(
+                f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable one, "
+                f"2 / (mu_max + ridge) = {float(largest):.6g}"
+            )
+
+
+def _truncated(spectrum: Spectrum) -> Spectrum:
+    """Modes below the rank cut are null: nothing moves them, however long training lasts."""
+    kept = jnp.where(spectrum.eigenvalues > spectrum.rank_cut, spectrum.eigenvalues, 0)
+    return eqx.tree_at(lambda s: s.eigenvalues, spectrum, kept)
+
+
+@eqx.filter_jit
+def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
+    weight_power = jnp.sum(weights(spectrum, rule, clock, start) ** 2, axis=(0, 2))
+    return risk_parts(spectrum, averages, rule, clock, start), train_loss(spectrum, rule, clock, start), weight_power
+
+
+def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
+    num_features, num_targets = spectrum.modes.shape[0], spectrum.label_coordinates.shape[1]
+    rows = max(num_features, averages.targets.shape[0] if hasattr(averages, "targets") else 0)
+    block = max(1, BLOCK_BYTES // (rows * num_targets * clock.dtype.itemsize))
+    pieces = [
+        _evaluate(spectrum, averages, rule, clock[first : first + block], start)
+        for first in range(0, len(clock), block)
+    ]
+    parts, loss, weight_power = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *pieces)
+    return parts, jnp.sum(loss, axis=1), weight_power
+
+
+@eqx.filter_jit
+def _total_risk(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> Array:
+    unsplit = eqx.tree_at(lambda s: s.clean_coordinates, spectrum, None, is_leaf=lambda leaf: leaf is None)
+    return jnp.sum(risk_parts(unsplit, averages, rule, clock, start).risk, axis=1)
+
+
+_mode_risk = eqx.filter_jit(mode_risk)

@@ -1,0 +1,197 @@
+"""What a training rule does to one mode: how much of it is left to learn, and how far a unit force has moved it.
+
+Linear least squares trained by a linear rule falls apart into independent modes, the eigenvectors of the feature
+covariance. A mode of eigenvalue mu, pushed by a constant force b from a start u_0, stands at time t at
+
+    u_t = residual(mu, t) u_0 + gain(mu, t) b,        (mu + ridge) gain + residual = 1.
+
+So a training rule *is* a pair of functions. A mode learns once mu t passes 1: modes of large eigenvalue, which carry
+the clean pattern, first; modes of small eigenvalue, which carry Mixup's label noise, late. That order is the U-curve.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from theory.linalg import is_traced
+
+
+def _number(value: float | Array) -> float | Array:
+    return float(value) if isinstance(value, int | np.number) else value
+
+
+class Rule(eqx.Module):
+    """A training rule of the loss L(theta) = |Phi theta - y|^2 / (2 m) + ridge |theta|^2 / 2.
+
+    Attributes:
+        ridge: coupled weight decay, unit 1/time, as the eigenvalues.
+        counts_steps: whether t is a number of steps (otherwise a time, ``step_size * steps``).
+    """
+
+    ridge: eqx.AbstractVar[float]
+    counts_steps: eqx.AbstractClassVar[bool]
+
+    @abstractmethod
+    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        """The share of a mode's start that is still there at t."""
+
+    @abstractmethod
+    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        """How far a unit force has moved a mode by t; t itself (in units of time) on a null mode."""
+
+    @abstractmethod
+    def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """The time that t stands for."""
+
+    def fixed_gain(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """The gain at t = infinity, 1 / (mu + ridge); 0 on null modes, which no force moves."""
+        shifted = eigenvalues + self.ridge
+        return jnp.where(shifted > 0, 1 / jnp.where(shifted > 0, shifted, 1), 0)
+
+
+class GradientFlow(Rule):
+    """Gradient descent with infinitesimal steps: residual = exp(-(mu + ridge) t).
+
+    The gain (1 - exp(-mu t)) / mu is exact, in value and in derivative, down to mu = 0, where it is t
+    (``tests/theory/test_filters.py``). ``t = inf`` gives the limit, in which null modes have not moved.
+
+    >>> rule = GradientFlow()
+    >>> rule.gain(jnp.asarray([0.0, 1e-300, 1.0]), jnp.asarray(2.0)).round(4).tolist()
+    [2.0, 2.0, 0.8647]
+    """
+
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=_number)
+    counts_steps: ClassVar[bool] = False
+
+    def __check_init__(self) -> None:
+        _check_ridge(self.ridge)
+
+    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        return jnp.exp(-self._decay(eigenvalues, t))
+
+    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        at_infinity = jnp.isinf(t)
+        finite = jnp.where(at_infinity, 0, t)
+        moved = finite[..., None] * mean_decay(self._decay(eigenvalues, finite))
+        return jnp.where(at_infinity[..., None], _rows(self.fixed_gain(eigenvalues), t[..., None]), moved)
+
+    def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        return t
+
+    def _decay(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        return _scaled(t[..., None], eigenvalues + self.ridge)
+
+
+class GradientDescent(Rule):
+    """Full-batch gradient descent, k steps of size eta: residual = (1 - eta (mu + ridge))^k.
+
+    Stable below eta = 2 / (mu_max + ridge); between half of that and that, the fastest modes overshoot and alternate.
+    Exact in value and in derivative down to mu = 0, where the gain is eta k (``tests/theory/test_filters.py``).
+
+    >>> rule = GradientDescent(step_size=0.5)
+    >>> rule.residual(jnp.asarray([0.0, 1.0, 3.0]), jnp.asarray(2.0)).tolist()
+    [1.0, 0.25, 0.25]
+    """
+
+    step_size: float | Float[Array, ""] = eqx.field(converter=_number)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=_number)
+    counts_steps: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        _check_ridge(self.ridge)
+        if not is_traced(self.step_size) and not (np.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"step_size: must be a positive number, got {self.step_size}")
+
+    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        progress = self._progress(eigenvalues)
+        steps = t[..., None]
+        slow = progress < SERIES_BELOW
+        log_form = jnp.exp(-_scaled(steps, _minus_log1m(jnp.where(slow, progress, 0))))
+        # On a fast mode a power is as accurate, and it knows the sign of an overshooting mode.
+        power_form = jnp.power(_rows(1 - jnp.where(slow, 0, progress), steps), jnp.maximum(steps, 1))
+        return jnp.where(_rows(slow, steps) | (steps == 0), log_form, power_form)
+
+    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        progress = self._progress(eigenvalues)
+        at_infinity = jnp.isinf(t)
+        steps = jnp.where(at_infinity, 0, t)[..., None]
+        slow = progress < SERIES_BELOW
+        small = jnp.where(slow, progress, 0)
+        decay = _scaled(steps, _minus_log1m(small))
+        log_form = steps * mean_decay(decay) * _rows(_mean_log1m(small), steps)
+        power_form = (1 - self.residual(eigenvalues, steps[..., 0])) / _rows(jnp.where(slow, 1, progress), steps)
+        moved = self.step_size * jnp.where(_rows(slow, steps), log_form, power_form)
+        return jnp.where(at_infinity[..., None], _rows(self.fixed_gain(eigenvalues), steps), moved)
+
+    def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        return self.step_size * t
+
+    def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
+        """2 / (mu_max + ridge), from which size on the fastest mode no longer converges.
+
+        >>> GradientDescent(step_size=0.1).largest_stable_step(4.0)
+        0.5
+        """
+        return 2 / (largest_eigenvalue + self.ridge)
+
+    def _progress(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        return self.step_size * (eigenvalues + self.ridge)
+
+
+SERIES_BELOW = 0.1
+"""Below this argument the functions under here are summed as series, whose derivatives are exact too."""
+
+
+def mean_decay(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """(1 - exp(-x)) / x, the mean of exp(-x s) over s in [0, 1]; 1 at x = 0, with all its derivatives.
+
+    Dividing loses nothing in value (expm1 is exact) but its derivative (exp(-x) - f(x)) / x cancels near zero,
+    and is NaN at it; below `SERIES_BELOW` the series is exact in both.
+
+    >>> mean_decay(jnp.asarray([0.0, 1.0])).round(4).tolist()
+    [1.0, 0.6321]
+    """
+    small = x < SERIES_BELOW
+    series = _horner(jnp.where(small, x, 0), _DECAY_SERIES)
+    safe = jnp.where(small, 1, x)
+    return jnp.where(small, series, -jnp.expm1(-safe) / safe)
+
+
+def _mean_log1m(s: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """-log(1 - s) / s for 0 <= s < SERIES_BELOW."""
+    return _horner(s, _LOG_SERIES)
+
+
+def _minus_log1m(s: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    return -jnp.log1p(-s)
+
+
+_TERMS = 16  # SERIES_BELOW ** 16 is below the resolution of float64
+_DECAY_SERIES = [(-1.0) ** k / float(np.prod(np.arange(1.0, k + 2))) for k in range(_TERMS)]
+_LOG_SERIES = [1.0 / (k + 1) for k in range(_TERMS)]
+
+
+def _horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, "*any"]:
+    total = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
+
+
+def _scaled(t: Float[Array, "*times 1"], rate: Float[Array, "modes"]) -> Float[Array, "*times modes"]:
+    """T * rate, where an infinity of nothing is nothing: a null mode does not decay, however long one waits."""
+    forever = jnp.isinf(t) & _rows(rate == 0, t)
+    return jnp.where(forever, 0, t) * _rows(rate, t)
+
+
+def _rows(vector: Array, steps: Float[Array, "*times 1"]) -> Array:
+    return jnp.broadcast_to(vector, steps.shape[:-1] + vector.shape)
+
+
+def _check_ridge(ridge: float | Array) -> None:
+    if not is_traced(ridge) and not (np.isfinite(ridge) and ridge >= 0):
+        raise ValueError(f"ridge: must be a number that is not negative, got {ridge}")

@@ -1,0 +1,219 @@
+"""Over which inputs the risk is averaged: a distribution, through its moments, or a test set.
+
+The risk of weights theta is R = E (f(x) - theta . phi(x))^2. A `Population` knows its three moments,
+C = E phi phiᵀ, c = E f phi and F = E f^2, so that R = F - 2 c . theta + thetaᵀ C theta. A `TestSet` keeps its rows and
+squares residuals, which is more accurate: late in training theta is long, and the three terms above nearly cancel.
+"""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from theory.checks import check_finite, check_shape
+
+Targets = Float[Array, "test targets"] | Float[Array, "test"]
+
+
+class RiskParts(eqx.Module):
+    """A risk, and its split where the label noise is known: risk = clean + noise + cross.
+
+    Attributes:
+        risk: E (f - theta . phi)^2.
+        clean: the risk of the weights trained on clean labels.
+        noise: E (theta_noise . phi)^2, what the label noise has been learnt to.
+        cross: twice the correlation of the two errors, of either sign.
+    """
+
+    risk: Float[Array, "times targets"]
+    clean: Float[Array, "times targets"] | None
+    noise: Float[Array, "times targets"] | None
+    cross: Float[Array, "times targets"] | None
+
+
+class Averages(eqx.Module):
+    """What a risk is averaged over. Weights are given as [features, times, targets]."""
+
+    @abstractmethod
+    def risk_parts(
+        self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
+    ) -> RiskParts:
+        """The risk of the weights, split if the part of them that learnt the label noise is given."""
+
+    @abstractmethod
+    def mode_power(self, modes: Float[Array, "features modes"]) -> Float[Array, "modes"]:
+        """E (u_k . phi)^2, the diagonal of Uᵀ C U."""
+
+    @abstractmethod
+    def mode_moment(
+        self,
+        modes: Float[Array, "features modes"],
+        weights: Float[Array, "features times targets"],
+        *,
+        with_target: bool,
+    ) -> Float[Array, "modes times targets"]:
+        """E (u_k . phi) e, of the error e = f - theta . phi, or without the target of e = -theta . phi."""
+
+    @property
+    @abstractmethod
+    def power(self) -> Float[Array, ""]:
+        """E |phi|^2."""
+
+    @property
+    @abstractmethod
+    def target_power_by_target(self) -> Float[Array, "targets"]:
+        """E f^2, the risk of predicting zero."""
+
+    @property
+    @abstractmethod
+    def num_features(self) -> int:
+        """The length of phi."""
+
+
+class TestSet(Averages):
+    """The average over the rows of a test set.
+
+    Args:
+        features: phi at the test inputs, one row an input.
+        targets: f at the test inputs (or the labels there, where no ground truth is known), one column a target.
+
+    >>> test = TestSet(features=jnp.eye(2), targets=jnp.asarray([1.0, 3.0]))
+    >>> test.target_power_by_target.tolist()
+    [5.0]
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    features: Float[Array, "test features"]
+    targets: Float[Array, "test targets"]
+
+    def __init__(self, features: Float[Array, "test features"], targets: Targets) -> None:
+        features, targets = jnp.asarray(features), jnp.asarray(targets)
+        check_shape("features", features, ndim=2)
+        targets = targets[:, None] if targets.ndim == 1 else targets
+        check_shape("targets", targets, ndim=2, rows=features.shape[0])
+        self.features, self.targets = check_finite("features", features), check_finite("targets", targets)
+
+    def risk_parts(
+        self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
+    ) -> RiskParts:
+        error = self.targets[:, None, :] - self._predict(weights)
+        risk = jnp.mean(error**2, axis=0)
+        if noise is None:
+            return RiskParts(risk, None, None, None)
+        fitted_noise = self._predict(noise)
+        clean_error = error + fitted_noise
+        return RiskParts(
+            risk,
+            jnp.mean(clean_error**2, axis=0),
+            jnp.mean(fitted_noise**2, axis=0),
+            -2 * jnp.mean(clean_error * fitted_noise, axis=0),
+        )
+
+    def mode_power(self, modes: Float[Array, "features modes"]) -> Float[Array, "modes"]:
+        return jnp.mean((self.features @ modes) ** 2, axis=0)
+
+    def mode_moment(
+        self,
+        modes: Float[Array, "features modes"],
+        weights: Float[Array, "features times targets"],
+        *,
+        with_target: bool,
+    ) -> Float[Array, "modes times targets"]:
+        prediction = self._predict(weights)
+        error = self.targets[:, None, :] - prediction if with_target else -prediction
+        return jnp.tensordot(modes.T, jnp.tensordot(self.features.T, error, 1), 1) / self.features.shape[0]
+
+    @property
+    def power(self) -> Float[Array, ""]:
+        return jnp.mean(jnp.sum(self.features**2, axis=1))
+
+    @property
+    def target_power_by_target(self) -> Float[Array, "targets"]:
+        return jnp.mean(self.targets**2, axis=0)
+
+    @property
+    def num_features(self) -> int:
+        return self.features.shape[1]
+
+    def _predict(self, weights: Float[Array, "features times targets"]) -> Float[Array, "test times targets"]:
+        return jnp.tensordot(self.features, weights, 1)
+
+
+class Population(Averages):
+    """The average over a distribution of inputs, known through its moments.
+
+    Args:
+        second_moment: C = E phi phiᵀ.
+        target_moment: c = E f phi, one column a target.
+        target_power: F = E f^2, one number a target.
+
+    >>> gauss = Population(second_moment=jnp.eye(2), target_moment=jnp.zeros(2), target_power=jnp.asarray(3.0))
+    >>> gauss.risk_parts(jnp.ones((2, 1, 1)), None).risk.tolist()
+    [[5.0]]
+    """
+
+    second_moment: Float[Array, "features features"]
+    target_moment: Float[Array, "features targets"]
+    target_power: Float[Array, "targets"]
+
+    def __init__(
+        self,
+        second_moment: Float[Array, "features features"],
+        target_moment: Float[Array, "features targets"] | Float[Array, "features"],
+        target_power: Float[Array, "targets"] | Float[Array, ""] | float,
+    ) -> None:
+        second, moment, power = map(jnp.asarray, (second_moment, target_moment, target_power))
+        check_shape("second_moment", second, ndim=2, columns=second.shape[0])
+        moment = moment[:, None] if moment.ndim == 1 else moment
+        check_shape("target_moment", moment, ndim=2, rows=second.shape[0])
+        power = jnp.atleast_1d(power)
+        check_shape("target_power", power, ndim=1, rows=moment.shape[1])
+        self.second_moment = check_finite("second_moment", second)
+        self.target_moment = check_finite("target_moment", moment)
+        self.target_power = check_finite("target_power", power)
+
+    def risk_parts(
+        self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
+    ) -> RiskParts:
+        risk = self._risk(weights)
+        if noise is None:
+            return RiskParts(risk, None, None, None)
+        clean = weights - noise
+        clean_moment = self.target_moment[:, None, :] - jnp.tensordot(self.second_moment, clean, 1)
+        return RiskParts(
+            risk,
+            self._risk(clean),
+            jnp.sum(noise * jnp.tensordot(self.second_moment, noise, 1), axis=0),
+            -2 * jnp.sum(noise * clean_moment, axis=0),
+        )
+
+    def mode_power(self, modes: Float[Array, "features modes"]) -> Float[Array, "modes"]:
+        return jnp.sum(modes * (self.second_moment @ modes), axis=0)
+
+    def mode_moment(
+        self,
+        modes: Float[Array, "features modes"],
+        weights: Float[Array, "features times targets"],
+        *,
+        with_target: bool,
+    ) -> Float[Array, "modes times targets"]:
+        moment = -jnp.tensordot(self.second_moment, weights, 1)
+        return jnp.tensordot(modes.T, self.target_moment[:, None, :] + moment if with_target else moment, 1)
+
+    @property
+    def power(self) -> Float[Array, ""]:
+        return jnp.trace(self.second_moment)
+
+    @property
+    def target_power_by_target(self) -> Float[Array, "targets"]:
+        return self.target_power
+
+    @property
+    def num_features(self) -> int:
+        return self.second_moment.shape[0]
+
+    def _risk(self, weights: Float[Array, "features times targets"]) -> Float[Array, "times targets"]:
+        moment = 2 * self.target_moment[:, None, :] - jnp.tensordot(self.second_moment, weights, 1)
+        return self.target_power[None, :] - jnp.sum(weights * moment, axis=0)

@@ -1,0 +1,290 @@
+"""The eigen-decomposition of the feature covariance, and the labels in its coordinates.
+
+Training sees the data only through the covariance C = Phiᵀ Phi / m = U diag(mu) Uᵀ and the force b = Phiᵀ y / m. With
+the singular vectors Phi = sqrt(m) A diag(sqrt(mu)) Uᵀ the force on mode k is sqrt(mu_k) a_k, a = Aᵀ y / sqrt(m). The
+spectra of random features span seventeen decades without a gap, and late times reach down to the smallest of them. So
+it matters how one gets there:
+
+- ``svd``: thin SVD of Phi. Accurate: the rounding error of a curve grows as sqrt(t).
+- ``qr``: SVD of the triangular factor of [Phi, y, y*]. As accurate, faster for tall Phi, and it streams: Q is never
+  stored, and neither need Phi be.
+- ``gram``: eigh of the smaller of Phiᵀ Phi and Phi Phiᵀ. Fastest, but the error grows as t.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from theory import linalg
+
+Method = Literal["svd", "qr", "gram"]
+METHODS: tuple[Method, ...] = ("svd", "qr", "gram")
+
+Labels = Float[Array, "samples targets"] | Float[Array, "samples"]
+Block = tuple[Float[Array, "rows features"], Array, Array | None]
+
+RESOLVED_GAP = 1e3
+"""How far above rounding level every singular value that counts must stand for t = infinity to mean something."""
+
+
+class Spectrum(eqx.Module):
+    """Eigenvalues and modes of C = Phiᵀ Phi / m, labels in their coordinates.
+
+    Attributes:
+        eigenvalues: mu, descending, not negative; unit 1/time. A mode known to be null has exactly 0.
+        modes: U, orthonormal columns.
+        label_coordinates: a = Aᵀ y / sqrt(m); 0 on null modes.
+        label_outside: mean square of the part of the labels outside the range of Phi, which no training fits.
+        clean_coordinates: a* = Aᵀ y* / sqrt(m) of the clean labels, or None.
+        infinity_is_resolved: whether a gap parts the modes that count from rounding noise.
+        rank_cut: eigenvalues up to this one are indistinguishable from null modes.
+        method: the factorisation that was used.
+    """
+
+    eigenvalues: Float[Array, "modes"]
+    modes: Float[Array, "features modes"]
+    label_coordinates: Float[Array, "modes targets"]
+    label_outside: Float[Array, "targets"]
+    clean_coordinates: Float[Array, "modes targets"] | None
+    infinity_is_resolved: Bool[Array, ""]
+    rank_cut: Float[Array, ""]
+    method: Method = eqx.field(static=True)
+
+    @property
+    def rank(self) -> int:
+        """The number of modes above the rank cut."""
+        return int(jnp.sum(self.eigenvalues > self.rank_cut))
+
+    @property
+    def noise_coordinates(self) -> Float[Array, "modes targets"]:
+        """Aᵀ z / sqrt(m) of the label noise z = y - y*."""
+        if self.clean_coordinates is None:
+            raise ValueError("clean_labels: none were given, so the label noise is unknown; pass clean_labels=")
+        return self.label_coordinates - self.clean_coordinates
+
+    @property
+    def rounding_order(self) -> float:
+        """The power of t with which the rounding error of predictions grows."""
+        return 1.0 if self.method == "gram" else 0.5
+
+
+def decompose(
+    features: Float[Array, "samples features"],
+    labels: Labels,
+    clean_labels: Labels | None = None,
+    *,
+    method: Method = "svd",
+) -> Spectrum:
+    """The spectrum of C = Phiᵀ Phi / m with the labels in its coordinates, on the smaller side of Phi.
+
+    Args:
+        features: Phi.
+        labels: y, one column a target.
+        clean_labels: y*, the ground truth at the synthesized inputs, if known.
+        method: ``svd``, ``qr`` or ``gram``; see the head of this file, and `suggest_method`.
+
+    >>> spectrum = decompose(jnp.diag(jnp.asarray([2.0, 0.0])), jnp.asarray([1.0, 1.0]))
+    >>> spectrum.eigenvalues.tolist(), spectrum.label_outside.tolist(), spectrum.rank
+    ([2.0, 0.0], [0.5], 1)
+    """
+    check_method(method)
+    block = (features, labels, clean_labels)
+    if method == "svd":
+        return _from_svd(*_as_columns(block))
+    if method == "gram" and features.shape[0] < features.shape[1]:
+        return _from_small_gram(*_as_columns(block))
+    return decompose_blocks([block], method=method)
+
+
+def decompose_blocks(blocks: Iterable[Block], *, method: Method = "qr") -> Spectrum:
+    """The spectrum of rows that come block by block; memory holds one block and a features x features triangle.
+
+    Args:
+        blocks: triples (features, labels, clean labels or None) of consecutive rows. Blocks of at least twice as many
+            rows as features waste least.
+        method: ``qr`` or ``gram``.
+
+    >>> phi, y = jnp.eye(4), jnp.arange(4.0)
+    >>> streamed = decompose_blocks((phi[i : i + 2], y[i : i + 2], None) for i in (0, 2))
+    >>> streamed.eigenvalues.round(6).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    if method not in ("qr", "gram"):
+        raise ValueError(f"method: {method!r} does not stream; pass 'qr' or 'gram'")
+    columns = map(_as_columns, blocks)
+    return _from_triangle(columns) if method == "qr" else _from_gram(columns)
+
+
+def suggest_method(num_samples: int, num_features: int, latest_scaled_time: float, resolution: float) -> Method:
+    """The fastest factorisation that keeps rounding far below 1e-9 until the latest time.
+
+    Args:
+        num_samples: m.
+        num_features: p.
+        latest_scaled_time: t mu_max, the latest time in units of the fastest mode's.
+        resolution: machine epsilon of the features' dtype.
+
+    >>> suggest_method(4900, 1000, 1e3, 2e-16), suggest_method(4900, 1000, 1e9, 2e-16)
+    ('gram', 'qr')
+    """
+    if resolution * latest_scaled_time < GRAM_ROUNDING:
+        return "gram"
+    return "qr" if num_samples > num_features else "svd"
+
+
+GRAM_ROUNDING = 1e-9
+
+
+def check_method(method: str) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method: {method!r} is not known; pass one of {', '.join(METHODS)}")
+
+
+def _as_columns(block: Block) -> Block:
+    features, labels, clean = block
+    return features, _columns(labels), None if clean is None else _columns(clean)
+
+
+def _columns(labels: Labels) -> Float[Array, "samples targets"]:
+    return labels[:, None] if labels.ndim == 1 else labels
+
+
+def _from_svd(features: Array, labels: Array, clean: Array | None) -> Spectrum:
+    left, singular, right = linalg.thin_svd(features)
+    return _from_singular_vectors(left, singular, right, labels, clean, features.shape, "svd")
+
+
+def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
+    """SVD of the triangle of [Phi, y, y*], which has Phi's singular values and right singular vectors.
+
+    Rotated by Qᵀ, the labels lie in the triangle's last columns: above the diagonal block what the features reach,
+    below it what they do not.
+    """
+    triangle, num_samples, (num_features, num_targets, has_clean) = None, 0, (0, 0, False)
+    for features, labels, clean in blocks:
+        num_samples += features.shape[0]
+        num_features, num_targets, has_clean = features.shape[1], labels.shape[1], clean is not None
+        columns = (features, labels) if clean is None else (features, labels, clean)
+        if triangle is not None:
+            splits = [num_features, num_features + num_targets]
+            above = jnp.split(triangle, splits if has_clean else splits[:1], axis=1)
+            columns = tuple(jnp.concatenate(pair) for pair in zip(above, columns, strict=True))
+        triangle = linalg.triangular_factor(*columns)
+    if triangle is None:
+        raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
+    left, singular, right = linalg.thin_svd(triangle[:num_features, :num_features])
+    rotated = triangle[:, num_features:]
+    left = jnp.pad(left, ((0, rotated.shape[0] - left.shape[0]), (0, 0)))
+    clean = rotated[:, num_targets:] if has_clean else None
+    return _from_singular_vectors(
+        left, singular, right, rotated[:, :num_targets], clean, (num_samples, num_features), "qr"
+    )
+
+
+@eqx.filter_jit
+def _from_singular_vectors(
+    left: Array,
+    singular: Array,
+    right: Array,
+    labels: Array,
+    clean: Array | None,
+    shape: tuple[int, int],
+    method: Method,
+) -> Spectrum:
+    num_samples, _ = shape
+    cut = _rounding_level(shape, singular) * singular[0]
+    resolved = _is_resolved(singular, cut)
+    # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.
+    null = resolved & (singular <= cut)
+    scaled_left = jnp.where(null[None, :], 0, left) / jnp.sqrt(num_samples)
+    label_coordinates = scaled_left.T @ labels
+    return Spectrum(
+        eigenvalues=jnp.where(null, 0, singular**2 / num_samples),
+        modes=right.T,
+        label_coordinates=label_coordinates,
+        label_outside=jnp.sum((labels - num_samples * (scaled_left @ label_coordinates)) ** 2, axis=0) / num_samples,
+        clean_coordinates=None if clean is None else scaled_left.T @ clean,
+        infinity_is_resolved=resolved,
+        rank_cut=cut**2 / num_samples,
+        method=method,
+    )
+
+
+def _from_gram(blocks: Iterator[Block]) -> Spectrum:
+    """Eigh of Phiᵀ Phi, summed over the blocks."""
+    sums: tuple[Array, Array, Array, Array | None] | None = None
+    num_samples = 0
+    for features, labels, clean in blocks:
+        num_samples += features.shape[0]
+        force = features.T @ labels
+        clean_force = None if clean is None else features.T @ clean
+        power = jnp.sum(labels**2, axis=0)
+        terms = (linalg.gram(features), force, power, clean_force)
+        sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
+    if sums is None:
+        raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
+    moment, force, power, clean_force = jax.tree.map(lambda total: total / num_samples, sums)
+    eigenvalues, modes = linalg.symmetric_eigen(moment)
+    return _from_eigenvectors(eigenvalues, modes, force, power, clean_force, (num_samples, moment.shape[0]))
+
+
+@eqx.filter_jit
+def _from_eigenvectors(
+    eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, int]
+) -> Spectrum:
+    eigenvalues, modes = jnp.maximum(eigenvalues[::-1], 0), modes[:, ::-1]
+    singular = jnp.sqrt(eigenvalues)[:, None]
+    cut = _rounding_level(shape, eigenvalues) * eigenvalues[0]
+
+    def coordinates(force: Array) -> Array:
+        return jnp.where(singular > 0, modes.T @ force / jnp.where(singular > 0, singular, 1), 0)
+
+    label_coordinates = coordinates(force)
+    return Spectrum(
+        eigenvalues=eigenvalues,
+        modes=modes,
+        label_coordinates=label_coordinates,
+        label_outside=jnp.maximum(power - jnp.sum(label_coordinates**2, axis=0), 0),
+        clean_coordinates=None if clean_force is None else coordinates(clean_force),
+        infinity_is_resolved=_is_resolved(eigenvalues, cut),
+        rank_cut=cut,
+        method="gram",
+    )
+
+
+def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
+    """Eigh of Phi Phiᵀ, for fewer rows than features."""
+    num_samples = features.shape[0]
+    _, left = linalg.symmetric_eigen(linalg.gram(features.T))
+    return _from_left_vectors(left[:, ::-1], features.T @ left[:, ::-1], labels, clean, num_samples)
+
+
+@eqx.filter_jit
+def _from_left_vectors(left: Array, images: Array, labels: Array, clean: Array | None, num_samples: int) -> Spectrum:
+    singular = jnp.linalg.norm(images, axis=0)
+    eigenvalues = singular**2 / num_samples
+    cut = _rounding_level(images.shape, eigenvalues) * eigenvalues[0]
+    label_coordinates = left.T @ labels / jnp.sqrt(num_samples)
+    return Spectrum(
+        eigenvalues=eigenvalues,
+        modes=images / jnp.where(singular > 0, singular, 1)[None, :],
+        label_coordinates=label_coordinates,
+        label_outside=jnp.zeros_like(labels[0]),
+        clean_coordinates=None if clean is None else left.T @ clean / jnp.sqrt(num_samples),
+        infinity_is_resolved=_is_resolved(eigenvalues, cut),
+        rank_cut=cut,
+        method="gram",
+    )
+
+
+def _rounding_level(shape: tuple[int, ...], like: Array) -> float:
+    """Relative size below which a singular value (or an eigenvalue of a Gram matrix) is rounding noise."""
+    return max(shape) * float(jnp.finfo(like.dtype).eps)
+
+
+def _is_resolved(values: Float[Array, "modes"], cut: Float[Array, ""]) -> Bool[Array, ""]:
+    return jnp.all((values <= cut) | (values >= RESOLVED_GAP * cut))
