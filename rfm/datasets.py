@@ -1,7 +1,7 @@
-"""Real data: bundled sets by name, files by path, prepared as the field prepares them; and a ground truth fitted to them.
+"""Real data: bundled sets by name, files by path, prepared as the field does; and a ground truth fitted to them.
 
-Regression: every input column and the target are standardised. Classification: pixels (or columns) are centred by column,
-divided by one global standard deviation, and the labels are one-hot less 1/K.
+Regression: every input column and the target are standardised. Classification: pixels (or columns) are centred by
+column and divided by one global standard deviation, and the labels are one-hot less 1/K.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.checks import check_positive
@@ -30,8 +31,8 @@ class DataSet(NamedTuple):
 def load_dataset(name_or_path: str) -> DataSet:
     """A bundled set (``diabetes``, ``digits``) or an ``.npz`` file, prepared.
 
-    A file holds ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test`` (joined, in this order). Whole-number
-    labels are classes, others are regression targets.
+    A file holds ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test`` (joined, in this order).
+    Whole-number labels are classes, others are regression targets.
 
     Raises:
         ValueError: the name is not known, the file has other keys, or its values are not finite.
@@ -46,19 +47,19 @@ def load_dataset(name_or_path: str) -> DataSet:
         inputs, targets = _read_npz(Path(name_or_path))
     else:
         raise ValueError(
-            f"dataset: {name_or_path!r} is not known; pass one of {', '.join(sorted(_BUNDLED))}, or the path of an .npz file"
+            f"dataset: {name_or_path!r} is not known; pass one of {', '.join(DATASETS)}, or the path of an .npz file"
         )
     return prepare(inputs, targets)
 
 
-def prepare(inputs: np.ndarray, targets: np.ndarray) -> DataSet:
+def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
     """Standardises columns and target, or centres columns and encodes classes; constant columns become zero.
 
     >>> prepare(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5])).inputs.tolist()
     [[-1.0], [1.0]]
     """
-    inputs = np.asarray(inputs, float).reshape(len(inputs), -1)
-    targets = np.squeeze(np.asarray(targets))
+    inputs, targets = np.asarray(inputs, float), np.squeeze(np.asarray(targets))
+    inputs = inputs.reshape(len(inputs), -1)
     for name, array in (("x", inputs), ("y", np.asarray(targets, float))):
         if not np.all(np.isfinite(array)):
             raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
@@ -96,11 +97,14 @@ class KernelTruth(eqx.Module):
     bandwidth: float
     is_vector: bool = eqx.field(static=True)
 
-    def __init__(self, inputs: Inputs, targets: Values, *, bandwidth: float | None = None, ridge: float = 1e-2) -> None:
+    def __init__(
+        self, inputs: ArrayLike, targets: ArrayLike, *, bandwidth: float | None = None, ridge: float = 1e-2
+    ) -> None:
         from scipy.spatial.distance import pdist
         from sklearn.kernel_ridge import KernelRidge
 
         check_positive("ridge", ridge)
+        inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
         if bandwidth is None:
             bandwidth = float(np.median(pdist(np.asarray(inputs)[:1000])))
         check_positive("bandwidth", bandwidth)
@@ -159,10 +163,10 @@ def _inputs_and_targets(archive: Mapping[str, np.ndarray], path: Path) -> tuple[
             np.concatenate([archive["y_train"], archive["y_test"]]),
         )
     raise ValueError(
-        f"dataset: {path} holds {', '.join(sorted(keys)) or 'nothing'}; pass a file with x and y, or with x_train, y_train, "
-        "x_test and y_test"
+        f"dataset: {path} holds {', '.join(sorted(keys)) or 'nothing'}; pass a file with x and y, or with "
+        "x_train, y_train, x_test and y_test"
     )
 
 
-def _nonzero(scale: np.ndarray) -> np.ndarray:
+def _nonzero(scale: np.ndarray | float) -> np.ndarray:
     return np.where(scale > 0, scale, 1.0)

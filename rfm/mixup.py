@@ -2,7 +2,7 @@
 
     x~ = lam x_i + (1 - lam) x_j,        y~ = lam y_i + (1 - lam) y_j.
 
-A law says how pairs (i, j) and ratios lam are chosen; a `PairTable` is one outcome, in which nothing is random any more.
+A law says how pairs (i, j) and ratios lam are chosen; a `PairTable` is one outcome, in which nothing is random.
 All n^2 pairs of a sample are enumerated block by block, so that neither they nor their features need ever be held.
 """
 
@@ -67,8 +67,8 @@ class Mixup(eqx.Module):
     Args:
         lam: the fixed ratio, in [0, 1]; or
         alpha: the parameter of the Beta distribution, positive; small means little mixing, 1 is uniform.
-        pairs: ``"all"`` n^2 ordered pairs (a sample with itself included), or a number of pairs, drawn independently and
-            uniformly among those.
+        pairs: ``"all"`` n^2 ordered pairs (a sample with itself included), or a number of pairs, drawn independently
+            and uniformly among those.
 
     Raises:
         ValueError: both or neither of lam and alpha, or one out of range.
@@ -122,9 +122,9 @@ class Mixup(eqx.Module):
             yield self._table(rows, num_samples, key)
 
     def _table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
-        if key is None:
-            return PairTable(rows // num_samples, rows % num_samples, jnp.full(rows.shape, self.lam))
-        return _draw(rows, num_samples, self.pairs == "all", self.lam, self.alpha, key)
+        if not self.needs_key or key is None:
+            return PairTable(rows // num_samples, rows % num_samples, jnp.full(rows.shape, jnp.asarray(self.lam)))
+        return _draw(self, rows, num_samples, key)
 
     def __str__(self) -> str:
         ratio = f"lam={self.lam:g}" if self.lam is not None else f"alpha={self.alpha:g}"
@@ -135,16 +135,14 @@ Law = Mixup | ERM
 
 
 @eqx.filter_jit
-def _draw(
-    rows: Array, num_samples: int, all_pairs: bool, lam: float | None, alpha: float | None, key: PRNGKeyArray
-) -> PairTable:
+def _draw(law: Mixup, rows: Array, num_samples: int, key: PRNGKeyArray) -> PairTable:
     """Each row draws from a key of its own, so that a row is the same in whichever block it comes."""
 
     def draw_row(row: Array) -> tuple[Array, Array, Array]:
         pair_key, ratio_key = jax.random.split(jax.random.fold_in(key, row))
         drawn = jax.random.randint(pair_key, (2,), 0, num_samples)
-        pair = jnp.stack([row // num_samples, row % num_samples]) if all_pairs else drawn
-        ratio = jnp.asarray(lam) if lam is not None else jax.random.beta(ratio_key, alpha, alpha)
+        pair = jnp.stack([row // num_samples, row % num_samples]) if law.pairs == "all" else drawn
+        ratio = jnp.asarray(law.lam) if law.alpha is None else jax.random.beta(ratio_key, law.alpha, law.alpha)
         return pair[0], pair[1], ratio
 
     return PairTable(*jax.vmap(draw_row)(rows))

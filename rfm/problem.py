@@ -1,14 +1,17 @@
 """A training problem: features, labels, clean labels, and what the risk is averaged over.
 
-`synthesize` makes one from a sample, a feature map and a Mixup law; `Problem` takes bare arrays. `closed_form` solves it.
+`synthesize` makes one from a sample, a feature map and a Mixup law; `Problem` takes bare arrays; `closed_form` solves
+them.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
@@ -16,9 +19,9 @@ from rfm.checks import check_count
 from rfm.features import FeatureMap
 from rfm.mixup import ERM, Law, Mixup
 from rfm.tasks import Sample
-from theory.checks import check_finite, check_shape
+from theory.checks import Clock, check_clock, check_finite, check_shape, check_steps
 from theory.population import Averages
-from theory.spectrum import Block, Labels, Method, Spectrum
+from theory.spectrum import Block, Method, Spectrum
 
 
 class PrecisionWarning(UserWarning):
@@ -31,8 +34,8 @@ class Problem(eqx.Module):
     Args:
         features: Phi, one row a synthesized sample.
         labels: y, a vector or one column a target.
-        clean_labels: y*, the ground truth at the synthesized inputs; None if unknown, and then the risk is known in total
-            but not in parts.
+        clean_labels: y*, the ground truth at the synthesized inputs; None if unknown, and then the risk is known in
+            total but not in parts.
         population: a `theory.TestSet` or a `theory.Population`, in the same features.
 
     Raises:
@@ -50,9 +53,9 @@ class Problem(eqx.Module):
 
     def __init__(
         self,
-        features: Float[Array, "samples features"],
-        labels: Labels,
-        clean_labels: Labels | None = None,
+        features: ArrayLike,
+        labels: ArrayLike,
+        clean_labels: ArrayLike | None = None,
         *,
         population: Averages,
     ) -> None:
@@ -72,10 +75,11 @@ class Problem(eqx.Module):
 
     def suggest_method(self, latest_time: float) -> Method:
         """The fastest factorisation that is accurate until then."""
-        power = float(jnp.vdot(self.features, self.features)) / self.features.shape[0]
-        return theory.suggest_method(
-            *self.features.shape, latest_time * power, float(jnp.finfo(self.features.dtype).eps)
-        )
+        num_samples, num_features = self.features.shape
+        # The mean of |phi|^2, the sum of all eigenvalues, is at least the largest.
+        scaled_time = latest_time * float(jnp.vdot(self.features, self.features)) / num_samples
+        resolution = float(jnp.finfo(self.features.dtype).eps)
+        return theory.suggest_method(num_samples, num_features, scaled_time, resolution)
 
 
 class StreamedProblem(eqx.Module):
@@ -115,8 +119,8 @@ def synthesize(
         law: `Mixup` or `ERM`.
         population: what the risk is averaged over; a task's ``test_set(features, ...)``.
         key: for laws that draw pairs or ratios.
-        block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the same
-            rows, which can be solved in closed form but not simulated.
+        block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the
+            same rows, which can be solved in closed form but not simulated.
 
     >>> import jax, rfm
     >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
@@ -146,10 +150,10 @@ def synthesize(
 def closed_form(
     problem: Problem | StreamedProblem,
     *,
-    times: Float[Array, "times"] | Sequence[float] | None = None,
-    steps: Float[Array, "times"] | Sequence[int] | None = None,
+    times: Clock | None = None,
+    steps: Clock | None = None,
     rule: theory.Rule | None = None,
-    method: Method | str = "auto",
+    method: Method | Literal["auto"] = "auto",
     start: theory.Start | None = None,
     tolerance: float = 1e-6,
     by_mode: bool = False,
@@ -174,11 +178,10 @@ def closed_form(
     """
     rule = theory.GradientFlow() if rule is None else rule
     t = _clock(rule, times, steps)
-    latest = float(rule.time(t[-1]))
-    if method == "auto":
-        method = problem.suggest_method(latest)
-    theory.check_method(method)
-    spectrum = problem.spectrum(method)
+    latest = float(rule.time(jnp.asarray(t[-1])))
+    if method != "auto":
+        theory.check_method(method)
+    spectrum = problem.spectrum(problem.suggest_method(latest) if method == "auto" else method)
     check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])
     curve = theory.risk_curve(spectrum, problem.population, rule, t, start=start, tolerance=tolerance, by_mode=by_mode)
     if curve.trusted_until < latest:
@@ -199,20 +202,20 @@ def check_population(population: Averages, num_features: int, num_targets: int) 
         raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
 
 
-def _clock(rule: theory.Rule, times: object, steps: object) -> np.ndarray:
+def _clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -> np.ndarray:
     if rule.counts_steps:
         if steps is None or times is not None:
             raise ValueError(f"steps: {type(rule).__name__} counts steps; pass steps=, and not times=")
-        return theory.checks.check_steps(steps)
+        return check_steps(steps)
     if times is None or steps is not None:
         raise ValueError(
             f"times: {type(rule).__name__} runs in continuous time; pass times= (or a rule that counts steps, such as "
             "theory.GradientDescent(step_size), with steps=)"
         )
-    return theory.checks.check_clock("times", times)
+    return check_clock("times", times)
 
 
-def _matrix(name: str, values: object, rows: int | None = None, columns: int | None = None) -> Array:
+def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int | None = None) -> Array:
     array = jnp.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(float)
@@ -230,8 +233,8 @@ def _warn_of_rounding(curve: theory.Curve, latest: float, tolerance: float) -> N
         remedies.append("pass method='svd' or 'qr'")
     remedies.append("ask for earlier times, or a larger tolerance=")
     warnings.warn(
-        f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was asked for "
-        f"until t = {latest:.3g} ({dtype}, method {curve.method!r}); {'; or '.join(remedies)}",
+        f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was "
+        f"asked for until t = {latest:.3g} ({dtype}, method {curve.method!r}); {'; or '.join(remedies)}",
         PrecisionWarning,
         stacklevel=3,
     )

@@ -1,8 +1,8 @@
 """Where inputs, labels and the ground truth come from.
 
-A task gives samples to train on and test sets to average the risk over. Two kinds: Gaussian inputs with a ground truth f
-of any form, of which the teacher-student task is one; and real inputs from arrays, with their own labels or with labels
-made by a known f, so that Mixup's label noise is known too.
+A task gives samples to train on and test sets to average the risk over. Two kinds: Gaussian inputs with a ground truth
+f of any form, of which the teacher-student task is one; and real inputs from arrays, with their own labels or with
+labels made by a known f, so that Mixup's label noise is known too.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_count, check_scale
@@ -184,8 +185,8 @@ class DataTask(eqx.Module):
 
     def __init__(
         self,
-        inputs: Inputs,
-        targets: Values,
+        inputs: ArrayLike,
+        targets: ArrayLike,
         *,
         truth: Truth | None = None,
         label_noise_std: float = 0.0,

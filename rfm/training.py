@@ -4,14 +4,14 @@ Each step computes the residual of every row and pushes it back through the feat
 
     theta <- theta - eta [ (Phi theta - y)ᵀ Phi / m + ridge theta ],
 
-and knows nothing of eigenvalues. Where the clean labels are known, a second model is trained on them from the same start;
-the two differ by what the label noise has been learnt to.
+and knows nothing of eigenvalues. Where the clean labels are known, a second model is trained on them from the same
+start; the two differ by what the label noise has been learnt to.
 """
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -23,13 +23,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.problem import Problem
-from theory.checks import check_shape, check_steps
+from theory.checks import Clock, check_shape, check_steps
 
 STEPS_A_CALL = 2**12
 """Compiled steps between two looks at the progress bar and at Ctrl-C."""
 SMALL_SIDE = 400
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called with the number of steps just done, for all problems together."""
 
@@ -40,7 +41,7 @@ def simulate(
     problem: Problem,
     *,
     step_size: float,
-    steps: Float[Array, "times"] | Sequence[int],
+    steps: Clock,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
@@ -67,8 +68,8 @@ def simulate(
     """
     if not isinstance(problem, Problem):
         raise TypeError(
-            f"problem: pass an rfm.Problem, got {type(problem).__name__}; a streamed problem is solved by closed_form, and "
-            "rfm.synthesize without block_rows builds one that can be trained"
+            f"problem: pass an rfm.Problem, got {type(problem).__name__}; a streamed problem is solved by closed_form, "
+            "and rfm.synthesize without block_rows builds one that can be trained"
         )
     rule = theory.GradientDescent(step_size, ridge)
     recorded = check_steps(steps)
@@ -93,17 +94,17 @@ def simulate_many(
     problems: Sequence[Problem],
     *,
     step_size: float,
-    steps: Float[Array, "times"] | Sequence[int],
+    steps: Clock,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     keys: Sequence[PRNGKeyArray] | None = None,
     progress: Progress | None = None,
     num_workers: int | None = None,
 ) -> list[theory.Curve]:
-    """`simulate` for several problems, such as the seeds of an ensemble: compiled once a shape, trained on all cores.
+    """`simulate` for several problems, such as the seeds of an ensemble: compiled once, trained on all cores.
 
-    The curves are those of `simulate`, bit for bit, whatever the number of workers. (Separate matrices on separate cores
-    beat one batched product: a batch of matrices no longer fits the caches that one matrix does.)
+    The curves are those of `simulate`, bit for bit, whatever the number of workers. (Separate matrices on separate
+    cores beat one batched product: a batch of matrices no longer fits the caches that one matrix does.)
 
     Args:
         problems: one a seed.

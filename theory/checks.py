@@ -6,9 +6,12 @@ Values are looked at where there are values; under ``jit`` and ``vmap`` only sha
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Shaped
 
 from theory.linalg import is_traced
+
+Clock = Shaped[Array, "times"] | np.ndarray | Sequence[float | int]
+"""Times, or numbers of steps."""
 
 
 def check_shape(name: str, array: Array, *, ndim: int, rows: int | None = None, columns: int | None = None) -> None:
@@ -28,13 +31,13 @@ def check_finite(name: str, array: Array) -> Array:
             where = tuple(int(i) for i in np.argwhere(bad)[0])
             value = np.asarray(array)[where]
             raise ValueError(
-                f"{name}: {int(bad.sum())} of {array.size} values are not finite, the first ({value}) at index {where}; "
-                "drop or impute those rows"
+                f"{name}: {int(bad.sum())} of {array.size} values are not finite, the first ({value}) at index "
+                f"{where}; drop or impute those rows"
             )
     return array
 
 
-def check_clock(name: str, values: Float[Array, "times"] | Sequence[float]) -> np.ndarray:
+def check_clock(name: str, values: Clock) -> np.ndarray:
     """Times or steps as a 1-D array; raises ValueError unless they are finite, not negative and strictly ascending."""
     clock = np.asarray(values)
     if clock.ndim != 1 or clock.size == 0 or not np.issubdtype(clock.dtype, np.number):
@@ -55,7 +58,7 @@ def check_clock(name: str, values: Float[Array, "times"] | Sequence[float]) -> n
     return clock
 
 
-def check_steps(steps: Float[Array, "times"] | Sequence[int]) -> np.ndarray:
+def check_steps(steps: Clock) -> np.ndarray:
     """Step counts as a 1-D array of whole numbers."""
     clock = check_clock("steps", steps)
     if np.any(clock != np.floor(clock)):

@@ -1,14 +1,12 @@
 """One record for every curve, whether a formula or real training made it: `risk_curve` computes it in closed form."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from theory.checks import check_clock, check_steps
+from theory.checks import Clock, check_clock, check_steps
 from theory.filters import GradientDescent, Rule
 from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, risk_parts, train_loss, weights
@@ -30,7 +28,9 @@ class Decomposition(eqx.Module):
     @staticmethod
     def of(parts: RiskParts) -> "Decomposition":
         """Sums the parts over targets."""
-        return Decomposition(*(jnp.sum(part, axis=1) for part in (parts.clean, parts.noise, parts.cross)))
+        return Decomposition(
+            *(jnp.sum(part, axis=1) for part in (parts.clean, parts.noise, parts.cross) if part is not None)
+        )
 
 
 class Curve(eqx.Module):
@@ -98,7 +98,7 @@ class Curve(eqx.Module):
     def _parts(self) -> Decomposition:
         if self.decomposition is None:
             raise ValueError(
-                "clean_labels: none were given, so the risk is known only in total and not in its clean, noise and cross "
+                "clean_labels: none were given, so the risk is known only in total, not in its clean, noise and cross "
                 "parts; pass clean_labels= (the ground truth at the synthesized inputs) to Problem"
             )
         return self.decomposition
@@ -108,7 +108,7 @@ def risk_curve(
     spectrum: Spectrum,
     averages: Averages,
     rule: Rule,
-    t: Float[Array, "times"] | Sequence[float],
+    t: Clock,
     *,
     start: Start | None = None,
     tolerance: float = 1e-6,
@@ -130,9 +130,10 @@ def risk_curve(
 
     >>> import jax.numpy as jnp, theory
     >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
-    >>> curve = risk_curve(spectrum, theory.TestSet(jnp.eye(2), jnp.asarray([2.0, 3.0])), theory.GradientFlow(), [0, 1, 2, 9])
+    >>> test = theory.TestSet(jnp.eye(2), jnp.asarray([2.0, 3.0]))
+    >>> curve = risk_curve(spectrum, test, theory.GradientFlow(), [0, 1, 2, 9])
     >>> float(curve.turning_time.round(3)), float(curve.turning_risk.round(3)), float(curve.risk_at_infinity.round(3))
-    (3.178, 0.083, 0.5)
+    (3.219, 0.1, 0.5)
     """
     dtype = spectrum.eigenvalues.dtype
     clock = jnp.asarray(check_steps(t) if rule.counts_steps else check_clock("times", t), dtype)
@@ -175,8 +176,8 @@ def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
         largest = rule.largest_stable_step(largest_eigenvalue)
         if rule.step_size >= largest:
             raise ValueError(
-                f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable one, "
-                f"2 / (mu_max + ridge) = {float(largest):.6g}"
+                f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable "
+                f"one, 2 / (mu_max + ridge) = {float(largest):.6g}"
             )
 
 

@@ -32,7 +32,7 @@ class Rule(eqx.Module):
         counts_steps: whether t is a number of steps (otherwise a time, ``step_size * steps``).
     """
 
-    ridge: eqx.AbstractVar[float]
+    ridge: eqx.AbstractVar[float | Float[Array, ""]]
     counts_steps: eqx.AbstractClassVar[bool]
 
     @abstractmethod
@@ -97,7 +97,8 @@ class GradientDescent(Rule):
     [1.0, 0.25, 0.25]
     """
 
-    step_size: float | Float[Array, ""] = eqx.field(converter=_number)
+    # mypy counts the abstract ridge as the first field; equinox does not.
+    step_size: float | Float[Array, ""] = eqx.field(converter=_number)  # type: ignore[misc]
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=_number)
     counts_steps: ClassVar[bool] = True
 

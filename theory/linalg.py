@@ -46,14 +46,22 @@ def thin_svd(
     return jnp.asarray(u), jnp.asarray(s), jnp.asarray(vt)
 
 
-def triangular_factor(*blocks: Float[Array, "rows _"]) -> Float[Array, "triangle columns"]:
-    """R of the QR factorisation of the blocks set side by side; Q is never formed."""
-    if not all(map(_is_on_host, blocks)):
-        return jnp.linalg.qr(jnp.concatenate(blocks, axis=1), mode="r")
-    # In Fortran order LAPACK factors the one copy in place; the transposed view below has it.
-    joined = np.concatenate([np.asarray(block).T for block in blocks], axis=0).T
-    (r,) = scipy.linalg.qr(joined, mode="r", overwrite_a=True, check_finite=False)
-    return jnp.asarray(r[: min(r.shape)])
+def triangular_factor(
+    *columns: Float[Array, "rows _"], above: Float[Array, "triangle columns"] | None = None
+) -> Float[Array, "smaller columns"]:
+    """R of the QR factorisation of the columns set side by side, under the triangle `above`; Q is never formed."""
+    if not all(map(_is_on_host, columns)):
+        joined = jnp.concatenate(columns, axis=1)
+        return jnp.linalg.qr(joined if above is None else jnp.concatenate([above, joined]), mode="r")
+    # One copy, in Fortran order: LAPACK factors it in place.
+    num_above = 0 if above is None else above.shape[0]
+    shape = (num_above + columns[0].shape[0], sum(part.shape[1] for part in columns))
+    stacked = np.empty(shape, jnp.result_type(*columns), order="F")
+    np.concatenate([np.asarray(part) for part in columns], axis=1, out=stacked[num_above:])
+    if above is not None:
+        stacked[:num_above] = above
+    (r,) = scipy.linalg.qr(stacked, mode="r", overwrite_a=True, check_finite=False)
+    return jnp.asarray(r[: min(shape)])
 
 
 def _is_on_host(a: Array) -> bool:

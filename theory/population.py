@@ -9,11 +9,10 @@ from abc import abstractmethod
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory.checks import check_finite, check_shape
-
-Targets = Float[Array, "test targets"] | Float[Array, "test"]
 
 
 class RiskParts(eqx.Module):
@@ -88,7 +87,7 @@ class TestSet(Averages):
     features: Float[Array, "test features"]
     targets: Float[Array, "test targets"]
 
-    def __init__(self, features: Float[Array, "test features"], targets: Targets) -> None:
+    def __init__(self, features: ArrayLike, targets: ArrayLike) -> None:
         features, targets = jnp.asarray(features), jnp.asarray(targets)
         check_shape("features", features, ndim=2)
         targets = targets[:, None] if targets.ndim == 1 else targets
@@ -160,9 +159,9 @@ class Population(Averages):
 
     def __init__(
         self,
-        second_moment: Float[Array, "features features"],
-        target_moment: Float[Array, "features targets"] | Float[Array, "features"],
-        target_power: Float[Array, "targets"] | Float[Array, ""] | float,
+        second_moment: ArrayLike,
+        target_moment: ArrayLike,
+        target_power: ArrayLike,
     ) -> None:
         second, moment, power = map(jnp.asarray, (second_moment, target_moment, target_power))
         check_shape("second_moment", second, ndim=2, columns=second.shape[0])

@@ -87,7 +87,7 @@ def train_loss(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = N
 
     >>> import jax.numpy as jnp, theory
     >>> spectrum = theory.decompose(jnp.asarray([[1.0], [0.0]]), jnp.asarray([1.0, 1.0]))
-    >>> train_loss(spectrum, theory.GradientFlow(), jnp.asarray([0.0, jnp.inf]))[:, 0].tolist()
+    >>> train_loss(spectrum, theory.GradientFlow(), jnp.asarray([0.0, jnp.inf]))[:, 0].round(6).tolist()
     [0.5, 0.25]
     """
     residual = rule.residual(spectrum.eigenvalues, t)

@@ -164,16 +164,12 @@ def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
     Rotated by Qᵀ, the labels lie in the triangle's last columns: above the diagonal block what the features reach,
     below it what they do not.
     """
-    triangle, num_samples, (num_features, num_targets, has_clean) = None, 0, (0, 0, False)
+    triangle, num_samples, num_features, num_targets, has_clean = None, 0, 0, 0, False
     for features, labels, clean in blocks:
         num_samples += features.shape[0]
         num_features, num_targets, has_clean = features.shape[1], labels.shape[1], clean is not None
-        columns = (features, labels) if clean is None else (features, labels, clean)
-        if triangle is not None:
-            splits = [num_features, num_features + num_targets]
-            above = jnp.split(triangle, splits if has_clean else splits[:1], axis=1)
-            columns = tuple(jnp.concatenate(pair) for pair in zip(above, columns, strict=True))
-        triangle = linalg.triangular_factor(*columns)
+        known = (labels,) if clean is None else (labels, clean)
+        triangle = linalg.triangular_factor(features, *known, above=triangle)
     if triangle is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
     left, singular, right = linalg.thin_svd(triangle[:num_features, :num_features])
@@ -192,10 +188,10 @@ def _from_singular_vectors(
     right: Array,
     labels: Array,
     clean: Array | None,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     method: Method,
 ) -> Spectrum:
-    num_samples, _ = shape
+    num_samples = shape[0]
     cut = _rounding_level(shape, singular) * singular[0]
     resolved = _is_resolved(singular, cut)
     # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.

@@ -2,8 +2,8 @@
 
 The factorisation is exact for features perturbed by about machine epsilon. A perturbed small eigenvalue is felt once
 its mode begins to learn, so predictions drift by eps sqrt(t mu_max) from the singular values of Phi, and by
-eps t mu_max from the eigenvalues of a Gram matrix, where the small ones carry the absolute error of the large. Evaluating
-theta . phi adds eps |phi| |theta|; a risk through moments squares that, because its terms cancel.
+eps t mu_max from the eigenvalues of a Gram matrix, where the small ones carry the absolute error of the large.
+Evaluating theta . phi adds eps |phi| |theta|; a risk through moments squares that, because its terms cancel.
 
 These are estimates with measured constants, not bounds: ``tests/theory/test_trust.py`` holds them against 60-digit
 arithmetic, and asks that they are never too hopeful there.

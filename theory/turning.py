@@ -33,8 +33,10 @@ def turning_point(risk: Curve, grid: np.ndarray, values: np.ndarray, *, whole_st
     Raises:
         ValueError: grid and values differ in length.
 
-    >>> turning_point(lambda t: (np.log(t) - 1) ** 2, np.asarray([1.0, 2, 4, 8]), np.asarray([1, 0.09, 0.15, 1.2]),
-    ...               whole_steps=False)[0].round(9)
+    >>> time, value = turning_point(
+    ...     lambda t: (np.log(t) - 1) ** 2, np.asarray([1.0, 2, 4, 8]), np.asarray([1, 0.09, 0.15, 1.2]), whole_steps=False
+    ... )
+    >>> round(time, 9)
     2.718281828
     """
     if len(grid) != len(values):
@@ -50,7 +52,7 @@ def turning_point(risk: Curve, grid: np.ndarray, values: np.ndarray, *, whole_st
 def _local_minima(values: np.ndarray) -> list[int]:
     inner = np.arange(1, len(values) - 1)
     minima = inner[(values[inner] <= values[inner - 1]) & (values[inner] <= values[inner + 1])]
-    return sorted(minima, key=lambda index: values[index])[:CANDIDATES]
+    return sorted(minima.tolist(), key=lambda index: values[index])[:CANDIDATES]
 
 
 def _best_time(risk: Curve, low: float, middle: float, high: float) -> tuple[float, float]:

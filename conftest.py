@@ -1,0 +1,27 @@
+"""Before anything is imported: float64, no silent broadcasting, and types and shapes checked as the code runs."""
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# An int may stand where a float is asked for, as in every type checker (PEP 484); beartype has to be told so.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(("theory", "rfm"), CHECKER)
+
+# The first example of a shape compiles, so examples have no deadline; and each run draws the same ones.
+hypothesis.settings.register_profile("repository", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("repository")
+
+
+@pytest.fixture(autouse=True)
+def _names_for_doctests(doctest_namespace: dict[str, object]) -> None:
+    import rfm
+    import theory
+
+    doctest_namespace.update(jax=jax, jnp=jnp, np=np, rfm=rfm, theory=theory)
