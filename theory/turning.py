@@ -34,7 +34,10 @@ def turning_point(risk: Curve, grid: np.ndarray, values: np.ndarray, *, whole_st
         ValueError: grid and values differ in length.
 
     >>> time, value = turning_point(
-    ...     lambda t: (np.log(t) - 1) ** 2, np.asarray([1.0, 2, 4, 8]), np.asarray([1, 0.09, 0.15, 1.2]), whole_steps=False
+    ...     lambda t: (np.log(t) - 1) ** 2,
+    ...     np.asarray([1.0, 2.0, 4.0, 8.0]),
+    ...     np.asarray([1.0, 0.09, 0.15, 1.2]),
+    ...     whole_steps=False,
     ... )
     >>> round(time, 9)
     2.718281828
