@@ -1,0 +1,39 @@
+"""Every tolerance of the tests, with its reason. Relative, unless it says otherwise."""
+
+IDENTITY = 1e-13
+"""Both sides are the same in exact arithmetic and of order one: some hundred roundings of 2e-16."""
+
+EXACT = 2e-15
+"""A handful of roundings: a formula evaluated once, against its value in hundreds of digits."""
+
+DERIVATIVE = 1e-12
+"""Automatic derivatives just past a switch of formulas divide a rounding of 2e-16 by the switch's 0.1, twice."""
+
+ORACLE = 1e-9
+"""Closed form against an independent route to the same number (issue 2 asks for it); mpmath, up to t = 1e6."""
+
+LATE = 1e-6
+"""The same up to t = 1e10, where rounding has grown by sqrt(t) (issue 2)."""
+
+GRAM_AT_1E6 = 1e-8
+"""The Gram route loses eps t of the weights: 2e-10 at t = 1e6, some ten times that in a risk smaller than the labels."""
+
+FLOAT32 = 2e-4
+"""Single precision resolves 1e-7; a risk of early times loses some hundred to thousand roundings of it."""
+
+SAMPLING = 4.0
+"""Standard errors. A right estimate misses by more once in 16000 draws, and the seeds are fixed."""
+
+FINITE_DIFFERENCE = 1e-6
+"""A central difference of step h = 1e-5 is off by h^2 = 1e-10 and by rounding / h = 1e-11, times derivatives of order
+a hundred at worst."""
+
+P_VALUE = 1e-3
+"""A test of a distribution fails a right sampler once in a thousand seeds; the seeds are fixed."""
+
+TURNING = 1e-8
+"""In the time of a minimum: the interpolant is exact to about 1e-13, but a minimum is flat, and the root of the
+derivative amplifies that by the ratio of the curve's height to its curvature."""
+
+TURNING_RISK = 1e-11
+"""In the risk there, where the flatness of the minimum helps."""
