@@ -15,7 +15,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from theory.linalg import is_traced
 
@@ -47,10 +47,22 @@ class Rule(eqx.Module):
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The time that t stands for."""
 
-    def fixed_gain(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+    def fixed_gain(self, eigenvalues: Float[Array, "*times modes"]) -> Float[Array, "*times modes"]:
         """The gain at t = infinity, 1 / (mu + ridge); 0 on null modes, which no force moves."""
         shifted = eigenvalues + self.ridge
         return jnp.where(shifted > 0, 1 / jnp.where(shifted > 0, shifted, 1), 0)
+
+    def _left_at_infinity(
+        self, eigenvalues: Float[Array, "modes"], steps: Float[Array, "*times 1"]
+    ) -> Float[Array, "*times modes"]:
+        """A null mode does not decay, however long one waits; every other one has."""
+        return _rows(jnp.where(eigenvalues + self.ridge == 0, 1.0, jnp.zeros_like(eigenvalues)), steps)
+
+    def _with_limit(
+        self, at_infinity: Bool[Array, "*times 1"], eigenvalues: Float[Array, "modes"], gain: Array
+    ) -> Float[Array, "*times modes"]:
+        """The gain, and the fixed one at infinity; elsewhere 1 / mu^2, its derivative, must not overflow."""
+        return jnp.where(at_infinity, self.fixed_gain(jnp.where(at_infinity, _rows(eigenvalues, at_infinity), 1)), gain)
 
 
 class GradientFlow(Rule):
@@ -71,19 +83,21 @@ class GradientFlow(Rule):
         _check_ridge(self.ridge)
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return jnp.exp(-self._decay(eigenvalues, t))
+        at_infinity = jnp.isinf(t)
+        left = jnp.exp(-self._decay(eigenvalues, jnp.where(at_infinity, 0, t)))
+        return jnp.where(at_infinity[..., None], self._left_at_infinity(eigenvalues, t[..., None]), left)
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         at_infinity = jnp.isinf(t)
         finite = jnp.where(at_infinity, 0, t)
         moved = finite[..., None] * mean_decay(self._decay(eigenvalues, finite))
-        return jnp.where(at_infinity[..., None], _rows(self.fixed_gain(eigenvalues), t[..., None]), moved)
+        return self._with_limit(at_infinity[..., None], eigenvalues, moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         return t
 
     def _decay(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return _scaled(t[..., None], eigenvalues + self.ridge)
+        return t[..., None] * _rows(eigenvalues + self.ridge, t[..., None])
 
 
 class GradientDescent(Rule):
@@ -109,12 +123,14 @@ class GradientDescent(Rule):
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         progress = self._progress(eigenvalues)
-        steps = t[..., None]
+        at_infinity = jnp.isinf(t)[..., None]
+        steps = jnp.where(at_infinity, 0, t[..., None])
         slow = progress < SERIES_BELOW
-        log_form = jnp.exp(-_scaled(steps, _minus_log1m(jnp.where(slow, progress, 0))))
+        log_form = jnp.exp(-steps * _rows(_minus_log1m(jnp.where(slow, progress, 0)), steps))
         # On a fast mode a power is as accurate, and it knows the sign of an overshooting mode.
         power_form = jnp.power(_rows(1 - jnp.where(slow, 0, progress), steps), jnp.maximum(steps, 1))
-        return jnp.where(_rows(slow, steps) | (steps == 0), log_form, power_form)
+        left = jnp.where(_rows(slow, steps) | (steps == 0), log_form, power_form)
+        return jnp.where(at_infinity, self._left_at_infinity(eigenvalues, steps), left)
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         progress = self._progress(eigenvalues)
@@ -122,11 +138,11 @@ class GradientDescent(Rule):
         steps = jnp.where(at_infinity, 0, t)[..., None]
         slow = progress < SERIES_BELOW
         small = jnp.where(slow, progress, 0)
-        decay = _scaled(steps, _minus_log1m(small))
+        decay = steps * _rows(_minus_log1m(small), steps)
         log_form = steps * mean_decay(decay) * _rows(_mean_log1m(small), steps)
         power_form = (1 - self.residual(eigenvalues, steps[..., 0])) / _rows(jnp.where(slow, 1, progress), steps)
         moved = self.step_size * jnp.where(_rows(slow, steps), log_form, power_form)
-        return jnp.where(at_infinity[..., None], _rows(self.fixed_gain(eigenvalues), steps), moved)
+        return self._with_limit(at_infinity[..., None], eigenvalues, moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         return self.step_size * t
@@ -183,13 +199,7 @@ def _horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, 
     return total
 
 
-def _scaled(t: Float[Array, "*times 1"], rate: Float[Array, "modes"]) -> Float[Array, "*times modes"]:
-    """T * rate, where an infinity of nothing is nothing: a null mode does not decay, however long one waits."""
-    forever = jnp.isinf(t) & _rows(rate == 0, t)
-    return jnp.where(forever, 0, t) * _rows(rate, t)
-
-
-def _rows(vector: Array, steps: Float[Array, "*times 1"]) -> Array:
+def _rows(vector: Array, steps: Array) -> Array:
     return jnp.broadcast_to(vector, steps.shape[:-1] + vector.shape)
 
 
