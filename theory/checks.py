@@ -55,7 +55,7 @@ def check_clock(name: str, values: Clock) -> np.ndarray:
             f"{name}: must strictly ascend, but {clock[first]} is followed by {clock[first + 1]} at index {first + 1}; "
             f"pass numpy.unique({name})"
         )
-    return clock
+    return clock.astype(float)
 
 
 def check_steps(steps: Clock) -> np.ndarray:
