@@ -36,7 +36,7 @@ class Spectrum(eqx.Module):
 
     Attributes:
         eigenvalues: mu, descending, not negative; unit 1/time. A mode known to be null has exactly 0.
-        modes: U, orthonormal columns.
+        modes: U, orthonormal columns (zero on the null modes that the Gram route of a wide Phi does not resolve).
         label_coordinates: a = Aᵀ y / sqrt(m); 0 on null modes.
         label_outside: mean square of the part of the labels outside the range of Phi, which no training fits.
         clean_coordinates: a* = Aᵀ y* / sqrt(m) of the clean labels, or None.
@@ -264,14 +264,18 @@ def _from_left_vectors(left: Array, images: Array, labels: Array, clean: Array |
     singular = jnp.linalg.norm(images, axis=0)
     eigenvalues = singular**2 / num_samples
     cut = _rounding_level(images.shape, eigenvalues) * eigenvalues[0]
-    label_coordinates = left.T @ labels / jnp.sqrt(num_samples)
+    resolved = _is_resolved(eigenvalues, cut)
+    # The image of a null vector is rounding noise, and no mode.
+    null = (resolved & (eigenvalues <= cut)) | (singular == 0)
+    scaled_left = left / jnp.sqrt(num_samples)
+    coordinates, kept = scaled_left.T @ labels, jnp.where(null[None, :], 0, scaled_left)
     return Spectrum(
-        eigenvalues=eigenvalues,
-        modes=images / jnp.where(singular > 0, singular, 1)[None, :],
-        label_coordinates=label_coordinates,
-        label_outside=jnp.zeros_like(labels[0]),
-        clean_coordinates=None if clean is None else left.T @ clean / jnp.sqrt(num_samples),
-        infinity_is_resolved=_is_resolved(eigenvalues, cut),
+        eigenvalues=jnp.where(null, 0, eigenvalues),
+        modes=jnp.where(null[None, :], 0, images / jnp.where(null, 1, singular)[None, :]),
+        label_coordinates=kept.T @ labels,
+        label_outside=jnp.sum(jnp.where(null[:, None], coordinates, 0) ** 2, axis=0),
+        clean_coordinates=None if clean is None else kept.T @ clean,
+        infinity_is_resolved=resolved,
         rank_cut=cut,
         method="gram",
     )
