@@ -20,9 +20,7 @@ LARGEST = 2.0
 eigenvalue_lists = st.lists(
     st.sampled_from([0.0, 1e-300, 1e-17]) | st.floats(-18, 0).map(lambda e: LARGEST * 10**e), min_size=4, max_size=4
 )
-time_lists = st.lists(
-    st.sampled_from([0.0, np.inf]) | st.floats(-6, 20).map(lambda e: 10.0**e), min_size=3, max_size=3
-)
+time_lists = st.lists(st.sampled_from([0.0, np.inf]) | st.floats(-6, 20).map(lambda e: 10.0**e), min_size=3, max_size=3)
 step_lists = st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, 1e9, np.inf]) | st.integers(0, 10**12).map(float),
                       min_size=3, max_size=3)  # fmt: skip
 ridges = st.sampled_from([0.0, 1e-300, 1e-9, 0.5])
@@ -47,9 +45,7 @@ def close(a: object, b: object, tolerance: float) -> bool:
 
 
 @given(eigenvalue_lists, time_lists, ridges)
-def test_flow_splits_a_mode_into_what_is_left_and_what_is_learnt(
-    mu: list[float], t: list[float], ridge: float
-) -> None:
+def test_flow_splits_a_mode_into_what_is_left_and_what_is_learnt(mu: list[float], t: list[float], ridge: float) -> None:
     residual, gain = flow(jnp.asarray(mu), jnp.asarray(t), jnp.asarray(ridge))
     total = (jnp.asarray(mu) + ridge)[None, :] * gain + residual
     assert close(total, np.ones((3, 4)), IDENTITY)
