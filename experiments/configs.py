@@ -1,0 +1,131 @@
+"""What an experiment is made of: frozen records of plain values, from which all of its numbers follow.
+
+Only the standard library is imported here, so that the command line can print its help without waiting for jax. The
+line under a field is its help text. Values are checked where they are used, in `experiments.problems`, before any work.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Where samples, labels and features come from; each seed draws all of them anew."""
+
+    seed: int = 0
+    """The one random seed, a whole number from 0 on; everything random follows from it."""
+    num_seeds: int = 8
+    """Size of the ensemble: teachers, samples, features, test sets and pairs drawn anew; means and errors are over it."""
+    dataset: str | None = None
+    """diabetes, digits, or the path of an .npz file with x and y; None for Gaussian inputs and a teacher."""
+    truth: Literal["kernel", "labels"] = "kernel"
+    """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
+    labels: the set's own labels; then there is no split into clean, noise and cross."""
+    input_dim: int = 10
+    """d, the number of inputs; a data set brings its own."""
+    num_hidden: int = 10
+    """Hidden units of the teacher."""
+    teacher_activation: str = "tanh"
+    """tanh, relu, erf, gelu, sin, cos, sign, softplus, sigmoid or identity."""
+    teacher_weight_std: float = 3.0
+    """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
+    label_noise_std: float = 0.0
+    """Standard deviation of noise on the labels of the originals, besides what mixing makes."""
+    num_test: int | None = None
+    """Test inputs that the risk is averaged over; None for 1000, or for a quarter of a data set, up to 1000."""
+    feature_activation: str = "tanh"
+    """Of the random features; the same names as for the teacher."""
+    feature_weight_std: float = 2.0
+    """Standard deviation of the features' weights."""
+    feature_bias_std: float = 0.0
+    """Standard deviation of the features' biases."""
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
+        """A configuration from the keys and values of a file; fields that it leaves out keep their defaults.
+
+        Args:
+            values: by field.
+            source: the file, for the error message.
+
+        Raises:
+            ValueError: a key that is no field, or a value of another type.
+
+        >>> UCurveConfig.from_mapping({"lam": 0.25}, "a.toml").lam
+        0.25
+        """
+        known = typing.get_type_hints(cls)
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"{source}: does not know {', '.join(unknown)}; known are {', '.join(known)}")
+        return cls(**{name: _checked(value, known[name], f"{source}: {name}") for name, value in values.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class UCurveConfig(TaskConfig):
+    """ERM and two Mixup laws side by side, in closed form and in simulation."""
+
+    num_samples: int = 20
+    """n, the originals of a sample; at least 2."""
+    num_features: int = 200
+    """p, the random features."""
+    lam: float = 0.5
+    """Mixing ratio of the law that mixes all ordered pairs, in [0, 1]."""
+    alpha: float = 1.0
+    """Beta parameter of the law that mixes random pairs, positive."""
+    num_pairs: int | None = None
+    """How many random pairs; None for as many as there are ordered pairs, n^2."""
+    step_fraction: float = 0.9
+    """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble: one clock for all curves."""
+    num_steps: int = 20_000
+    """Steps of gradient descent that are simulated."""
+    num_recorded: int = 40
+    """At how many of them the risk is recorded, evenly in log t."""
+    num_times: int = 120
+    """Times at which gradient flow is evaluated."""
+    beyond_simulation: float = 100.0
+    """Gradient flow goes on to this multiple of the simulated time; at least 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSizeConfig(TaskConfig):
+    """The overtraining penalty against n, at fixed p and for p that grows with n; in closed form."""
+
+    num_seeds: int = 16
+    """Size of the ensemble: teachers, samples, features, test sets and pairs drawn anew; means and errors are over it."""
+    sample_sizes: tuple[int, ...] = (14, 20, 28, 40, 56, 80)
+    """The values of n, ascending, each at least 2."""
+    pairs_per_sample: int = 8
+    """m/n: Mixup draws this many random pairs per original."""
+    alpha: float = 1.0
+    """Beta parameter of the mixing ratio, positive."""
+    num_features: int = 50
+    """p where it is fixed."""
+    features_per_sample: int = 16
+    """p/n where p grows."""
+    final_time: float = 1e7
+    """When training ends, in units of 1/eigenvalue."""
+    num_times: int = 60
+    """Times at which gradient flow is evaluated."""
+
+
+def _checked(value: Any, expected: Any, name: str) -> Any:
+    """The value, with whole numbers taken for floats and lists for tuples; ValueError if it is of another type."""
+    if typing.get_origin(expected) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_checked(item, typing.get_args(expected)[0], name) for item in value)
+    elif typing.get_origin(expected) is Literal:
+        if value in typing.get_args(expected):
+            return value
+        raise ValueError(f"{name}: {value!r} is not known; pass one of {', '.join(typing.get_args(expected))}")
+    else:
+        options = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
+        if type(value) in options:
+            return value
+        if float in options and type(value) is int:
+            return float(value)
+    wanted = expected if typing.get_origin(expected) else expected.__name__
+    raise ValueError(f"{name}: is {value!r}; pass a value of type {wanted}")

@@ -1,0 +1,172 @@
+"""From a configuration to problems: tasks, features and pairs, drawn seed by seed.
+
+A seed's keys are folded from the one seed of the configuration and the seed's index, so that a seed is the same
+whatever the size of the ensemble, the order of the work and the number of workers.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, PRNGKeyArray
+
+import rfm
+from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
+from rfm.checks import check_count, check_positive, check_scale
+from theory import activation
+
+DEFAULT_TEST = 1000
+
+
+class Keys(NamedTuple):
+    """One key a thing that is drawn; each is used once."""
+
+    task: PRNGKeyArray
+    features: PRNGKeyArray
+    test: PRNGKeyArray
+    sample: PRNGKeyArray
+    pairs: PRNGKeyArray
+
+    @staticmethod
+    def of_seed(seed: int, index: int) -> "Keys":
+        """The keys of the ensemble's seed with that index."""
+        return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), index), len(Keys._fields)))
+
+
+class Data(NamedTuple):
+    """A data set, and the ground truth that replaces its labels, or None."""
+
+    inputs: Array
+    targets: Array
+    truth: rfm.KernelTruth | None
+
+
+def check_ucurve(config: UCurveConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_task(config)
+    check_count("num_samples", config.num_samples, least=2)
+    check_count("num_features", config.num_features)
+    if config.num_pairs is not None:
+        check_count("num_pairs", config.num_pairs)
+    laws(config)
+    check_positive("step_fraction", config.step_fraction)
+    check_count("num_steps", config.num_steps)
+    check_count("num_recorded", config.num_recorded, least=2)
+    check_count("num_times", config.num_times, least=2)
+    if not config.beyond_simulation >= 1:
+        raise ValueError(
+            f"beyond_simulation: must be a number of at least 1, got {config.beyond_simulation}; gradient flow covers "
+            "the simulated time"
+        )
+    check_positive("beyond_simulation", config.beyond_simulation)
+
+
+def check_sample_size(config: SampleSizeConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_task(config)
+    sizes = config.sample_sizes
+    for size in sizes:
+        check_count("sample_sizes", size, least=2)
+    if not sizes or any(later <= earlier for earlier, later in itertools.pairwise(sizes)):
+        raise ValueError(f"sample_sizes: must be a list that strictly ascends, got {list(sizes)}")
+    check_count("pairs_per_sample", config.pairs_per_sample)
+    check_count("num_features", config.num_features)
+    check_count("features_per_sample", config.features_per_sample)
+    check_positive("alpha", config.alpha)
+    check_positive("final_time", config.final_time)
+    check_count("num_times", config.num_times, least=2)
+
+
+def laws(config: UCurveConfig) -> list[rfm.Law]:
+    """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
+    num_pairs = config.num_samples**2 if config.num_pairs is None else config.num_pairs
+    return [rfm.ERM(), rfm.Mixup(lam=config.lam), rfm.Mixup(alpha=config.alpha, pairs=num_pairs)]
+
+
+def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
+    """The data set that a configuration names, read and fitted once for all seeds; None for Gaussian inputs."""
+    if config.dataset is None:
+        return None
+    inputs, targets = rfm.load_dataset(config.dataset)
+    available = len(inputs) - _num_test(config, len(inputs))
+    if available < largest_sample:
+        raise ValueError(
+            f"num_samples: {largest_sample} asked for, but {config.dataset!r} has {len(inputs)} rows, of which "
+            f"{available} are left to train on; pass fewer, or a smaller num_test"
+        )
+    return Data(inputs, targets, rfm.KernelTruth(inputs, targets) if config.truth == "kernel" else None)
+
+
+class Seed(NamedTuple):
+    """What the laws of one seed share: the originals, the features and the test set."""
+
+    sample: rfm.Sample
+    features: rfm.RandomFeatures
+    test: rfm.TestSet
+    keys: Keys
+
+    @staticmethod
+    def draw(config: TaskConfig, data: Data | None, index: int, *, num_samples: int, num_features: int) -> "Seed":
+        """The seed of that index."""
+        keys = Keys.of_seed(config.seed, index)
+        task = _task(config, data, keys.task)
+        features = rfm.RandomFeatures(
+            task.input_dim,
+            num_features,
+            config.feature_activation,
+            weight_std=config.feature_weight_std,
+            bias_std=config.feature_bias_std,
+            key=keys.features,
+        )
+        num_test = _num_test(config, None if data is None else len(data.inputs))
+        return Seed(
+            task.sample(num_samples, key=keys.sample), features, task.test_set(features, num_test, key=keys.test), keys
+        )
+
+    def problem(self, law: rfm.Law) -> rfm.Problem:
+        """The seed's problem under a law."""
+        problem = rfm.synthesize(self.sample, self.features, law, population=self.test, key=self.keys.pairs)
+        assert isinstance(problem, rfm.Problem)  # without block_rows it always is
+        return problem
+
+
+def _task(config: TaskConfig, data: Data | None, key: PRNGKeyArray) -> rfm.TeacherStudent | rfm.DataTask:
+    if data is None:
+        return rfm.TeacherStudent(
+            config.input_dim,
+            config.num_hidden,
+            config.teacher_activation,
+            label_noise_std=config.label_noise_std,
+            weight_std=config.teacher_weight_std,
+            key=key,
+        )
+    return rfm.DataTask(
+        data.inputs,
+        data.targets,
+        truth=data.truth,
+        label_noise_std=config.label_noise_std,
+        num_test=_num_test(config, len(data.inputs)),
+        key=key,
+    )
+
+
+def _num_test(config: TaskConfig, num_rows: int | None) -> int:
+    if config.num_test is not None:
+        return config.num_test
+    return DEFAULT_TEST if num_rows is None else min(DEFAULT_TEST, num_rows // 4)
+
+
+def _check_task(config: TaskConfig) -> None:
+    check_count("seed", config.seed, least=0)
+    check_count("num_seeds", config.num_seeds)
+    check_count("input_dim", config.input_dim)
+    check_count("num_hidden", config.num_hidden)
+    if config.num_test is not None:
+        check_count("num_test", config.num_test)
+    for name in ("teacher_weight_std", "label_noise_std", "feature_weight_std", "feature_bias_std"):
+        check_scale(name, getattr(config, name))
+    for name in ("teacher_activation", "feature_activation"):
+        try:
+            activation(getattr(config, name))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error

@@ -1,0 +1,134 @@
+"""What the terminal shows: progress while an experiment runs, and its result as a table."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import floor, isfinite, log10
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.store import Result, Variable, over_seeds, provenance_of
+from experiments.variables import Advance, Stage
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Stage]:
+    """One bar a stage, with the time left; silent where the console is no terminal."""
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+
+        def stage(name: str, total: int) -> Advance:
+            task = progress.add_task(name, total=total)
+            return lambda amount: progress.advance(task, amount)
+
+        yield stage
+
+
+def print_result(console: Console, result: Result) -> None:
+    """The table of a result of either kind."""
+    {"ucurve": _print_ucurve, "sample-size": _print_sample_size}[result.attrs["kind"]](console, result)
+
+
+def print_origin(console: Console, result: Result) -> None:
+    """The configuration and the provenance of a result."""
+    provenance = provenance_of(result)
+    commit = provenance["commit"]
+    console.print("\n[bold]configuration[/bold]")
+    for name, value in provenance["configuration"].items():
+        console.print(f"  {name} = {json.dumps(value)}", highlight=False)
+    console.print("\n[bold]provenance[/bold]")
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    lines = {
+        "command": provenance["command"],
+        "created": provenance["created"],
+        "commit": "not in a checkout"
+        if commit is None
+        else commit["id"] + (" with changes" if commit["dirty"] else ""),
+        "python": f"{provenance['python']} on {provenance['platform']}",
+        "versions": versions,
+        "layout": provenance["layout"],
+    }
+    for name, value in lines.items():
+        console.print(f"  {name}: {value}", highlight=False, markup=False)
+
+
+def _print_ucurve(console: Console, result: Result) -> None:
+    laws, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
+    end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
+    table = Table(title=f"Gradient descent to {end}, mean ± standard error of {seeds} seeds", title_justify="left")
+    table.add_column("")
+    for law in laws:
+        table.add_column(str(law), justify="right")
+    for label, name in _UCURVE_ROWS.items():
+        table.add_row(label, *(_estimate(result[name].sel(law=law)) for law in laws))
+    table.add_section()
+    for label, values in {
+        "simulation - closed form, relative": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
+        "closed form trusted until": [f"{value:.1e}" for value in result["trusted_until"].min("seed").values],
+        "factorisation": ["/".join(sorted(set(row))) for row in result["method"].values],
+    }.items():
+        table.add_row(label, *values)
+    console.print(table)
+    notes = [
+        "risk: mean square error over test inputs. penalty: final over turning risk. Times are in units of 1/eigenvalue.",
+        f"late risk: of gradient flow at t = {far:.3g}. simulation - closed form: the largest deviation at any step.",
+    ]
+    earliest = float(result["trusted_until"].min())
+    if earliest < far:
+        notes.append(f"Rounding: do not rely on gradient flow after t = {earliest:.3g}.")
+    if "flow_clean" not in result:
+        notes.append(
+            "No decomposition: nobody knows the truth behind a data set's own labels (--truth kernel fits one)."
+        )
+    for note in notes:
+        console.print(note, highlight=False)
+
+
+_UCURVE_ROWS = {
+    "turning time": "turning_time",
+    "turning risk": "turning_risk",
+    "final risk": "final_risk",
+    "penalty": "overtraining_penalty",
+    "late risk": "flow_final_risk",
+}
+
+
+def _print_sample_size(console: Console, result: Result) -> None:
+    table = Table(title=f"Gradient flow to t = {float(result['final_time']):.3g}, mean ± standard error of "
+                        f"{result.sizes['seed']} seeds", title_justify="left")  # fmt: skip
+    for header in ("regime", "n", "p", "turning risk", "final risk", "penalty"):
+        table.add_column(header, justify="left" if header == "regime" else "right")
+    for regime in result["regime"].values:
+        for n in result["num_samples"].values:
+            row = result.sel(regime=regime, num_samples=n)
+            estimates = (_estimate(row[name]) for name in ("turning_risk", "final_risk", "overtraining_penalty"))
+            table.add_row(str(regime), str(n), str(int(row["num_features"])), *estimates)
+        table.add_section()
+    console.print(table)
+    for regime in result["regime"].values:
+        row = result.sel(regime=regime)
+        change = row["overtraining_penalty"].isel(num_samples=-1) - row["overtraining_penalty"].isel(num_samples=0)
+        mean, error = map(float, over_seeds(change))
+        sizes = result["num_samples"].values
+        console.print(
+            f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {_signed(mean, error)}.",
+            highlight=False,
+        )
+    if float(result["trusted_until"].min()) < float(result["final_time"]):
+        console.print(f"Rounding: some curves can be trusted only until {float(result['trusted_until'].min()):.3g}.")
+
+
+def _estimate(variable: Variable, *, sign: str = "") -> str:
+    """Mean ± standard error over seeds, with two digits of the error (or three of a mean without one)."""
+    mean, error = map(float, over_seeds(variable))
+    if not (isfinite(error) and error > 0):
+        return f"{mean:{sign}.3g}"
+    decimals = max(0, 1 - floor(log10(error)))
+    form = f"{sign}.{decimals}f" if abs(mean) < LARGEST_PLAIN and decimals <= MOST_DECIMALS else f"{sign}.2e"
+    return f"{mean:{form}} ± {error:{form.removeprefix(sign)}}"
+
+
+LARGEST_PLAIN, MOST_DECIMALS = 1e5, 5
+"""Numbers outside these are written with an exponent."""

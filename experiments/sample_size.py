@@ -1,0 +1,65 @@
+"""The price of overtraining against the number of originals: at fixed p, and for p that grows with n.
+
+Both regimes mix the same number of random pairs per original and end at the same time. At a fixed p more originals mean
+more rows per feature, and the label noise averages out; where p grows with n, the noise of every row can be learnt.
+"""
+
+import numpy as np
+
+import rfm
+import theory
+from experiments.configs import SampleSizeConfig
+from experiments.problems import Seed, check_sample_size, load_data
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+
+REGIMES = ("fixed p", "growing p")
+FIRST_TIME = 1.0
+
+
+def run_sample_size(config: SampleSizeConfig, *, stage: Stage = silent) -> Variables:
+    """Turning risk, final risk and penalty for every regime, n and seed.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_sample_size(config)
+    data = load_data(config, config.sample_sizes[-1])
+    sizes = np.asarray(config.sample_sizes)
+    widths = np.stack([np.full(sizes.shape, config.num_features), config.features_per_sample * sizes])
+    values = {field: np.empty((*widths.shape, config.num_seeds)) for field in _FIELDS}
+    advance = stage("closed form", widths.size * config.num_seeds)
+    for regime, n, seed in np.ndindex(*widths.shape, config.num_seeds):
+        shape = {"num_samples": int(sizes[n]), "num_features": int(widths[regime, n])}
+        curve = _curve(config, Seed.draw(config, data, seed, **shape))
+        for field, array in values.items():
+            array[regime, n, seed] = getattr(curve, field)
+        advance(1)
+    dims = ("regime", "num_samples")
+    return {
+        "regime": Variable(("regime",), np.asarray(REGIMES), "1", "how the number of features goes with n"),
+        "num_samples": Variable(("num_samples",), sizes, "1", "number of originals n"),
+        "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+        "num_features": Variable(dims, widths, "1", "number of features p"),
+        "final_time": Variable((), np.asarray(config.final_time), TIME_UNIT, "time at which training ends"),
+    } | {field: Variable((*dims, "seed"), values[field], *about) for field, about in _FIELDS.items()}
+
+
+_FIELDS = {
+    "turning_time": (TIME_UNIT, "time at which the test error is lowest"),
+    "turning_risk": (RISK_UNIT, "lowest test error"),
+    "final_risk": (RISK_UNIT, "test error at the final time"),
+    "overtraining_penalty": ("1", "final over lowest test error"),
+    "trusted_until": (TIME_UNIT, "time after which rounding may exceed 1e-6 of the risk"),
+}
+
+
+def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:
+    law = rfm.Mixup(alpha=config.alpha, pairs=config.pairs_per_sample * len(seed.sample.inputs))
+    problem = seed.problem(law)
+    times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
+    spectrum = problem.spectrum(problem.suggest_method(config.final_time))
+    return theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), times)

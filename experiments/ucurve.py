@@ -1,0 +1,202 @@
+"""The U-curve: ERM and two Mixup laws, an ensemble of seeds, in closed form and in real training, on one clock.
+
+One step size serves all problems of the ensemble, a fraction of the largest one that is stable on every one of them, so
+that all curves share their times. The closed forms of a problem (gradient flow on a fine grid, gradient descent at the
+recorded steps) come from one decomposition; the simulation knows nothing of it.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+import rfm
+import theory
+from experiments.configs import UCurveConfig
+from experiments.problems import Seed, check_ucurve, laws, load_data
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+
+FIRST_SCALED_TIME = 0.03
+"""Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""
+EARLY = 0.1
+"""The early of the three times of the modes, as a fraction of the turning time."""
+PHASES = ("early", "turning", "final")
+PARTS = ("risk", "clean", "noise", "cross")
+
+
+def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: Stage = silent) -> Variables:
+    """All curves of the experiment.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        num_workers: threads of the simulation; None for one a core.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range, or a step size that diverges; no curve has been computed then.
+    """
+    check_ucurve(config)
+    data = load_data(config, config.num_samples)
+    shape = {"num_samples": config.num_samples, "num_features": config.num_features}
+    seeds = [Seed.draw(config, data, index, **shape) for index in range(config.num_seeds)]
+    problems = [[seed.problem(law) for seed in seeds] for law in laws(config)]
+    largest = max(rfm.largest_eigenvalue(problem) for row in problems for problem in row)
+    clock = _Clock.of(config, largest)
+
+    advance = stage("closed form", sum(map(len, problems)))
+    exact = []
+    for row in problems:
+        exact.append([])
+        for problem in row:
+            exact[-1].append(_Exact.of(problem, clock))
+            advance(1)
+
+    flat = [problem for row in problems for problem in row]
+    advance = stage("simulation", len(flat) * int(clock.steps[-1]))
+    curves = rfm.simulate_many(
+        flat, step_size=clock.step_size, steps=clock.steps, progress=advance, num_workers=num_workers
+    )
+    simulated = [curves[first : first + len(seeds)] for first in range(0, len(flat), len(seeds))]
+    names = [str(law) for law in laws(config)]
+    return (
+        _coordinates(config, clock, names)
+        | _curves("flow", "gradient flow, closed form", "time", [[e.flow for e in row] for row in exact])
+        | _curves("descent", "gradient descent, closed form", "step", [[e.descent for e in row] for row in exact])
+        | _curves("simulated", "gradient descent, simulated", "step", simulated)
+        | _summary(exact, simulated)
+        | _modes([row[0] for row in problems], [row[0] for row in exact])
+    )
+
+
+class _Clock(NamedTuple):
+    """When things are recorded.
+
+    Attributes:
+        step_size: eta.
+        steps: of gradient descent.
+        times: of gradient flow.
+    """
+
+    step_size: float
+    steps: np.ndarray
+    times: np.ndarray
+
+    @staticmethod
+    def of(config: UCurveConfig, largest_eigenvalue: float) -> "_Clock":
+        largest_stable = 2 / largest_eigenvalue
+        if config.step_fraction >= 1:
+            raise ValueError(
+                f"step_fraction: {config.step_fraction:g} of the largest stable step size, 2/mu_max = {largest_stable:.4g}, "
+                "diverges; pass a fraction below 1"
+            )
+        step_size = config.step_fraction * largest_stable
+        steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
+        latest = step_size * config.num_steps * config.beyond_simulation
+        return _Clock(step_size, steps, np.geomspace(FIRST_SCALED_TIME / largest_eigenvalue, latest, config.num_times))
+
+
+class _Exact(NamedTuple):
+    """The closed forms of one problem.
+
+    Attributes:
+        spectrum: the one decomposition behind them.
+        flow: gradient flow at the clock's times.
+        descent: gradient descent at its steps.
+    """
+
+    spectrum: theory.Spectrum
+    flow: theory.Curve
+    descent: theory.Curve
+
+    @staticmethod
+    def of(problem: rfm.Problem, clock: _Clock) -> "_Exact":
+        spectrum = problem.spectrum(problem.suggest_method(float(clock.times[-1])))
+        population, descent = problem.population, theory.GradientDescent(clock.step_size)
+        return _Exact(
+            spectrum,
+            theory.risk_curve(spectrum, population, theory.GradientFlow(), clock.times),
+            theory.risk_curve(spectrum, population, descent, clock.steps),
+        )
+
+
+def _coordinates(config: UCurveConfig, clock: _Clock, names: list[str]) -> Variables:
+    return {
+        "law": Variable(("law",), np.asarray(names), "1", "how the originals are mixed"),
+        "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+        "time": Variable(("time",), clock.times, TIME_UNIT, "training time"),
+        "step": Variable(("step",), clock.steps.astype(int), "1", "gradient descent step"),
+        "phase": Variable(("phase",), np.asarray(PHASES), "1", "moment of training"),
+        "step_size": Variable((), np.asarray(clock.step_size), TIME_UNIT, "step size"),
+        "step_time": Variable(("step",), clock.step_size * clock.steps, TIME_UNIT, "training time"),
+    }
+
+
+def _curves(prefix: str, source: str, axis: str, curves: list[list[theory.Curve]]) -> Variables:
+    dims = ("law", "seed", axis)
+    variables = {
+        f"{prefix}_risk": Variable(dims, _stack(curves, "risk"), RISK_UNIT, f"test error ({source})"),
+        f"{prefix}_train_loss": Variable(dims, _stack(curves, "train_loss"), RISK_UNIT, f"training loss ({source})"),
+    }
+    if curves[0][0].decomposition is not None:
+        for part in PARTS[1:]:
+            values = _stack(curves, f"{part}_risk")
+            variables[f"{prefix}_{part}"] = Variable(
+                dims, values, RISK_UNIT, f"{part} part of the test error ({source})"
+            )
+    return variables
+
+
+def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> Variables:
+    """The numbers of the table; those of gradient descent, unless their name says flow."""
+    dims = ("law", "seed")
+    descent, flow = [[e.descent for e in row] for row in exact], [[e.flow for e in row] for row in exact]
+    agreement = np.max(np.abs(_stack(simulated, "risk") / _stack(descent, "risk") - 1), axis=2)
+
+    def of(curves: list[list[theory.Curve]], field: str, units: str, long_name: str) -> Variable:
+        return Variable(dims, _stack(curves, field), units, long_name)
+
+    return {
+        "turning_time": of(descent, "turning_time", TIME_UNIT, "time at which the test error is lowest"),
+        "turning_risk": of(descent, "turning_risk", RISK_UNIT, "lowest test error"),
+        "final_risk": of(descent, "final_risk", RISK_UNIT, "test error at the last simulated step"),
+        "overtraining_penalty": of(descent, "overtraining_penalty", "1", "final over lowest test error"),
+        "flow_turning_time": of(flow, "turning_time", TIME_UNIT, "time of the lowest test error, gradient flow"),
+        "flow_turning_risk": of(flow, "turning_risk", RISK_UNIT, "lowest test error, gradient flow"),
+        "flow_final_risk": of(flow, "final_risk", RISK_UNIT, "test error at the last time of gradient flow"),
+        "trusted_until": of(flow, "trusted_until", TIME_UNIT, "time after which rounding may exceed 1e-6 of the risk"),
+        "risk_at_infinity": of(flow, "risk_at_infinity", RISK_UNIT, "test error of infinite training"),
+        "infinity_is_resolved": of(flow, "infinity_is_resolved", "1", "whether the spectrum has a gap at the rank cut"),
+        "agreement": Variable(dims, agreement, "1", "largest relative deviation of simulation from closed form"),
+        "method": Variable(dims, _stack(flow, "method"), "1", "factorisation of the closed form"),
+    }
+
+
+def _modes(problems: list[rfm.Problem], exact: list[_Exact]) -> Variables:
+    """What each mode contributes at three times, for the first seed of each law; laws with fewer modes end in NaN."""
+    if problems[0].clean_labels is None:
+        return {}
+    count = max(e.spectrum.eigenvalues.size for e in exact)
+    eigenvalues = np.full((len(exact), count), np.nan)
+    times = np.empty((len(exact), len(PHASES)))
+    parts = {part: np.full((len(exact), len(PHASES), count), np.nan) for part in PARTS[1:]}
+    for law, (problem, (spectrum, _, descent)) in enumerate(zip(problems, exact, strict=True)):
+        turning, size = float(descent.turning_time), spectrum.eigenvalues.size
+        times[law] = EARLY * turning, turning, float(descent.times[-1])
+        modes = theory.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
+        eigenvalues[law, :size] = modes.eigenvalues
+        for part, values in parts.items():
+            values[law, :, :size] = getattr(modes, part)
+    meaning = {"clean": "clean risk, less that of predicting zero", "noise": "noise risk", "cross": "cross risk"}
+    return {
+        "mode_eigenvalue": Variable(("law", "mode"), eigenvalues, "1", "eigenvalue of the feature covariance"),
+        "mode_time": Variable(("law", "phase"), times, TIME_UNIT, "time of the modes' contributions"),
+    } | {
+        f"mode_{part}": Variable(
+            ("law", "phase", "mode"), values, RISK_UNIT, f"contribution of a mode to the {meaning[part]}"
+        )
+        for part, values in parts.items()
+    }
+
+
+def _stack(curves: list[list[theory.Curve]], field: str) -> np.ndarray:
+    return np.asarray([[getattr(curve, field) for curve in row] for row in curves])

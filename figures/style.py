@@ -1,0 +1,59 @@
+"""One look for all figures: sizes of a paper's column, and colours that mean the same thing in each.
+
+Colour says what a curve is; the mark says where it comes from: closed forms are lines, simulations are points. The
+colours are those of Okabe and Ito, which colour-blind eyes tell apart; and line styles differ as well.
+"""
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+COLUMN_WIDTH = 3.4
+"""Inches: a single column of the usual journals."""
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#777777"
+
+LAWS = ((BLUE, "s"), (BLACK, "o"), (ORANGE, "^"))
+"""Colour and marker of ERM, Mixup of all pairs, Mixup of random pairs: the order in which results store them."""
+PARTS = {"risk": (BLACK, "o"), "clean": (GREEN, "s"), "noise": (VERMILION, "^"), "cross": (PURPLE, "D")}
+"""Of the test error and its parts."""
+REGIMES = ((SKY, "o"), (PURPLE, "s"))
+GUIDE = GREY
+"""Of lines that only guide the eye."""
+
+POINTS = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.7, "elinewidth": 0.7, "markerfacecolor": "white"}
+"""How a simulation is drawn."""
+
+
+def use() -> None:
+    """Sets the look, for files only: no screen is needed."""
+    matplotlib.use("agg")
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (COLUMN_WIDTH, 2.5),
+            "figure.constrained_layout.use": True,
+            "font.size": 8,
+            "axes.labelsize": 8,
+            "axes.titlesize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "lines.linewidth": 1.2,
+            "axes.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "savefig.dpi": 300,
+            "pdf.fonttype": 42,  # whole TrueType fonts, which every journal takes and every editor can edit
+        }
+    )
+
+
+def log_time_axis(axes: Axes) -> None:
+    """A logarithmic time axis with a label at every second decade."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=100))
+    axes.xaxis.set_minor_locator(LogLocator(base=10))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("training time  $t$  (1/eigenvalue)")
