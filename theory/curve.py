@@ -143,6 +143,7 @@ def risk_curve(
             "compute both with the same feature map"
         )
     check_stable(rule, float(spectrum.eigenvalues[0]))
+    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
     times = rule.time(clock)
     parts, loss, weight_power = _in_blocks(spectrum, averages, rule, clock, start)
     risk = jnp.sum(parts.risk, axis=1)

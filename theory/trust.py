@@ -1,9 +1,10 @@
 """Until when a curve can be trusted: a running estimate of its rounding error.
 
 The factorisation is exact for features perturbed by about machine epsilon. A perturbed small eigenvalue is felt once
-its mode begins to learn, so predictions drift by eps sqrt(t mu_max) from the singular values of Phi, and by
-eps t mu_max from the eigenvalues of a Gram matrix, where the small ones carry the absolute error of the large.
-Evaluating theta . phi adds eps |phi| |theta|; a risk through moments squares that, because its terms cancel.
+its mode begins to learn, and no longer once all have learnt. So weights, and with them predictions, drift by a share of
+eps sqrt(mu_max / mu) from the singular values of Phi, and of eps mu_max / mu from the eigenvalues of a Gram matrix,
+where the small ones carry the absolute error of the large; mu is 1/t, or the smallest eigenvalue if that is larger. A
+risk through moments squares the rounding of theta . phi, because its terms cancel.
 
 These are estimates with measured constants, not bounds: ``tests/theory/test_trust.py`` holds them against 60-digit
 arithmetic, and asks that they are never too hopeful there.
@@ -34,9 +35,10 @@ def rounding_error(
     """
     epsilon = jnp.finfo(risk.dtype).eps
     label_power = jnp.sum(spectrum.label_coordinates**2)
-    drift = SAFETY * epsilon * (1 + times * spectrum.eigenvalues[0]) ** spectrum.rounding_order
+    slowest = jnp.min(jnp.where(spectrum.eigenvalues > 0, spectrum.eigenvalues, jnp.inf))
+    condition = 1 + jnp.minimum(times, 1 / slowest) * spectrum.eigenvalues[0]
     spread = jnp.sqrt(averages.power * weight_power)
-    prediction = drift * jnp.sqrt(label_power) + epsilon * spread
+    prediction = SAFETY * epsilon * condition**spectrum.rounding_order * (jnp.sqrt(label_power) + spread)
     error = 2 * jnp.sqrt(jnp.abs(risk)) * prediction + prediction**2
     floor = epsilon * jnp.sum(averages.target_power_by_target)
     if isinstance(averages, Population):
