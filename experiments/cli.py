@@ -65,7 +65,7 @@ Command = UCurve | SampleSize | Show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0, 2 for bad input, 130 for Ctrl-C, or that of the figure's script."""
+    """Runs one command and returns its exit status: 0; 2 for bad input; 130 for Ctrl-C; that of the figure's script."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["--version"]:
         print(f"rfm {metadata.version('rfm')}")

@@ -13,12 +13,12 @@ from typing import Any, Literal, Self
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-    """Where samples, labels and features come from; each seed draws all of them anew."""
+    """Where samples, labels and features come from: one ground truth, and all else drawn anew by each seed."""
 
     seed: int = 0
     """The one random seed, a whole number from 0 on; everything random follows from it."""
     num_seeds: int = 8
-    """Size of the ensemble: teachers, samples, features, test sets and pairs drawn anew; means and errors are over it."""
+    """Size of the ensemble, over which means and standard errors are taken."""
     dataset: str | None = None
     """diabetes, digits, or the path of an .npz file with x and y; None for Gaussian inputs and a teacher."""
     truth: Literal["kernel", "labels"] = "kernel"
@@ -82,7 +82,7 @@ class UCurveConfig(TaskConfig):
     """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble: one clock for all curves."""
     num_steps: int = 20_000
     """Steps of gradient descent that are simulated."""
-    num_recorded: int = 40
+    num_recorded: int = 30
     """At how many of them the risk is recorded, evenly in log t."""
     num_times: int = 120
     """Times at which gradient flow is evaluated."""
@@ -94,9 +94,9 @@ class UCurveConfig(TaskConfig):
 class SampleSizeConfig(TaskConfig):
     """The overtraining penalty against n, at fixed p and for p that grows with n; in closed form."""
 
-    num_seeds: int = 16
-    """Size of the ensemble: teachers, samples, features, test sets and pairs drawn anew; means and errors are over it."""
-    sample_sizes: tuple[int, ...] = (14, 20, 28, 40, 56, 80)
+    num_seeds: int = 12
+    """Size of the ensemble, over which means and standard errors are taken."""
+    sample_sizes: tuple[int, ...] = (14, 20, 28, 40, 56)
     """The values of n, ascending, each at least 2."""
     pairs_per_sample: int = 8
     """m/n: Mixup draws this many random pairs per original."""

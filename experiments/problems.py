@@ -7,7 +7,10 @@ whatever the size of the ensemble, the order of the work and the number of worke
 import itertools
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 import rfm
@@ -19,9 +22,10 @@ DEFAULT_TEST = 1000
 
 
 class Keys(NamedTuple):
-    """One key a thing that is drawn; each is used once."""
+    """One key a thing that is drawn; each is used once a seed, but the truth, which is the same for all seeds."""
 
-    task: PRNGKeyArray
+    truth: PRNGKeyArray
+    held_out: PRNGKeyArray
     features: PRNGKeyArray
     test: PRNGKeyArray
     sample: PRNGKeyArray
@@ -30,7 +34,8 @@ class Keys(NamedTuple):
     @staticmethod
     def of_seed(seed: int, index: int) -> "Keys":
         """The keys of the ensemble's seed with that index."""
-        return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), index), len(Keys._fields)))
+        truth, ensemble = jax.random.split(jax.random.key(seed))
+        return Keys(truth, *jax.random.split(jax.random.fold_in(ensemble, index), len(Keys._fields) - 1))
 
 
 class Data(NamedTuple):
@@ -100,16 +105,18 @@ def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
 class Seed(NamedTuple):
     """What the laws of one seed share: the originals, the features and the test set."""
 
+    task: rfm.TeacherStudent | rfm.DataTask
     sample: rfm.Sample
     features: rfm.RandomFeatures
-    test: rfm.TestSet
+    num_test: int
     keys: Keys
 
     @staticmethod
     def draw(config: TaskConfig, data: Data | None, index: int, *, num_samples: int, num_features: int) -> "Seed":
         """The seed of that index."""
         keys = Keys.of_seed(config.seed, index)
-        task = _task(config, data, keys.task)
+        num_test = _num_test(config, None if data is None else len(data.inputs))
+        task = _gaussian_task(config, keys) if data is None else _data_task(config, data, num_test, keys)
         features = rfm.RandomFeatures(
             task.input_dim,
             num_features,
@@ -118,35 +125,45 @@ class Seed(NamedTuple):
             bias_std=config.feature_bias_std,
             key=keys.features,
         )
-        num_test = _num_test(config, None if data is None else len(data.inputs))
-        return Seed(
-            task.sample(num_samples, key=keys.sample), features, task.test_set(features, num_test, key=keys.test), keys
-        )
+        return Seed(task, task.sample(num_samples, key=keys.sample), features, num_test, keys)
+
+    def first(self, num_samples: int, num_features: int) -> "Seed":
+        """The same seed with the first of its originals and features only."""
+        # Through numpy, which need not compile a slice of every size.
+        sample, features = self.sample, self.features
+        inputs, labels = (np.asarray(array)[:num_samples] for array in (sample.inputs, sample.labels))
+        weights, bias = (np.asarray(array)[:num_features] for array in (features.weights, features.bias))
+        fewer = eqx.tree_at(lambda f: (f.weights, f.bias), features, (jnp.asarray(weights), jnp.asarray(bias)))
+        part = rfm.Sample(jnp.asarray(inputs), jnp.asarray(labels), sample.truth)
+        return self._replace(sample=part, features=fewer)
 
     def problem(self, law: rfm.Law) -> rfm.Problem:
         """The seed's problem under a law."""
-        problem = rfm.synthesize(self.sample, self.features, law, population=self.test, key=self.keys.pairs)
+        test = self.task.test_set(self.features, self.num_test, key=self.keys.test)
+        problem = rfm.synthesize(self.sample, self.features, law, population=test, key=self.keys.pairs)
         assert isinstance(problem, rfm.Problem)  # without block_rows it always is
         return problem
 
 
-def _task(config: TaskConfig, data: Data | None, key: PRNGKeyArray) -> rfm.TeacherStudent | rfm.DataTask:
-    if data is None:
-        return rfm.TeacherStudent(
-            config.input_dim,
-            config.num_hidden,
-            config.teacher_activation,
-            label_noise_std=config.label_noise_std,
-            weight_std=config.teacher_weight_std,
-            key=key,
-        )
+def _gaussian_task(config: TaskConfig, keys: Keys) -> rfm.TeacherStudent:
+    return rfm.TeacherStudent(
+        config.input_dim,
+        config.num_hidden,
+        config.teacher_activation,
+        label_noise_std=config.label_noise_std,
+        weight_std=config.teacher_weight_std,
+        key=keys.truth,
+    )
+
+
+def _data_task(config: TaskConfig, data: Data, num_test: int, keys: Keys) -> rfm.DataTask:
     return rfm.DataTask(
         data.inputs,
         data.targets,
         truth=data.truth,
         label_noise_std=config.label_noise_std,
-        num_test=_num_test(config, len(data.inputs)),
-        key=key,
+        num_test=num_test,
+        key=keys.held_out,
     )
 
 

@@ -65,15 +65,16 @@ def _print_ucurve(console: Console, result: Result) -> None:
         table.add_row(label, *(_estimate(result[name].sel(law=law)) for law in laws))
     table.add_section()
     for label, values in {
-        "simulation - closed form, relative": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
-        "closed form trusted until": [f"{value:.1e}" for value in result["trusted_until"].min("seed").values],
+        "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
+        "trusted until": [f"{value:.1e}" for value in result["trusted_until"].min("seed").values],
         "factorisation": ["/".join(sorted(set(row))) for row in result["method"].values],
     }.items():
         table.add_row(label, *values)
     console.print(table)
     notes = [
-        "risk: mean square error over test inputs. penalty: final over turning risk. Times are in units of 1/eigenvalue.",
-        f"late risk: of gradient flow at t = {far:.3g}. simulation - closed form: the largest deviation at any step.",
+        "risk: mean square error over test inputs. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
+        f"late risk: of gradient flow at t = {far:.3g}. agreement: largest relative deviation of simulation"
+        " and closed form.",
     ]
     earliest = float(result["trusted_until"].min())
     if earliest < far:
@@ -110,10 +111,9 @@ def _print_sample_size(console: Console, result: Result) -> None:
     for regime in result["regime"].values:
         row = result.sel(regime=regime)
         change = row["overtraining_penalty"].isel(num_samples=-1) - row["overtraining_penalty"].isel(num_samples=0)
-        mean, error = map(float, over_seeds(change))
         sizes = result["num_samples"].values
         console.print(
-            f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {_signed(mean, error)}.",
+            f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {_estimate(change, sign='+')}.",
             highlight=False,
         )
     if float(result["trusted_until"].min()) < float(result["final_time"]):

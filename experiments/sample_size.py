@@ -2,6 +2,7 @@
 
 Both regimes mix the same number of random pairs per original and end at the same time. At a fixed p more originals mean
 more rows per feature, and the label noise averages out; where p grows with n, the noise of every row can be learnt.
+Within a seed, a smaller problem is a part of the larger ones, so that they differ by their size alone.
 """
 
 import numpy as np
@@ -32,12 +33,13 @@ def run_sample_size(config: SampleSizeConfig, *, stage: Stage = silent) -> Varia
     widths = np.stack([np.full(sizes.shape, config.num_features), config.features_per_sample * sizes])
     values = {field: np.empty((*widths.shape, config.num_seeds)) for field in _FIELDS}
     advance = stage("closed form", widths.size * config.num_seeds)
-    for regime, n, seed in np.ndindex(*widths.shape, config.num_seeds):
-        shape = {"num_samples": int(sizes[n]), "num_features": int(widths[regime, n])}
-        curve = _curve(config, Seed.draw(config, data, seed, **shape))
-        for field, array in values.items():
-            array[regime, n, seed] = getattr(curve, field)
-        advance(1)
+    for index in range(config.num_seeds):
+        seed = Seed.draw(config, data, index, num_samples=int(sizes[-1]), num_features=int(widths.max()))
+        for regime, n in np.ndindex(*widths.shape):
+            curve = _curve(config, seed.first(int(sizes[n]), int(widths[regime, n])))
+            for field, array in values.items():
+                array[regime, n, index] = getattr(curve, field)
+            advance(1)
     dims = ("regime", "num_samples")
     return {
         "regime": Variable(("regime",), np.asarray(REGIMES), "1", "how the number of features goes with n"),

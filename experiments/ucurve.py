@@ -14,7 +14,7 @@ import rfm
 import theory
 from experiments.configs import UCurveConfig
 from experiments.problems import Seed, check_ucurve, laws, load_data
-from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
 
 FIRST_SCALED_TIME = 0.03
 """Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""
@@ -37,24 +37,25 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
     """
     check_ucurve(config)
     data = load_data(config, config.num_samples)
-    shape = {"num_samples": config.num_samples, "num_features": config.num_features}
-    seeds = [Seed.draw(config, data, index, **shape) for index in range(config.num_seeds)]
+    seeds = [
+        Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
+        for index in range(config.num_seeds)
+    ]
     problems = [[seed.problem(law) for seed in seeds] for law in laws(config)]
     largest = max(rfm.largest_eigenvalue(problem) for row in problems for problem in row)
     clock = _Clock.of(config, largest)
 
     advance = stage("closed form", sum(map(len, problems)))
-    exact = []
-    for row in problems:
-        exact.append([])
-        for problem in row:
-            exact[-1].append(_Exact.of(problem, clock))
-            advance(1)
+    exact = [[_Exact.of(problem, clock, advance) for problem in row] for row in problems]
 
     flat = [problem for row in problems for problem in row]
     advance = stage("simulation", len(flat) * int(clock.steps[-1]))
     curves = rfm.simulate_many(
-        flat, step_size=clock.step_size, steps=clock.steps, progress=advance, num_workers=num_workers
+        flat,
+        step_size=clock.step_size,
+        steps=clock.steps,
+        progress=lambda steps: advance(steps),
+        num_workers=num_workers,
     )
     simulated = [curves[first : first + len(seeds)] for first in range(0, len(flat), len(seeds))]
     names = [str(law) for law in laws(config)]
@@ -86,8 +87,8 @@ class _Clock(NamedTuple):
         largest_stable = 2 / largest_eigenvalue
         if config.step_fraction >= 1:
             raise ValueError(
-                f"step_fraction: {config.step_fraction:g} of the largest stable step size, 2/mu_max = {largest_stable:.4g}, "
-                "diverges; pass a fraction below 1"
+                f"step_fraction: {config.step_fraction:g} of the largest stable step size, 2/mu_max = "
+                f"{largest_stable:.4g}, diverges; pass a fraction below 1"
             )
         step_size = config.step_fraction * largest_stable
         steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
@@ -109,14 +110,16 @@ class _Exact(NamedTuple):
     descent: theory.Curve
 
     @staticmethod
-    def of(problem: rfm.Problem, clock: _Clock) -> "_Exact":
+    def of(problem: rfm.Problem, clock: _Clock, advance: Advance) -> "_Exact":
         spectrum = problem.spectrum(problem.suggest_method(float(clock.times[-1])))
-        population, descent = problem.population, theory.GradientDescent(clock.step_size)
-        return _Exact(
+        rule = theory.GradientDescent(step_size=clock.step_size)
+        exact = _Exact(
             spectrum,
-            theory.risk_curve(spectrum, population, theory.GradientFlow(), clock.times),
-            theory.risk_curve(spectrum, population, descent, clock.steps),
+            theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), clock.times),
+            theory.risk_curve(spectrum, problem.population, rule, clock.steps),
         )
+        advance(1)
+        return exact
 
 
 def _coordinates(config: UCurveConfig, clock: _Clock, names: list[str]) -> Variables:

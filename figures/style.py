@@ -4,9 +4,13 @@ Colour says what a curve is; the mark says where it comes from: closed forms are
 colours are those of Okabe and Ito, which colour-blind eyes tell apart; and line styles differ as well.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 COLUMN_WIDTH = 3.4
 """Inches: a single column of the usual journals."""
@@ -18,11 +22,18 @@ LAWS = ((BLUE, "s"), (BLACK, "o"), (ORANGE, "^"))
 """Colour and marker of ERM, Mixup of all pairs, Mixup of random pairs: the order in which results store them."""
 PARTS = {"risk": (BLACK, "o"), "clean": (GREEN, "s"), "noise": (VERMILION, "^"), "cross": (PURPLE, "D")}
 """Of the test error and its parts."""
+DASHED = (0, (4, 2))
 REGIMES = ((SKY, "o"), (PURPLE, "s"))
 GUIDE = GREY
 """Of lines that only guide the eye."""
 
-POINTS = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.7, "elinewidth": 0.7, "markerfacecolor": "white"}
+POINTS: dict[str, Any] = {
+    "linestyle": "none",
+    "markersize": 3.2,
+    "markeredgewidth": 0.7,
+    "elinewidth": 0.7,
+    "markerfacecolor": "white",
+}
 """How a simulation is drawn."""
 
 
@@ -48,6 +59,13 @@ def use() -> None:
             "pdf.fonttype": 42,  # whole TrueType fonts, which every journal takes and every editor can edit
         }
     )
+
+
+def plain_log_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Labels a logarithmic axis with these numbers, written out."""
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def log_time_axis(axes: Axes) -> None:

@@ -14,43 +14,46 @@ from figures.script import draw_from_file
 
 def draw(result: Result) -> Figure:
     """Test error against time for every law, with the turning points of the mean curves."""
-    figure, axes = plt.subplots()
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.7))
     for index, (colour, marker) in enumerate(style.LAWS):
         law = result.isel(law=index)
         flow, descent = over_seeds(law["flow_risk"])[0], over_seeds(law["descent_risk"])[0]
         mean, error = over_seeds(law["simulated_risk"])
-        axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=(0, (4, 2)))
+        axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
         axes.plot(result["step_time"], descent, color=colour)
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
-        if index > 0:
-            turn = int(flow.argmin())
-            axes.plot(result["time"][turn], flow[turn] * 0.9, marker=(3, 0, 0), color=colour, markersize=5)
+        if index > 0:  # ERM is there for comparison
+            turn = flow.argmin("time")
+            axes.annotate(
+                "",
+                (float(result["time"][turn]), float(flow[turn])),
+                xytext=(0, -14),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8, "shrinkB": 3},
+            )
     style.log_time_axis(axes)
     axes.set_yscale("log")
+    style.plain_log_ticks(axes.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.15, high)
     axes.set_ylabel("test error")
-    figure.legend(handles=_legend(result), loc="outside upper center", ncols=2)
+    axes.legend(handles=_legend(result), loc="upper left", borderaxespad=0, bbox_to_anchor=(0.02, 1.0))
     return figure
 
 
 def _legend(result: Result) -> list[Line2D]:
+    point = {"markersize": 3.2, "markerfacecolor": "white"}
     laws = [
-        Line2D([], [], color=colour, marker=marker, markersize=3.2, markerfacecolor="white", label=str(name))
+        Line2D([], [], color=colour, marker=marker, label=str(name), **point)
         for (colour, marker), name in zip(style.LAWS, result["law"].values, strict=True)
     ]
+    grey = {"color": style.GUIDE}
     return [
         *laws,
-        Line2D([], [], color=style.GUIDE, label="closed form, gradient descent"),
-        Line2D([], [], color=style.GUIDE, linewidth=0.8, linestyle=(0, (4, 2)), label="closed form, gradient flow"),
-        Line2D(
-            [],
-            [],
-            color=style.GUIDE,
-            marker="o",
-            label="simulation, ± s.e.",
-            linestyle="none",
-            markersize=3.2,
-            markerfacecolor="white",
-        ),  # fmt: skip
+        Line2D([], [], label="closed form, gradient descent", **grey),
+        Line2D([], [], label="closed form, gradient flow", linewidth=0.8, linestyle=style.DASHED, **grey),
+        Line2D([], [], label="simulation, mean ± s.e.", marker="o", linestyle="none", **point, **grey),
+        Line2D([], [], label="turning point", marker=r"$\uparrow$", markersize=6, linestyle="none", **grey),
     ]
 
 

@@ -1,0 +1,51 @@
+"""Why the test error turns: the clean part has fallen when the noise part, learnt from Mixup's labels, rises."""
+
+import sys
+from collections.abc import Sequence
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.store import Result, over_seeds
+from figures import style
+from figures.script import draw_from_file
+
+LAW = 1
+"""Mixup of all pairs, in the order of `style.LAWS`."""
+
+
+def draw(result: Result) -> Figure:
+    """The test error of Mixup and its three parts against time."""
+    if "simulated_clean" not in result:
+        raise ValueError(
+            "result: its labels are a data set's own, so nobody knows their noise and there is no decomposition to draw; "
+            "run `rfm ucurve` with --truth kernel, or without --dataset"
+        )
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.5))
+    law = result.isel(law=LAW)
+    axes.axhline(0, color=style.GUIDE, linewidth=0.5)
+    for part, (colour, marker) in style.PARTS.items():
+        mean, error = over_seeds(law[f"simulated_{part}"])
+        axes.plot(result["step_time"], over_seeds(law[f"descent_{part}"])[0], color=colour)
+        axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
+    style.log_time_axis(axes)
+    axes.set_ylabel("test error and its parts")
+    point = {"markersize": 3.2, "markerfacecolor": "white"}
+    names = {"risk": "test error = clean + noise + cross"}
+    handles = [
+        Line2D([], [], color=colour, marker=marker, label=names.get(part, part), **point)
+        for part, (colour, marker) in style.PARTS.items()
+    ]
+    axes.legend(handles=handles, loc="upper center")
+    axes.set_title(f"{law['law'].item()}: lines closed form, points simulation ± s.e.")
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the figure from a result of `rfm ucurve`."""
+    return draw_from_file(draw, name="decomposition", kind="ucurve", about=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Which modes do it: those of large eigenvalue learn the pattern early, those of small eigenvalue the noise, late."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from experiments.store import Result
+from figures import style
+from figures.decomposition import LAW
+from figures.script import draw_from_file
+
+
+def draw(result: Result) -> Figure:
+    """What each mode contributes to the clean and to the noise risk, against its eigenvalue, at three times."""
+    if "mode_noise" not in result:
+        raise ValueError(
+            "result: its labels are a data set's own, so nobody knows which modes learn their noise; run `rfm ucurve` with "
+            "--truth kernel, or without --dataset"
+        )
+    law = result.isel(law=LAW)
+    eigenvalues = law["mode_eigenvalue"].values
+    phases = result["phase"].values
+    figure, panels = plt.subplots(len(phases), figsize=(style.COLUMN_WIDTH, 4.2), sharex=True, sharey=True)
+    for panel, phase in zip(panels, phases, strict=True):
+        here = law.sel(phase=phase)
+        time = float(here["mode_time"])
+        panel.axhline(0, color=style.GUIDE, linewidth=0.5)
+        panel.axvline(1 / time, color=style.GUIDE, linewidth=0.8, linestyle=":")
+        for part in ("clean", "noise"):
+            colour, marker = style.PARTS[part]
+            panel.plot(eigenvalues, here[f"mode_{part}"], color=colour, marker=marker, label=part, **_DOTS)
+        panel.set_title(f"{phase}, $t$ = {time:.2g}", loc="left")
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
+    panels[0].set_yscale("symlog", linthresh=1e-3)
+    panels[0].legend(loc="lower left", ncols=2)
+    panels[-1].set_xlabel(r"eigenvalue $\mu$ of the mode  (dotted: $\mu = 1/t$)")
+    panels[1].set_ylabel("contribution of the mode to the test error")
+    return figure
+
+
+SMALLEST = 1e-12
+"""Modes below this are null for all times shown."""
+_DOTS = {"linestyle": "none", "markersize": 2.5, "markeredgewidth": 0}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the figure from a result of `rfm ucurve`."""
+    return draw_from_file(draw, name="modes", kind="ucurve", about=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
