@@ -4,17 +4,9 @@ from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form, synthesize
-from rfm.tasks import (
-    DataTask,
-    GaussianTask,
-    LinearTruth,
-    QuadraticTruth,
-    Sample,
-    TeacherStudent,
-    Truth,
-    TwoLayerTeacher,
-)
+from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many
+from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
 from theory import Population, Start, TestSet
 
 __all__ = [
@@ -24,6 +16,7 @@ __all__ = [
     "DataTask",
     "FeatureMap",
     "GaussianTask",
+    "GaussianTruth",
     "KernelTruth",
     "Law",
     "LinearTruth",

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.checks import check_positive
-from rfm.tasks import Inputs, Values
+from rfm.truths import Inputs, Values
 
 MAX_CLASSES = 1000
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_count, check_scale
 from theory import activation as activation_named
+from theory import dual
 from theory.activations import Activation
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
@@ -59,8 +60,27 @@ class RandomFeatures(eqx.Module):
 
     @property
     def num_features(self) -> int:
-        """P."""
+        """The number of features, p."""
         return self.weights.shape[0]
+
+    @property
+    def scaled_weights(self) -> Float[Array, "features inputs"]:
+        """W / sqrt(d), what inputs are multiplied by."""
+        return self.weights / jnp.sqrt(self.weights.shape[1])
+
+    @property
+    def bias_if_any(self) -> Float[Array, "features"] | None:
+        """The bias, or None if all of it is zero, for which more expectations have closed forms."""
+        return self.bias if bool(jnp.any(self.bias != 0)) else None
+
+    def second_moment(self) -> Float[Array, "features features"]:
+        """E phi phiᵀ for standard normal inputs, exactly.
+
+        >>> features = RandomFeatures(input_dim=3, num_features=2, activation="identity", key=jax.random.key(0))
+        >>> bool(jnp.allclose(features.second_moment(), features.scaled_weights @ features.scaled_weights.T / 2))
+        True
+        """
+        return dual(self.activation, self.scaled_weights, bias1=self.bias_if_any) / self.num_features
 
     def __call__(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
         if inputs.ndim != 2 or inputs.shape[1] != self.weights.shape[1]:
@@ -70,6 +90,5 @@ class RandomFeatures(eqx.Module):
 
 @eqx.filter_jit
 def _random_features(features: RandomFeatures, inputs: Array) -> Array:
-    num_features, input_dim = features.weights.shape
-    preactivations = inputs @ features.weights.T / jnp.sqrt(input_dim) + features.bias[None, :]
-    return features.activation(preactivations) / jnp.sqrt(num_features)
+    preactivations = inputs @ features.scaled_weights.T + features.bias[None, :]
+    return features.activation(preactivations) / jnp.sqrt(features.num_features)

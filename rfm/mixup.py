@@ -48,7 +48,7 @@ class ERM(eqx.Module):
     """No mixing: the samples themselves (empirical risk minimisation)."""
 
     def num_rows(self, num_samples: int) -> int:
-        """N."""
+        """One row a sample."""
         return num_samples
 
     def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
@@ -104,7 +104,7 @@ class Mixup(eqx.Module):
         return self.alpha is not None or self.pairs != "all"
 
     def num_rows(self, num_samples: int) -> int:
-        """m, the number of synthesized rows."""
+        """The number of synthesized rows, m."""
         return num_samples**2 if self.pairs == "all" else self.pairs
 
     def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:

@@ -5,8 +5,6 @@ f of any form, of which the teacher-student task is one; and real inputs from ar
 labels made by a known f, so that Mixup's label noise is known too.
 """
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,16 +13,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_count, check_scale
-from rfm.features import FeatureMap
-from theory import TestSet
+from rfm.features import FeatureMap, RandomFeatures
+from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
+from theory import Population, TestSet
 from theory import activation as activation_named
 from theory.activations import Activation
 from theory.checks import check_finite, check_shape
-
-Inputs = Float[Array, "samples inputs"]
-Values = Float[Array, "samples"] | Float[Array, "samples targets"]
-Truth = Callable[[Inputs], Values]
-"""A ground truth f; one value, or one row of values, an input."""
 
 
 class Sample(eqx.Module):
@@ -35,53 +29,6 @@ class Sample(eqx.Module):
     truth: Truth | None
 
 
-class TwoLayerTeacher(eqx.Module):
-    """f(x) = v . act(W x / sqrt(d)) / sqrt(h), the entries of v standard normal and those of W of `weight_std`."""
-
-    weights: Float[Array, "hidden inputs"]
-    readout: Float[Array, "hidden"]
-    activation: Activation = eqx.field(static=True)
-
-    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
-        return _two_layers(self, inputs)
-
-
-@eqx.filter_jit
-def _two_layers(teacher: TwoLayerTeacher, inputs: Array) -> Array:
-    num_hidden, input_dim = teacher.weights.shape
-    hidden = teacher.activation(inputs @ teacher.weights.T / jnp.sqrt(input_dim))
-    return hidden @ teacher.readout / jnp.sqrt(num_hidden)
-
-
-class QuadraticTruth(eqx.Module):
-    """f(x) = xᵀ A x / 2 + b . x + c; linear where A is zero.
-
-    >>> QuadraticTruth(jnp.eye(2), jnp.ones(2))(jnp.asarray([[1.0, 2.0]])).tolist()
-    [5.5]
-    """
-
-    curvature: Float[Array, "inputs inputs"]
-    slope: Float[Array, "inputs"]
-    constant: float = 0.0
-
-    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
-        return jnp.sum(inputs * (inputs @ self.curvature), axis=1) / 2 + inputs @ self.slope + self.constant
-
-
-class LinearTruth(eqx.Module):
-    """f(x) = b . x + c, for which Mixup makes no label noise.
-
-    >>> LinearTruth(jnp.asarray([1.0, -1.0]))(jnp.asarray([[3.0, 2.0]])).tolist()
-    [1.0]
-    """
-
-    slope: Float[Array, "inputs"]
-    constant: float = 0.0
-
-    def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
-        return inputs @ self.slope + self.constant
-
-
 class GaussianTask(eqx.Module):
     """x ~ N(0, I_d), y = f(x) + e.
 
@@ -90,7 +37,8 @@ class GaussianTask(eqx.Module):
         input_dim: d.
         label_noise_std: of the independent normal e; what mixing adds is another matter.
 
-    >>> task = GaussianTask(truth=LinearTruth(jnp.ones(3)), input_dim=3)
+    >>> import rfm
+    >>> task = GaussianTask(truth=rfm.LinearTruth(jnp.ones(3)), input_dim=3)
     >>> task.sample(num_samples=7, key=jax.random.key(0)).labels.shape
     (7,)
     """
@@ -112,6 +60,30 @@ class GaussianTask(eqx.Module):
         labels = self.truth(inputs)
         noise = self.label_noise_std * jax.random.normal(noise_key, labels.shape)
         return Sample(inputs, labels + noise, self.truth)
+
+    def population(self, features: RandomFeatures) -> Population:
+        """The average over all Gaussian inputs, exactly: no test set, no Monte Carlo.
+
+        Raises:
+            TypeError: the features are not `RandomFeatures`, or the truth is none whose moments are known.
+
+        >>> import rfm
+        >>> task = GaussianTask(truth=rfm.LinearTruth(jnp.ones(3)), input_dim=3)
+        >>> features = rfm.RandomFeatures(input_dim=3, num_features=2, activation="relu", key=jax.random.key(0))
+        >>> float(task.population(features).target_power[0])
+        3.0
+        """
+        if not isinstance(features, RandomFeatures):
+            raise TypeError(
+                f"features: only RandomFeatures have known moments, got {type(features).__name__}; average over a "
+                "test set: task.test_set(features, num_samples=..., key=...)"
+            )
+        if not isinstance(self.truth, GaussianTruth):
+            raise TypeError(
+                f"truth: the moments of {type(self.truth).__name__} are not known (those of TwoLayerTeacher, "
+                "QuadraticTruth and LinearTruth are); average over a test set: task.test_set(features, ...)"
+            )
+        return Population(features.second_moment(), self.truth.feature_moment(features), self.truth.power())
 
     def test_set(self, features: FeatureMap, num_samples: int, *, key: PRNGKeyArray) -> TestSet:
         """Independent inputs with the truth there, without label noise."""
@@ -212,7 +184,7 @@ class DataTask(eqx.Module):
 
     @property
     def input_dim(self) -> int:
-        """D."""
+        """The number of input columns, d."""
         return self.inputs.shape[1]
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:

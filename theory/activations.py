@@ -6,6 +6,7 @@ covariance fall, and with that how late the label noise is learnt.
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -21,6 +22,39 @@ def _identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return x
 
 
+def _gaussian(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.exp(-(x**2))
+
+
+class BrokenLine(eqx.Module):
+    """s(u) = slope u + bend |u|: identity, relu (1/2, 1/2), abs (0, 1) and every leaky relu."""
+
+    slope: float
+    bend: float
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.slope * x + self.bend * jnp.abs(x)
+
+
+class BrokenConstant(eqx.Module):
+    """s(u) = level + jump sign(u), the derivative of a broken line; sign is (0, 1)."""
+
+    level: float
+    jump: float
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.level + self.jump * jnp.sign(x)
+
+
+def leaky_relu(negative_slope: float) -> BrokenLine:
+    """U above 0, and `negative_slope` u below.
+
+    >>> leaky_relu(0.5)(jnp.asarray([-1.0, 2.0])).tolist()
+    [-0.5, 2.0]
+    """
+    return BrokenLine((1 + negative_slope) / 2, (1 - negative_slope) / 2)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -32,6 +66,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": jax.nn.softplus,
     "sigmoid": jax.nn.sigmoid,
     "identity": _identity,
+    "abs": jnp.abs,
+    "silu": jax.nn.silu,
+    "exp": jnp.exp,
+    "gaussian": _gaussian,
 }
 
 
