@@ -26,24 +26,46 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     return jnp.asarray(host.T @ host)
 
 
+def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
+    """A aᵀ."""
+    if not _is_on_host(a):
+        return a @ a.T
+    host = np.asarray(a)
+    return jnp.asarray(host @ host.T)
+
+
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
-    """Eigenvalues, ascending, and eigenvectors, as columns, of a symmetric matrix."""
+    """Eigenvalues, descending, and eigenvectors, as columns, of a symmetric matrix."""
     if not _is_on_host(a):
         values, vectors = jnp.linalg.eigh(a)
-        return values, vectors
-    values, vectors = scipy.linalg.eigh(np.asarray(a), driver="evd", check_finite=False)
-    return jnp.asarray(values), jnp.asarray(vectors)
+        return values[::-1], vectors[:, ::-1]
+    values, vectors = scipy.linalg.eigh(np.asarray(a).T, driver="evd", check_finite=False)  # .T: in LAPACK's order
+    return jnp.asarray(values[::-1]), jnp.asarray(vectors[:, ::-1])
 
 
 def thin_svd(
-    a: Float[Array, "rows columns"],
-) -> tuple[Float[Array, "rows modes"], Float[Array, "modes"], Float[Array, "modes columns"]]:
-    """The factors u, s, vᵀ of a = u diag(s) vᵀ, singular values descending; modes = min(rows, columns)."""
-    if not _is_on_host(a):
+    a: Float[Array, "rows columns"], targets: Float[Array, "rows targets"]
+) -> tuple[
+    Float[Array, "modes"], Float[Array, "columns modes"], Float[Array, "modes targets"], Float[Array, "targets"]
+]:
+    """Singular values and right vectors of a = u diag(s) vᵀ, and the targets b in the coordinates of the left ones.
+
+    The left vectors of a tall matrix take as much memory as it does; all that is wanted of them is returned.
+
+    Returns:
+        s, descending; v; uᵀ b; and |b - u uᵀ b|^2, by column.
+    """
+    if not _is_on_host(a) or not _is_on_host(targets):
         u, s, vt = jnp.linalg.svd(a, full_matrices=False)
-        return u, s, vt
-    u, s, vt = _lapack_svd(np.asarray(a))
-    return jnp.asarray(u), jnp.asarray(s), jnp.asarray(vt)
+        return s, vt.T, u.T @ targets, jnp.sum((targets - u @ (u.T @ targets)) ** 2, axis=0)
+    small, b, below = np.asarray(a), np.asarray(targets), np.zeros(targets.shape[1], targets.dtype)
+    if a.shape[0] > a.shape[1]:  # LAPACK begins so too, but then it forms Q
+        small, rotated = _rotate_to_triangle(small, b)
+        b, below = rotated[: len(small)], np.sum(rotated[len(small) :] ** 2, axis=0)
+    v, s, ut = _lapack_svd(small.T)  # .T: in LAPACK's order
+    coordinates = ut @ b
+    outside = np.sum((b - ut.T @ coordinates) ** 2, axis=0) + below
+    return jnp.asarray(s), jnp.asarray(v), jnp.asarray(coordinates), jnp.asarray(outside)
 
 
 def triangular_factor(
@@ -60,12 +82,20 @@ def triangular_factor(
     np.concatenate([np.asarray(part) for part in columns], axis=1, out=stacked[num_above:])
     if above is not None:
         stacked[:num_above] = above
-    (r,) = scipy.linalg.qr(stacked, mode="r", overwrite_a=True, check_finite=False)
+    _, r = scipy.linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)
     return jnp.asarray(r[: min(shape)])
 
 
 def _is_on_host(a: Array) -> bool:
     return not is_traced(a) and all(device.platform == "cpu" for device in a.devices())
+
+
+def _rotate_to_triangle(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R and Qᵀ b of the QR factorisation of a tall matrix, by its reflectors; Q is never formed."""
+    (reflectors, tau), r = scipy.linalg.qr(a, mode="raw", check_finite=False)
+    (multiply,) = scipy.linalg.get_lapack_funcs(("ormqr",), (reflectors, b))
+    rotated, _, _ = multiply("L", "T", reflectors, tau, b, lwork=64 * max(1, b.shape[1]))
+    return r, rotated
 
 
 def _lapack_svd(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

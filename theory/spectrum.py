@@ -154,8 +154,8 @@ def _columns(labels: Labels) -> Float[Array, "samples targets"]:
 
 
 def _from_svd(features: Array, labels: Array, clean: Array | None) -> Spectrum:
-    left, singular, right = linalg.thin_svd(features)
-    return _from_singular_vectors(left, singular, right, labels, clean, features.shape, "svd")
+    factors = linalg.thin_svd(features, labels if clean is None else jnp.concatenate([labels, clean], axis=1))
+    return _from_singular_vectors(*factors, labels.shape[1], features.shape, "svd")
 
 
 def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
@@ -164,46 +164,46 @@ def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
     Rotated by Qᵀ, the labels lie in the triangle's last columns: above the diagonal block what the features reach,
     below it what they do not.
     """
-    triangle, num_samples, num_features, num_targets, has_clean = None, 0, 0, 0, False
+    triangle, num_samples, num_features, num_targets = None, 0, 0, 0
     for features, labels, clean in blocks:
         num_samples += features.shape[0]
-        num_features, num_targets, has_clean = features.shape[1], labels.shape[1], clean is not None
+        num_features, num_targets = features.shape[1], labels.shape[1]
         known = (labels,) if clean is None else (labels, clean)
         triangle = linalg.triangular_factor(features, *known, above=triangle)
     if triangle is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    left, singular, right = linalg.thin_svd(triangle[:num_features, :num_features])
-    rotated = triangle[:, num_features:]
-    left = jnp.pad(left, ((0, rotated.shape[0] - left.shape[0]), (0, 0)))
-    clean = rotated[:, num_targets:] if has_clean else None
-    return _from_singular_vectors(
-        left, singular, right, rotated[:, :num_targets], clean, (num_samples, num_features), "qr"
-    )
+    num_modes = min(num_features, triangle.shape[0])
+    square, rotated = triangle[:num_modes, :num_features], triangle[:, num_features:]
+    singular, right, coordinates, outside = linalg.thin_svd(square, rotated[:num_modes])
+    outside = outside + jnp.sum(rotated[num_modes:] ** 2, axis=0)
+    shape = (num_samples, num_features)
+    return _from_singular_vectors(singular, right, coordinates, outside, num_targets, shape, "qr")
 
 
 @eqx.filter_jit
 def _from_singular_vectors(
-    left: Array,
-    singular: Array,
-    right: Array,
-    labels: Array,
-    clean: Array | None,
+    singular: Float[Array, "modes"],
+    right: Float[Array, "features modes"],
+    coordinates: Float[Array, "modes columns"],
+    outside: Float[Array, "columns"],
+    num_targets: int,
     shape: tuple[int, ...],
     method: Method,
 ) -> Spectrum:
+    """The columns are the labels, `num_targets` of them, and the clean labels, if known."""
     num_samples = shape[0]
     cut = _rounding_level(shape, singular) * singular[0]
     resolved = _is_resolved(singular, cut)
     # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.
-    null = resolved & (singular <= cut)
-    scaled_left = jnp.where(null[None, :], 0, left) / jnp.sqrt(num_samples)
-    label_coordinates = scaled_left.T @ labels
+    null = (resolved & (singular <= cut))[:, None]
+    inside = jnp.where(null, 0, coordinates) / jnp.sqrt(num_samples)
+    outside = (outside + jnp.sum(jnp.where(null, coordinates, 0) ** 2, axis=0)) / num_samples
     return Spectrum(
-        eigenvalues=jnp.where(null, 0, singular**2 / num_samples),
-        modes=right.T,
-        label_coordinates=label_coordinates,
-        label_outside=jnp.sum((labels - num_samples * (scaled_left @ label_coordinates)) ** 2, axis=0) / num_samples,
-        clean_coordinates=None if clean is None else scaled_left.T @ clean,
+        eigenvalues=jnp.where(null[:, 0], 0, singular**2 / num_samples),
+        modes=right,
+        label_coordinates=inside[:, :num_targets],
+        label_outside=outside[:num_targets],
+        clean_coordinates=inside[:, num_targets:] if inside.shape[1] > num_targets else None,
         infinity_is_resolved=resolved,
         rank_cut=cut**2 / num_samples,
         method=method,
@@ -216,8 +216,8 @@ def _from_gram(blocks: Iterator[Block]) -> Spectrum:
     num_samples = 0
     for features, labels, clean in blocks:
         num_samples += features.shape[0]
-        force = features.T @ labels
-        clean_force = None if clean is None else features.T @ clean
+        force = (labels.T @ features).T  # the other way round, the transpose of Phi would be copied
+        clean_force = None if clean is None else (clean.T @ features).T
         power = jnp.sum(labels**2, axis=0)
         terms = (linalg.gram(features), force, power, clean_force)
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
@@ -232,7 +232,7 @@ def _from_gram(blocks: Iterator[Block]) -> Spectrum:
 def _from_eigenvectors(
     eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, int]
 ) -> Spectrum:
-    eigenvalues, modes = jnp.maximum(eigenvalues[::-1], 0), modes[:, ::-1]
+    eigenvalues = jnp.maximum(eigenvalues, 0)
     singular = jnp.sqrt(eigenvalues)[:, None]
     cut = _rounding_level(shape, eigenvalues) * eigenvalues[0]
 
@@ -254,13 +254,13 @@ def _from_eigenvectors(
 
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
     """Eigh of Phi Phiᵀ, for fewer rows than features."""
-    num_samples = features.shape[0]
-    _, left = linalg.symmetric_eigen(linalg.gram(features.T))
-    return _from_left_vectors(left[:, ::-1], features.T @ left[:, ::-1], labels, clean, num_samples)
+    _, left = linalg.symmetric_eigen(linalg.row_gram(features))
+    return _from_left_vectors(left, features, labels, clean)
 
 
 @eqx.filter_jit
-def _from_left_vectors(left: Array, images: Array, labels: Array, clean: Array | None, num_samples: int) -> Spectrum:
+def _from_left_vectors(left: Array, features: Array, labels: Array, clean: Array | None) -> Spectrum:
+    num_samples, images = features.shape[0], features.T @ left
     singular = jnp.linalg.norm(images, axis=0)
     eigenvalues = singular**2 / num_samples
     cut = _rounding_level(images.shape, eigenvalues) * eigenvalues[0]
