@@ -406,7 +406,7 @@ def _terms_needed(profile: Float[np.ndarray, "terms"], rho: float) -> int:
 
 
 @jax.jit
-def _horner(first: Array, second: Array, rho: Array, num_terms: int) -> Array:
+def _horner(first: Array, second: Array, rho: Array, num_terms: int | Array) -> Array:
     """sum_k a_k(i) b_k(j) rho_ij^k over the first terms."""
 
     def add_term(step: Array, total: Array) -> Array:
