@@ -24,7 +24,7 @@ class TaskConfig:
     truth: Literal["kernel", "labels"] = "kernel"
     """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
     labels: the set's own labels; then there is no split into clean, noise and cross."""
-    input_dim: int = 10
+    input_dim: int = 5
     """d, the number of inputs; a data set brings its own."""
     num_hidden: int = 10
     """Hidden units of the teacher."""
@@ -68,7 +68,7 @@ class TaskConfig:
 class UCurveConfig(TaskConfig):
     """ERM and two Mixup laws side by side, in closed form and in simulation."""
 
-    num_samples: int = 20
+    num_samples: int = 15
     """n, the originals of a sample; at least 2."""
     num_features: int = 200
     """p, the random features."""
@@ -80,7 +80,7 @@ class UCurveConfig(TaskConfig):
     """How many random pairs; None for as many as there are ordered pairs, n^2."""
     step_fraction: float = 0.9
     """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble: one clock for all curves."""
-    num_steps: int = 20_000
+    num_steps: int = 30_000
     """Steps of gradient descent that are simulated."""
     num_recorded: int = 30
     """At how many of them the risk is recorded, evenly in log t."""

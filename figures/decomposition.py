@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.store import Result, over_seeds
 from figures import style
@@ -19,10 +18,10 @@ def draw(result: Result) -> Figure:
     """The test error of Mixup and its three parts against time."""
     if "simulated_clean" not in result:
         raise ValueError(
-            "result: its labels are a data set's own, so nobody knows their noise and there is no decomposition to draw; "
-            "run `rfm ucurve` with --truth kernel, or without --dataset"
+            "result: its labels are a data set's own, so nobody knows their noise and there is no decomposition to "
+            "draw; run `rfm ucurve` with --truth kernel, or without --dataset"
         )
-    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.5))
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.8))
     law = result.isel(law=LAW)
     axes.axhline(0, color=style.GUIDE, linewidth=0.5)
     for part, (colour, marker) in style.PARTS.items():
@@ -31,14 +30,16 @@ def draw(result: Result) -> Figure:
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
     style.log_time_axis(axes)
     axes.set_ylabel("test error and its parts")
-    point = {"markersize": 3.2, "markerfacecolor": "white"}
+    axes.set_title(str(law["law"].item()))
     names = {"risk": "test error = clean + noise + cross"}
     handles = [
-        Line2D([], [], color=colour, marker=marker, label=names.get(part, part), **point)
-        for part, (colour, marker) in style.PARTS.items()
+        style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in style.PARTS.items()
     ]
-    axes.legend(handles=handles, loc="upper center")
-    axes.set_title(f"{law['law'].item()}: lines closed form, points simulation ± s.e.")
+    handles += [
+        style.entry("closed form", style.GUIDE),
+        style.entry("simulation, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handlelength=1.6)
     return figure
 
 

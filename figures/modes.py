@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -17,8 +16,8 @@ def draw(result: Result) -> Figure:
     """What each mode contributes to the clean and to the noise risk, against its eigenvalue, at three times."""
     if "mode_noise" not in result:
         raise ValueError(
-            "result: its labels are a data set's own, so nobody knows which modes learn their noise; run `rfm ucurve` with "
-            "--truth kernel, or without --dataset"
+            "result: its labels are a data set's own, so nobody knows which modes learn their noise; run `rfm ucurve` "
+            "with --truth kernel, or without --dataset"
         )
     law = result.isel(law=LAW)
     eigenvalues = law["mode_eigenvalue"].values
@@ -32,7 +31,7 @@ def draw(result: Result) -> Figure:
         for part in ("clean", "noise"):
             colour, marker = style.PARTS[part]
             panel.plot(eigenvalues, here[f"mode_{part}"], color=colour, marker=marker, label=part, **_DOTS)
-        panel.set_title(f"{phase}, $t$ = {time:.2g}", loc="left")
+        panel.set_title(f"{phase}, {style.time(time)}", loc="left")
     panels[0].set_xscale("log")
     panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
     panels[0].set_yscale("symlog", linthresh=1e-3)

@@ -20,7 +20,7 @@ def draw(result: Result) -> Figure:
         widths = regime["num_features"].values
         width = f"$p$ = {widths[0]}" if widths[0] == widths[-1] else f"$p$ = {widths[0] // sizes[0]}$n$"
         look = {"color": colour, "marker": marker, "markersize": 4, "capsize": 2}
-        above.errorbar(sizes, *over_seeds(regime["overtraining_penalty"]), label=f"{width}", **look)
+        above.errorbar(sizes, *over_seeds(regime["overtraining_penalty"]), label=width, **look)
         below.errorbar(sizes, *over_seeds(regime["final_risk"]), label=f"final, {width}", **look)
         turning = over_seeds(regime["turning_risk"])
         below.errorbar(
@@ -28,9 +28,11 @@ def draw(result: Result) -> Figure:
         )
     above.set_ylabel("penalty = final / turning")
     below.set_ylabel("test error")
-    above.set_title(f"closed form, training until $t$ = {float(result['final_time']):.0e}, mean ± s.e.", loc="left")
+    above.set_title(f"closed form until {style.time(float(result['final_time']))}, mean ± s.e.", loc="left")
     below.set_xscale("log")
-    style.plain_log_ticks(below.xaxis, sizes)
+    style.plain_log_ticks(below.xaxis, sizes.tolist())
+    below.tick_params(which="minor", bottom=False)
+    above.tick_params(which="minor", bottom=False)
     below.set_xlabel("number of originals  $n$")
     above.legend()
     below.legend(ncols=2)

@@ -10,20 +10,22 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 COLUMN_WIDTH = 3.4
 """Inches: a single column of the usual journals."""
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#777777"
+BLUE, VERMILION, PURPLE, GREY, BROWN = "#0072B2", "#D55E00", "#CC79A7", "#777777", "#6B3D00"
 
 LAWS = ((BLUE, "s"), (BLACK, "o"), (ORANGE, "^"))
 """Colour and marker of ERM, Mixup of all pairs, Mixup of random pairs: the order in which results store them."""
 PARTS = {"risk": (BLACK, "o"), "clean": (GREEN, "s"), "noise": (VERMILION, "^"), "cross": (PURPLE, "D")}
 """Of the test error and its parts."""
 DASHED = (0, (4, 2))
-REGIMES = ((SKY, "o"), (PURPLE, "s"))
+REGIMES = ((SKY, "o"), (BROWN, "s"))
+"""Colour and marker of fixed and of growing p."""
 GUIDE = GREY
 """Of lines that only guide the eye."""
 
@@ -35,6 +37,12 @@ POINTS: dict[str, Any] = {
     "markerfacecolor": "white",
 }
 """How a simulation is drawn."""
+
+
+def entry(label: str, colour: str, **look: Any) -> Line2D:
+    """An entry of a legend: a line, with a point on it if a marker is given."""
+    defaults: dict[str, Any] = {"markersize": 3.2, "markerfacecolor": "white"}
+    return Line2D([], [], label=label, color=colour, **(defaults | look))
 
 
 def use() -> None:
@@ -75,3 +83,10 @@ def log_time_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(LogLocator(base=10))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training time  $t$  (1/eigenvalue)")
+
+
+def time(value: float) -> str:
+    """A time as a title says it, with two digits."""
+    digits, exponent = f"{value:.1e}".split("e")
+    power = f"10^{{{int(exponent)}}}"
+    return f"$t = {power}$" if digits == "1.0" else rf"$t = {digits} \times {power}$"

@@ -14,7 +14,7 @@ from figures.script import draw_from_file
 
 def draw(result: Result) -> Figure:
     """Test error against time for every law, with the turning points of the mean curves."""
-    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.7))
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.1))
     for index, (colour, marker) in enumerate(style.LAWS):
         law = result.isel(law=index)
         flow, descent = over_seeds(law["flow_risk"])[0], over_seeds(law["descent_risk"])[0]
@@ -37,23 +37,18 @@ def draw(result: Result) -> Figure:
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.15, high)
     axes.set_ylabel("test error")
-    axes.legend(handles=_legend(result), loc="upper left", borderaxespad=0, bbox_to_anchor=(0.02, 1.0))
+    figure.legend(handles=_legend(result), loc="outside upper center", ncols=2, columnspacing=1, handlelength=1.6)
     return figure
 
 
 def _legend(result: Result) -> list[Line2D]:
-    point = {"markersize": 3.2, "markerfacecolor": "white"}
-    laws = [
-        Line2D([], [], color=colour, marker=marker, label=str(name), **point)
-        for (colour, marker), name in zip(style.LAWS, result["law"].values, strict=True)
-    ]
-    grey = {"color": style.GUIDE}
+    laws = zip(style.LAWS, result["law"].values, strict=True)
     return [
-        *laws,
-        Line2D([], [], label="closed form, gradient descent", **grey),
-        Line2D([], [], label="closed form, gradient flow", linewidth=0.8, linestyle=style.DASHED, **grey),
-        Line2D([], [], label="simulation, mean ± s.e.", marker="o", linestyle="none", **point, **grey),
-        Line2D([], [], label="turning point", marker=r"$\uparrow$", markersize=6, linestyle="none", **grey),
+        *(style.entry(str(name), colour, marker=marker) for (colour, marker), name in laws),
+        style.entry("closed form, gradient descent", style.GUIDE),
+        style.entry("closed form, gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
+        style.entry("simulation, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"),
+        style.entry("turning point", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
     ]
 
 
