@@ -18,7 +18,7 @@ Method = theory.spectrum.Method
 ALL_METHODS = pytest.mark.parametrize("method", theory.METHODS)
 
 TIMES = (0.0, 0.1, 1.0, 20.0, 300.0)
-STEPS = (0, 1, 2, 3, 40, 300)
+STEPS = (0, 1, 2, 41, 300)
 
 
 def largest_eigenvalue(problem: rfm.Problem) -> float:
@@ -533,7 +533,9 @@ def test_a_step_at_the_largest_stable_one_is_refused_and_one_below_is_not(ridge:
 
 def test_features_must_match_those_of_the_population() -> None:
     population = theory.TestSet(jnp.ones((3, 5)), jnp.ones(3))
-    with pytest.raises(ValueError, match="population: has 5 features, but the problem has 8; compute both with the same"):
+    with pytest.raises(
+        ValueError, match="population: has 5 features, but the problem has 8; compute both with the same"
+    ):
         theory.risk_curve(named("tall").spectrum(), population, theory.GradientFlow(), [1.0])
 
 
@@ -564,5 +566,5 @@ def test_the_moments_of_a_population_must_match() -> None:
 
 
 def test_an_unknown_activation_is_named_and_the_known_ones_listed() -> None:
-    with pytest.raises(ValueError, match="activation: 'swish' is not known; pass one of cos, erf, gelu, .*tanh"):
+    with pytest.raises(ValueError, match="activation: 'swish' is not known; pass one of .*cos, erf, .*tanh"):
         theory.activation("swish")

@@ -1,0 +1,152 @@
+"""The rules of the house that a parser can hold."""
+
+import ast
+import doctest
+import inspect
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rfm
+import theory
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("theory", "rfm", "experiments", "figures")
+ENTRY_POINTS = {"experiments"}
+"""Where float64 may be switched on, besides the tests' own conftest.py."""
+
+WITHOUT_EXAMPLE = {
+    "mode_risk": "its numbers mean something only beside a problem; held by tests/theory/test_risk.py",
+    "noise_weights": "one line of `weights`, whose example shows it",
+    "check_method": "a check; its example would be an error message",
+    "check_stable": "a check; its example would be an error message",
+    "simulate_many": "`simulate`, whose example shows it, for several problems",
+}
+
+
+def modules(*floors: str) -> list[Path]:
+    return sorted(path for floor in floors for path in (ROOT / floor).rglob("*.py"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import: its floor cannot be read off"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def names(tree: ast.AST) -> set[str]:
+    """Every dotted name that is used or imported."""
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return used | set(imports(tree))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_point_down(path: Path) -> None:
+    floor = FLOORS.index(path.relative_to(ROOT).parts[0])
+    above = {name for name in imports(parse(path)) if name.split(".")[0] in (*FLOORS[floor + 1 :], "tests")}
+    assert not above
+
+
+def test_the_rule_about_imports_would_catch_one_that_points_up() -> None:
+    assert list(imports(ast.parse("def f():\n    from rfm.tasks import Sample"))) == ["rfm.tasks.Sample"]
+
+
+@pytest.mark.parametrize("path", modules("theory"), ids=lambda path: path.stem)
+def test_theory_knows_no_chance_no_file_and_no_clock(path: Path) -> None:
+    forbidden = ("jax.random", "numpy.random", "np.random", "random", "time", "datetime", "pathlib", "os", "io")
+    found = {n for n in names(parse(path)) if any(n == word or n.startswith(f"{word}.") for word in forbidden)}
+    calls = {ast.unparse(node.func) for node in ast.walk(parse(path)) if isinstance(node, ast.Call)}
+    assert not found
+    assert not calls & {"open", "print"}
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_annotations_are_never_postponed(path: Path) -> None:
+    assert "__future__.annotations" not in names(parse(path))  # jaxtyping's checks would be skipped in silence
+
+
+@pytest.mark.parametrize("path", modules("theory", "rfm"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_follow_the_precision_that_they_are_given(path: Path) -> None:
+    assert not {name for name in names(parse(path)) if name.startswith("jax.config")}
+
+
+@pytest.mark.parametrize("path", modules("rfm", "experiments", "figures"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_key_is_drawn_by_default(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.arguments):
+            defaults = [*node.defaults, *(default for default in node.kw_defaults if default is not None)]
+            assert not [d for d in defaults if "random.key" in ast.unparse(d) or "PRNGKey" in ast.unparse(d)]
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_chapter_opens_with_what_it_is_about(path: Path) -> None:
+    if path.read_text(encoding="utf-8").strip():
+        assert ast.get_docstring(parse(path))
+
+
+PUBLIC = [(module, name) for module in (theory, rfm) for name in module.__all__]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda item: getattr(item, "__name__", item))
+def test_every_public_name_exists_and_says_what_it_is(module: object, name: str) -> None:
+    thing = getattr(module, name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        assert inspect.getdoc(thing)
+        assert "wrapper around" not in (thing.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, name in PUBLIC if inspect.isfunction(getattr(module, name))],
+    ids=lambda item: getattr(item, "__name__", item),
+)
+def test_every_public_function_has_an_example_or_a_reason(module: object, name: str) -> None:
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(getattr(module, name)) or "")
+    assert bool(examples) != (name in WITHOUT_EXAMPLE)
+
+
+def test_reasons_are_given_only_for_what_exists() -> None:
+    assert set(WITHOUT_EXAMPLE) <= {name for _, name in PUBLIC}
+
+
+def test_public_names_are_sorted_and_unique() -> None:
+    for module in (theory, rfm):
+        constants_first = sorted(module.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
+        assert list(module.__all__) == constants_first
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("this is no git checkout: tracked files were NOT searched for machine paths")
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_tracked_file_names_a_machine() -> None:
+    words = ["/" + folder + "/" for folder in ("work", "root", "home")] + ["local" + "host"]
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        found += [(path.name, word) for word in words if word in text]
+    assert not found
+
+
+def test_every_tolerance_has_a_reason() -> None:
+    body = parse(ROOT / "tests" / "tolerances.py").body[1:]
+    assert len(body) % 2 == 0
+    for constant, reason in zip(body[::2], body[1::2], strict=True):
+        assert isinstance(constant, ast.Assign)
+        assert isinstance(reason, ast.Expr)
+        assert len(ast.unparse(reason)) > 40
