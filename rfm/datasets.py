@@ -147,7 +147,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"dataset: there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return _inputs_and_targets(archive, path)
     except (OSError, EOFError, ValueError, BadZipFile) as error:
         raise ValueError(f"dataset: {path} is not a readable .npz file ({error}); write it with numpy.savez") from error
