@@ -174,8 +174,8 @@ def risk_curve(
 def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
     """Raises ValueError if the rule's steps are too long for the fastest mode."""
     if isinstance(rule, GradientDescent):
-        largest = rule.largest_stable_step(largest_eigenvalue)
-        if rule.step_size >= largest:
+        if rule.step_size * (largest_eigenvalue + rule.ridge) >= 2:
+            largest = rule.largest_stable_step(largest_eigenvalue)
             raise ValueError(
                 f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable "
                 f"one, 2 / (mu_max + ridge) = {float(largest):.6g}"

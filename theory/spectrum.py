@@ -140,6 +140,7 @@ GRAM_ROUNDING = 1e-9
 
 
 def check_method(method: str) -> None:
+    """Raises ValueError unless the method is a known one; the message lists them."""
     if method not in METHODS:
         raise ValueError(f"method: {method!r} is not known; pass one of {', '.join(METHODS)}")
 
