@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rfm.features import RandomFeatures
-from theory import dual, hermite_coefficients
+from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
 from theory.activations import Activation
 
 Inputs = Float[Array, "samples inputs"]
@@ -30,12 +30,56 @@ class GaussianTruth(eqx.Module):
         """f(x), row by row."""
 
     @abstractmethod
-    def power(self) -> Float[Array, ""]:
-        """E f(x)^2."""
+    def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
+        """E f(scale1 g) f(scale2 g'), the entries of g and g' standard normal with that correlation."""
+
+    @abstractmethod
+    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+        """E f(x + scale g) over a standard normal g, at each x."""
 
     @abstractmethod
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         """E phi(x) f(x)."""
+
+    @property
+    @abstractmethod
+    def input_dim(self) -> int:
+        """The number of inputs, d."""
+
+    def power(self) -> Float[Array, ""]:
+        """E f(x)^2."""
+        return self.overlap(1.0, 1.0, 1.0)
+
+    def mean(self, scale: float = 1.0) -> Float[Array, ""]:
+        """E f(scale g)."""
+        return self.smoothed(jnp.zeros((1, self.input_dim)), scale)[0]
+
+    def noise_moments(self, *, lam: float | None = None, alpha: float | None = None) -> NoiseMoments:
+        """The moments of Mixup's label noise z over independent Gaussian x and x', exactly.
+
+        Args:
+            lam: the fixed ratio; or
+            alpha: for lam ~ Beta(alpha, alpha).
+
+        >>> linear = LinearTruth(jnp.ones(3))
+        >>> abs(float(linear.noise_moments(alpha=1.0).power)) < 1e-12
+        True
+        """
+        if (lam is None) == (alpha is None):
+            raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
+        if lam is not None:
+            return noise_moments(self.overlap, self.mean, lam)
+        assert alpha is not None
+        return beta_noise_moments(self.overlap, self.mean, alpha)
+
+    def conditional_noise(self, inputs: Inputs, lam: float) -> Float[Array, "samples"]:
+        """E[z | x] = lam f(x) + (1 - lam) E f - E f(lam x + (1 - lam) x'), over the partner x'.
+
+        >>> quadratic = QuadraticTruth(2 * jnp.eye(1), jnp.zeros(1))
+        >>> quadratic.conditional_noise(jnp.asarray([[2.0]]), 0.5).tolist()  # (x^2 + 1) / 4
+        [1.25]
+        """
+        return lam * self(inputs) + (1 - lam) * self.mean() - self.smoothed(lam * inputs, 1 - lam)
 
 
 class TwoLayerTeacher(GaussianTruth):
@@ -53,8 +97,19 @@ class TwoLayerTeacher(GaussianTruth):
     def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
         return _two_layers(self, inputs)
 
-    def power(self) -> Float[Array, ""]:
-        return self._readout @ dual(self.activation, self._scaled) @ self._readout
+    @property
+    def input_dim(self) -> int:
+        return self.weights.shape[1]
+
+    def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
+        rows = self._scaled
+        pairs = dual(self.activation, scale1 * rows, self.activation, scale2 * rows, correlation=correlation)
+        return self._readout @ pairs @ self._readout
+
+    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+        means = inputs @ self._scaled.T
+        stds = jnp.broadcast_to(scale * jnp.linalg.norm(self._scaled, axis=1)[None, :], means.shape)
+        return gaussian_mean(self.activation, stds.ravel(), means.ravel()).reshape(means.shape) @ self._readout
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         rows, bias = features.scaled_weights, features.bias_if_any
@@ -89,9 +144,17 @@ class QuadraticTruth(GaussianTruth):
     def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
         return jnp.sum(inputs * (inputs @ self.curvature), axis=1) / 2 + inputs @ self.slope + self.constant
 
-    def power(self) -> Float[Array, ""]:
-        mean = jnp.trace(self.curvature) / 2 + self.constant
-        return mean**2 + jnp.sum(self.curvature**2) / 2 + self.slope @ self.slope
+    @property
+    def input_dim(self) -> int:
+        return self.slope.shape[0]
+
+    def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
+        bend = (scale1 * scale2 * correlation) ** 2 * jnp.sum(self.curvature**2) / 2
+        tilt = scale1 * scale2 * correlation * (self.slope @ self.slope)
+        return self.mean(scale1) * self.mean(scale2) + bend + tilt
+
+    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+        return self(inputs) + scale**2 * jnp.trace(self.curvature) / 2
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         """By Stein's identity: E s = a_0, E s x = a_1 u, E s (x xᵀ - I) = sqrt(2) a_2 u uᵀ along u = w / |w|."""
@@ -118,8 +181,15 @@ class LinearTruth(GaussianTruth):
     def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
         return inputs @ self.slope + self.constant
 
-    def power(self) -> Float[Array, ""]:
-        return self._quadratic.power()
+    @property
+    def input_dim(self) -> int:
+        return self.slope.shape[0]
+
+    def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
+        return self._quadratic.overlap(scale1, scale2, correlation)
+
+    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+        return self(inputs)
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         return self._quadratic.feature_moment(features)

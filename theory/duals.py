@@ -135,17 +135,22 @@ def derivative(function: str | Activation) -> Activation:
     return slope
 
 
-def activation_means(
-    function: str | Activation, weights: Rows1, bias: Float[Array, "rows1"] | None = None
-) -> Float[Array, "rows1"]:
-    """E s(W x + b), the first Hermite coefficient of each row.
+def gaussian_mean(
+    function: str | Activation, stds: Float[Array, "rows"], means: Float[Array, "rows"]
+) -> Float[Array, "rows"]:
+    """E s(h z + b) over a standard normal z, for each h and b.
 
-    >>> activation_means("relu", jnp.asarray([[3.0, 4.0]])).round(6).tolist()
-    [1.994711]
+    >>> gaussian_mean("relu", jnp.asarray([5.0, 0.0]), jnp.asarray([0.0, 2.0])).round(6).tolist()
+    [1.994711, 2.0]
     """
-    return dual(function, weights, jnp.ones_like, jnp.zeros((1, weights.shape[1])), bias1=_bias("bias", bias, weights))[
-        :, 0
-    ]
+    line = _broken_line(function)
+    if line is None:
+        coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
+        return jnp.asarray(coefficients[:, 0], means.dtype)
+    ratio = means / jnp.where(stds > 0, stds, 1)
+    density = jnp.sqrt(2 / jnp.pi) * jnp.exp(-(ratio**2) / 2)
+    folded = stds * density + means * jax.scipy.special.erf(ratio / jnp.sqrt(2))
+    return line.slope * means + line.bend * jnp.where(stds > 0, folded, jnp.abs(means))
 
 
 class Moments(eqx.Module):
