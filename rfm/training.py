@@ -9,8 +9,9 @@ start; the two differ by what the label noise has been learnt to.
 """
 
 import os
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
@@ -119,14 +120,26 @@ def simulate_many(
     if keys is not None and len(keys) != len(problems):
         raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
 
+    stopped = threading.Event()
+
+    def report(steps: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        if progress is not None:
+            progress(steps)
+
     def run(index: int) -> theory.Curve:
         key = None if keys is None else keys[index]
         return simulate(
-            problems[index], step_size=step_size, steps=steps, ridge=ridge, start=start, key=key, progress=progress
+            problems[index], step_size=step_size, steps=steps, ridge=ridge, start=start, key=key, progress=report
         )
 
     with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
-        return list(pool.map(run, range(len(problems))))
+        try:
+            return list(pool.map(run, range(len(problems))))
+        except BaseException:  # Ctrl-C reaches this thread only: without a word, the others would train to the end
+            stopped.set()
+            raise
 
 
 def largest_eigenvalue(problem: Problem) -> float:
