@@ -29,7 +29,7 @@ class TaskConfig:
     num_hidden: int = 10
     """Hidden units of the teacher."""
     teacher_activation: str = "tanh"
-    """tanh, relu, erf, gelu, sin, cos, sign, softplus, sigmoid or identity."""
+    """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
     teacher_weight_std: float = 3.0
     """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
     label_noise_std: float = 0.0
@@ -94,7 +94,9 @@ class UCurveConfig(TaskConfig):
 class SampleSizeConfig(TaskConfig):
     """The overtraining penalty against n, at fixed p and for p that grows with n; in closed form."""
 
-    num_seeds: int = 12
+    input_dim: int = 10
+    """d, the number of inputs; a data set brings its own."""
+    num_seeds: int = 10
     """Size of the ensemble, over which means and standard errors are taken."""
     sample_sizes: tuple[int, ...] = (14, 20, 28, 40, 56)
     """The values of n, ascending, each at least 2."""

@@ -15,8 +15,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 import rfm
 from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
-from rfm.checks import check_count, check_positive, check_scale
-from theory import activation
+from rfm.checks import check_choice, check_count, check_positive, check_scale
+from theory import ACTIVATIONS
 
 DEFAULT_TEST = 1000
 
@@ -183,7 +183,4 @@ def _check_task(config: TaskConfig) -> None:
     for name in ("teacher_weight_std", "label_noise_std", "feature_weight_std", "feature_bias_std"):
         check_scale(name, getattr(config, name))
     for name in ("teacher_activation", "feature_activation"):
-        try:
-            activation(getattr(config, name))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        check_choice(name, getattr(config, name), ACTIVATIONS)

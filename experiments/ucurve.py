@@ -65,7 +65,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         | _curves("descent", "gradient descent, closed form", "step", [[e.descent for e in row] for row in exact])
         | _curves("simulated", "gradient descent, simulated", "step", simulated)
         | _summary(exact, simulated)
-        | _modes([row[0] for row in problems], [row[0] for row in exact])
+        | _modes([row[0] for row in problems], exact)
     )
 
 
@@ -174,17 +174,21 @@ def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> 
     }
 
 
-def _modes(problems: list[rfm.Problem], exact: list[_Exact]) -> Variables:
-    """What each mode contributes at three times, for the first seed of each law; laws with fewer modes end in NaN."""
+def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
+    """What each mode contributes at three times, for the first seed of each law; laws with fewer modes end in NaN.
+
+    The turning point is that of the mean curve, the one that a figure shows.
+    """
     if problems[0].clean_labels is None:
         return {}
-    count = max(e.spectrum.eigenvalues.size for e in exact)
+    count = max(row[0].spectrum.eigenvalues.size for row in exact)
     eigenvalues = np.full((len(exact), count), np.nan)
     times = np.empty((len(exact), len(PHASES)))
     parts = {part: np.full((len(exact), len(PHASES), count), np.nan) for part in PARTS[1:]}
-    for law, (problem, (spectrum, _, descent)) in enumerate(zip(problems, exact, strict=True)):
-        turning, size = float(descent.turning_time), spectrum.eigenvalues.size
-        times[law] = EARLY * turning, turning, float(descent.times[-1])
+    for law, (problem, row) in enumerate(zip(problems, exact, strict=True)):
+        spectrum, descent, size = row[0].spectrum, row[0].descent, row[0].spectrum.eigenvalues.size
+        turning = descent.times[np.argmin(np.mean([e.descent.risk for e in row], axis=0))]
+        times[law] = EARLY * turning, turning, descent.times[-1]
         modes = theory.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
         eigenvalues[law, :size] = modes.eigenvalues
         for part, values in parts.items():

@@ -30,11 +30,14 @@ def draw(result: Result) -> Figure:
         panel.axvline(1 / time, color=style.GUIDE, linewidth=0.8, linestyle=":")
         for part in ("clean", "noise"):
             colour, marker = style.PARTS[part]
-            panel.plot(eigenvalues, here[f"mode_{part}"], color=colour, marker=marker, label=part, **_DOTS)
+            values = here[f"mode_{part}"]
+            panel.vlines(eigenvalues, 0, values, color=colour, linewidth=0.5, alpha=0.6)
+            panel.plot(eigenvalues, values, color=colour, marker=marker, label=part, **_DOTS)
         panel.set_title(f"{phase}, {style.time(time)}", loc="left")
     panels[0].set_xscale("log")
     panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
-    panels[0].set_yscale("symlog", linthresh=1e-3)
+    panels[0].set_yscale("symlog", linthresh=LINEAR_BELOW)
+    panels[0].set_yticks([-1e-1, -1e-2, 0, 1e-2])
     panels[0].legend(loc="lower left", ncols=2)
     panels[-1].set_xlabel(r"eigenvalue $\mu$ of the mode  (dotted: $\mu = 1/t$)")
     panels[1].set_ylabel("contribution of the mode to the test error")
@@ -43,6 +46,8 @@ def draw(result: Result) -> Figure:
 
 SMALLEST = 1e-12
 """Modes below this are null for all times shown."""
+LINEAR_BELOW = 5e-3
+"""The axis of contributions is linear up to here, and logarithmic beyond."""
 _DOTS = {"linestyle": "none", "markersize": 2.5, "markeredgewidth": 0}
 
 

@@ -29,6 +29,7 @@ def draw(result: Result) -> Figure:
                 (float(result["time"][turn]), float(flow[turn])),
                 xytext=(0, -14),
                 textcoords="offset points",
+                zorder=4,
                 arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8, "shrinkB": 3},
             )
     style.log_time_axis(axes)

@@ -1,0 +1,20 @@
+"""Configurations that run in a moment; all tests share them, so that each shape is compiled once."""
+
+import dataclasses
+
+from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
+
+_TASK = {"num_seeds": 2, "input_dim": 3, "num_hidden": 3, "num_test": 40, "num_times": 12}
+
+UCURVE = UCurveConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, num_recorded=6)
+SAMPLE_SIZE = SampleSizeConfig(**_TASK, sample_sizes=(4, 6), pairs_per_sample=3, num_features=5, features_per_sample=3)
+
+
+def flags(config: TaskConfig) -> list[str]:
+    """The configuration as flags; fields at their defaults are left out."""
+    arguments = []
+    for name, value in dataclasses.asdict(config).items():
+        if value != getattr(type(config)(), name):
+            values = value if isinstance(value, tuple) else (value,)
+            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return arguments

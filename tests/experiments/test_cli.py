@@ -1,0 +1,196 @@
+"""The command line: what it writes, what it says about bad input, and what it leaves behind when it is stopped."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import cli, store
+from tests.experiments.small import SAMPLE_SIZE, UCURVE, flags
+
+HEAVY = ("jax", "numpy", "scipy", "xarray", "matplotlib", "rfm", "theory")
+
+
+PROGRAM = [sys.executable, "-m", "experiments.cli"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which both experiments have been run, with their figures."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli.main(["ucurve", *flags(UCURVE)]) == 0
+        assert cli.main(["sample-size", *flags(SAMPLE_SIZE)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ucurve", "--help"], ["sample-size", "--help"], ["--version"]])
+def test_help_is_printed_without_importing_what_computes(arguments):
+    code = (
+        "import sys\nfrom experiments.cli import main\n"
+        f"try: main({arguments})\nexcept SystemExit as end: assert not end.code\n"
+        f"sys.exit(' '.join(set({HEAVY}) & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert finished.stderr.strip() == ""
+    assert finished.stdout
+
+
+def test_every_field_is_a_flag_with_help(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["ucurve", "--help"])
+    printed = capsys.readouterr().out
+    for field in cli.UCurveConfig.__dataclass_fields__:
+        assert f"--{field.replace('_', '-')}" in printed
+
+
+def test_both_experiments_leave_a_result_and_a_figure(folder):
+    for name in ("ucurve", "sample_size"):
+        assert (folder / "results" / f"{name}.nc").is_file()
+        for ending in (".pdf", ".png"):
+            assert (folder / "figures" / f"{name}{ending}").stat().st_size > 1000
+
+
+def test_a_result_knows_its_configuration_command_and_versions(folder):
+    provenance = store.provenance_of(store.read(folder / "results" / "ucurve.nc", "ucurve"))
+    assert provenance["configuration"]["num_samples"] == 6
+    assert provenance["command"]
+    assert {"jax", "numpy", "rfm"} <= set(provenance["versions"])
+    assert provenance["seeds"] == {"seed": 0, "folded_in": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("ucurve", ("turning risk", "penalty", "agreement")), ("sample_size", ("growing p", "penalty"))]
+)
+def test_show_prints_the_table_the_configuration_and_the_origin(folder, capsys, name, words):
+    assert cli.main(["show", str(folder / "results" / f"{name}.nc")]) == 0
+    printed = capsys.readouterr().out
+    for word in (*words, "num_seeds = 2", "command:", "versions:"):
+        assert word in printed
+
+
+def test_flags_override_a_toml_file(tmp_path):
+    (tmp_path / "a.toml").write_text("lam = 0.25\nnum_samples = 7\n")
+    command = cli._parse(["ucurve", "--config", str(tmp_path / "a.toml"), "--num-samples", "9"])
+    assert (command.run.lam, command.run.num_samples, command.run.alpha) == (0.25, 9, 1.0)
+
+
+def test_flags_override_a_stored_result(folder):
+    command = cli._parse(["ucurve", f"--config={folder / 'results' / 'ucurve.nc'}", "--lam", "0.1"])
+    assert (command.run.lam, command.run.num_features) == (0.1, 12)
+    command = cli._parse(["sample-size", "--config", str(folder / "results" / "sample_size.nc")])
+    assert command.run.sample_sizes == (4, 6)
+
+
+def _readable(value):
+    return " ".join(value) if isinstance(value, list) else ""
+
+
+UCURVE_ERRORS = [
+    (["--lam", "1.5"], "lam: must lie in [0, 1], got 1.5"),
+    (["--lam", "nan"], "lam: "),
+    (["--alpha", "0"], "alpha: must be a positive number, got 0"),
+    (["--alpha", "-1"], "alpha: must be a positive number, got -1"),
+    (["--num-samples", "1"], "num_samples: must be a whole number of at least 2, got 1"),
+    (["--num-features", "0"], "num_features: must be a whole number of at least 1, got 0"),
+    (["--num-pairs", "0"], "num_pairs: must be a whole number of at least 1, got 0"),
+    (["--num-steps", "0"], "num_steps: "),
+    (["--num-seeds", "0"], "num_seeds: "),
+    (["--seed", "-1"], "seed: must be a whole number of at least 0, got -1"),
+    (["--label-noise-std", "-0.1"], "label_noise_std: must be a finite number that is not negative, got -0.1"),
+    (["--step-fraction", "1"], "step_fraction: 1 of the largest stable step size, 2/mu_max = "),
+    (["--step-fraction", "-1"], "step_fraction: must be a positive number, got -1"),
+    (["--beyond-simulation", "0.5"], "beyond_simulation: must be a number of at least 1, got 0.5"),
+    (["--feature-activation", "swish"], "feature_activation: 'swish' is not known; pass one of cos, erf,"),
+    (["--teacher-activation", "swish"], "teacher_activation: 'swish' is not known; pass one of cos, erf,"),
+    (["--dataset", "iris"], "dataset: 'iris' is not known; pass one of diabetes, digits, or the path of an .npz file"),
+    (["--dataset", "none.npz"], "dataset: there is no file none.npz"),
+    (["--dataset", "diabetes", "--num-samples", "400"], "num_samples: 400 asked for, but 'diabetes' has 442 rows"),
+    (["--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
+    (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
+    (["--output", "result.txt"], "output: 'result.txt' must end in .nc"),
+    (["--config", "none.toml"], "config: there is no file none.toml"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), UCURVE_ERRORS, ids=_readable)
+def test_bad_input_gets_one_line_that_names_it(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["ucurve", *flags(UCURVE), *arguments]) == cli.BAD_INPUT
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"rfm: error: {message}")
+    assert printed.err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.nc"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sample-sizes", "1", "5"], "sample_sizes: must be a whole number of at least 2, got 1"),
+        (["--sample-sizes", "6", "4"], "sample_sizes: must be a list that strictly ascends, got [6, 4]"),
+        (["--alpha", "0"], "alpha: must be a positive number, got 0"),
+        (["--final-time", "-1"], "final_time: must be a positive number, got -1"),
+    ],
+    ids=_readable,
+)
+def test_bad_input_of_the_sample_size(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sample-size", *flags(SAMPLE_SIZE), *arguments]) == cli.BAD_INPUT
+    assert capsys.readouterr().err.startswith(f"rfm: error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("lamda = 1\n", "does not know lamda"), ("lam = \n", "is not a TOML file")]
+)
+def test_a_bad_configuration_file_is_refused(text, message, tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(text)
+    assert cli.main(["ucurve", "--config", str(tmp_path / "a.toml")]) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_bad_input_ends_the_process_with_2_and_no_traceback(tmp_path):
+    for arguments in (["ucurve", "--lam", "1.5"], ["ucurve", "--lam", "x"], ["show", "none.nc"], ["draw"]):
+        finished = subprocess.run([*PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert finished.returncode == cli.BAD_INPUT
+        assert finished.stderr
+        assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, cli.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_stopped_run_leaves_the_old_result_whole(folder, tmp_path, how, status):
+    old = (folder / "results" / "ucurve.nc").read_bytes()
+    output = tmp_path / "ucurve.nc"
+    output.write_bytes(old)
+    endless = ["ucurve", *flags(UCURVE), "--num-steps", "2000000000", "--output", str(output)]
+    # A line of its own says that the imports are done, so that the signal falls into the run.
+    code = (
+        "import sys, experiments.cli as cli, experiments.ucurve as ucurve\n"
+        "real = ucurve.rfm.simulate_many\n"
+        "def begun(*a, **k): print('begun', flush=True); return real(*a, **k)\n"
+        "ucurve.rfm.simulate_many = begun\n"
+        f"sys.exit(cli.main({endless}))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    if how == signal.SIGINT:
+        assert errors == ("rfm: interrupted; nothing was stored, and an earlier result file, if any, is untouched\n")
+    assert output.read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir()] == ["ucurve.nc"]
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    finished = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (finished.returncode, finished.stdout) == (0, "rfm 0.1.0\n")

@@ -1,0 +1,94 @@
+"""What the runs compute: closed form and simulation agree, and nothing but the configuration decides the numbers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.problems import Seed
+from experiments.sample_size import run_sample_size
+from experiments.ucurve import run_ucurve
+from tests.experiments.small import SAMPLE_SIZE, UCURVE
+from tests.tolerances import IDENTITY, ORACLE
+
+
+@pytest.fixture(scope="module")
+def small():
+    return run_ucurve(UCURVE)
+
+
+def test_simulation_lies_on_the_closed_form(small):
+    assert np.max(small["agreement"].values) < ORACLE
+    for part in ("risk", "train_loss", "clean", "noise", "cross"):
+        np.testing.assert_allclose(
+            small[f"simulated_{part}"].values, small[f"descent_{part}"].values, rtol=ORACLE, atol=ORACLE
+        )
+
+
+def test_the_parts_make_the_whole(small):
+    parts = sum(small[f"flow_{part}"].values for part in ("clean", "noise", "cross"))
+    np.testing.assert_allclose(parts, small["flow_risk"].values, rtol=IDENTITY)
+
+
+def test_erm_without_label_noise_has_no_noise_part(small):
+    assert np.all(small["flow_noise"].values[0] == 0)
+    assert np.all(small["flow_noise"].values[1:, :, -1] > 0)
+
+
+def test_the_modes_sum_to_the_noise_risk_of_the_first_seed(small):
+    noise, at_end = np.nansum(small["mode_noise"].values[:, 2], axis=1), small["mode_time"].values[:, 2]
+    np.testing.assert_allclose(at_end, small["step_time"].values[-1], rtol=IDENTITY)
+    # The modes are those of gradient flow, which after 200 steps differs from descent by far less than this.
+    np.testing.assert_allclose(noise, small["descent_noise"].values[:, 0, -1], rtol=1e-2)
+
+
+def test_every_value_of_a_variable_has_its_axis(small):
+    sizes = {name: len(variable.values) for name, variable in small.items() if variable.dims == (name,)}
+    for dims, values, units, long_name in small.values():
+        assert values.shape == tuple(sizes.get(dim, values.shape[axis]) for axis, dim in enumerate(dims))
+        assert units
+        assert long_name
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_workers(small):
+    again = run_ucurve(UCURVE, num_workers=1)
+    for name, variable in run_ucurve(UCURVE, num_workers=2).items():
+        np.testing.assert_array_equal(variable.values, again[name].values)
+        np.testing.assert_array_equal(variable.values, small[name].values)
+
+
+def test_a_seed_is_the_same_in_a_larger_ensemble():
+    draws = [Seed.draw(dataclasses.replace(UCURVE, num_seeds=count), None, 1, num_samples=6, num_features=12)
+             for count in (2, 5)]  # fmt: skip
+    np.testing.assert_array_equal(draws[0].sample.inputs, draws[1].sample.inputs)
+
+
+def test_seeds_share_the_truth_and_nothing_else():
+    first, second = (Seed.draw(UCURVE, None, index, num_samples=6, num_features=12) for index in (0, 1))
+    np.testing.assert_array_equal(first.task.truth.weights, second.task.truth.weights)
+    assert not np.any(np.asarray(first.sample.inputs) == np.asarray(second.sample.inputs))
+    assert not np.any(np.asarray(first.features.weights) == np.asarray(second.features.weights))
+
+
+def test_labels_of_a_data_set_give_the_total_without_the_parts():
+    config = dataclasses.replace(UCURVE, dataset="diabetes", truth="labels", num_seeds=1)
+    variables = run_ucurve(config)
+    assert np.max(variables["agreement"].values) < ORACLE
+    assert not {"flow_clean", "simulated_noise", "mode_noise"} & set(variables)
+
+
+def test_a_kernel_truth_of_a_data_set_gives_the_parts():
+    variables = run_ucurve(dataclasses.replace(UCURVE, dataset="diabetes", truth="kernel", num_seeds=1))
+    assert np.max(variables["agreement"].values) < ORACLE
+    assert {"flow_clean", "simulated_noise", "mode_noise"} <= set(variables)
+
+
+def test_penalties_are_at_least_one_and_final_over_turning():
+    variables = run_sample_size(SAMPLE_SIZE)
+    penalty = variables["overtraining_penalty"].values
+    assert penalty.shape == (2, 2, 2)
+    assert np.all(penalty >= 1)
+    np.testing.assert_allclose(
+        penalty, variables["final_risk"].values / variables["turning_risk"].values, rtol=IDENTITY
+    )
+    assert variables["num_features"].values.tolist() == [[5, 5], [12, 18]]

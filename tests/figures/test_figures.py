@@ -1,0 +1,74 @@
+"""Every figure is drawn from a stored result, in both formats, or says in one line why not."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from experiments import store
+from experiments.sample_size import run_sample_size
+from experiments.ucurve import run_ucurve
+from figures import decomposition, modes, sample_size, ucurve
+from tests.experiments.small import SAMPLE_SIZE, UCURVE
+
+SCRIPTS = {"ucurve": ucurve, "decomposition": decomposition, "modes": modes, "sample_size": sample_size}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    runs = {
+        "ucurve": ("ucurve", run_ucurve(UCURVE)),
+        "labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels"))),
+        "sample_size": ("sample-size", run_sample_size(SAMPLE_SIZE)),
+    }
+    for name, (kind, variables) in runs.items():
+        store.write(folder / f"{name}.nc", kind, variables, {})
+    return folder
+
+
+def _source(name):
+    return "sample_size.nc" if name == "sample_size" else "ucurve.nc"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_figure_is_drawn_in_both_formats(name, results, tmp_path):
+    assert SCRIPTS[name].main([str(results / _source(name)), "--output", str(tmp_path / "folder" / "stem")]) == 0
+    assert (tmp_path / "folder" / "stem.png").read_bytes().startswith(b"\x89PNG")
+    pdf = (tmp_path / "folder" / "stem.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf  # whole fonts are embedded, which journals ask for
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_result_of_another_kind_is_refused(name, results, tmp_path, capsys):
+    other = "ucurve.nc" if name == "sample_size" else "sample_size.nc"
+    assert SCRIPTS[name].main([str(results / other), "--output", str(tmp_path / "stem")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"figures.{name}: error: ")
+    assert "is a result of `rfm" in printed
+    assert printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["decomposition", "modes"])
+def test_a_result_without_decomposition_says_so(name, results, tmp_path, capsys):
+    assert SCRIPTS[name].main([str(results / "labels.nc"), "--output", str(tmp_path / "stem")]) == 2
+    printed = capsys.readouterr().err
+    assert "labels are a data set's own" in printed
+    assert "--truth kernel" in printed
+
+
+def test_the_ucurve_is_drawn_without_decomposition(results, tmp_path):
+    assert ucurve.main([str(results / "labels.nc"), "--output", str(tmp_path / "stem")]) == 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_runs_as_a_program_and_refuses_a_missing_file(name, tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "-m", f"figures.{name}", "none.nc"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"figures.{name}: error: none.nc: there is no such file")
+    assert finished.stderr.count("\n") == 1
