@@ -1,4 +1,4 @@
-"""The table of problems that the tests share: small, named, tagged, and of few shapes (each new shape compiles again)."""
+"""The table of problems that the tests share: small, named, tagged, and of few shapes (a new shape compiles again)."""
 
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ def make(
 ) -> rfm.Problem:
     """Labels from a linear pattern plus noise; the test set's targets hold something that no weights can fit."""
     rng = np.random.default_rng(seed)
-    num_samples, num_features = features.shape
+    num_features = features.shape[1]
     pattern = rng.normal(size=(num_features, num_targets))
     clean = features @ pattern
     labels = clean + noise_std * rng.normal(size=clean.shape)

@@ -20,6 +20,7 @@ ENTRY_POINTS = {"experiments"}
 WITHOUT_EXAMPLE = {
     "mode_risk": "its numbers mean something only beside a problem; held by tests/theory/test_risk.py",
     "noise_weights": "one line of `weights`, whose example shows it",
+    "closed_form": "the example of `Problem` solves with it",
     "check_method": "a check; its example would be an error message",
     "check_stable": "a check; its example would be an error message",
     "simulate_many": "`simulate`, whose example shows it, for several problems",

@@ -16,7 +16,8 @@ LATE = 1e-6
 """The same up to t = 1e10, where rounding has grown by sqrt(t) (issue 2)."""
 
 GRAM_AT_1E6 = 1e-8
-"""The Gram route loses eps t of the weights: 2e-10 at t = 1e6, some ten times that in a risk smaller than the labels."""
+"""The Gram route loses eps t of the weights: 2e-10 at t = 1e6, and some ten times that of a small
+risk."""
 
 FLOAT32 = 2e-4
 """Single precision resolves 1e-7; a risk of early times loses some hundred to thousand roundings of it."""

@@ -47,11 +47,14 @@ LAWS = [
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
-@pytest.mark.parametrize("block_rows", [1, 7, 25])
+@pytest.mark.parametrize("block_rows", [1, 7])
 def test_rows_do_not_depend_on_the_size_of_the_blocks(law: rfm.Law, block_rows: int) -> None:
     blocks = list(law.tables(5, block_rows, key=KEY))
     assert [len(block) for block in blocks[:-1]] == [block_rows] * (len(blocks) - 1)
-    assert same(whole(law, 5, KEY, block_rows), whole(law, 5, KEY))
+    ours, theirs = whole(law, 5, KEY, block_rows), whole(law, 5, KEY)
+    assert np.array_equal(ours.first, theirs.first)
+    assert np.array_equal(ours.second, theirs.second)
+    assert np.allclose(ours.lam, theirs.lam, rtol=EXACT, atol=0)  # XLA rounds log and exp of one row differently
     assert len(whole(law, 5, KEY)) == law.num_rows(5)
 
 
@@ -93,8 +96,7 @@ def test_inputs_and_labels_of_any_shape_are_mixed_alike_and_keep_their_precision
     assert np.allclose(mixed[k], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-@pytest.mark.parametrize("pairs", ["all", 2500])
+@pytest.mark.parametrize(("alpha", "pairs"), [(0.2, "all"), (1.0, 2500), (4.0, "all")])
 def test_ratios_follow_the_beta_distribution(alpha: float, pairs: int | str) -> None:
     lam = np.asarray(whole(rfm.Mixup(alpha=alpha, pairs=pairs), 50, KEY).lam)
     assert scipy.stats.kstest(lam, scipy.stats.beta(alpha, alpha).cdf).pvalue > P_VALUE
@@ -127,9 +129,9 @@ def test_alpha_must_be_positive(alpha: float) -> None:
 
 
 def test_one_of_lam_and_alpha_is_needed_and_not_both() -> None:
-    with pytest.raises(ValueError, match="lam, alpha: pass one of them.*got None and None"):
+    with pytest.raises(ValueError, match=r"lam, alpha: pass one of them.*got None and None"):
         rfm.Mixup()
-    with pytest.raises(ValueError, match="lam, alpha: pass one of them.*got 0.5 and 1.0"):
+    with pytest.raises(ValueError, match=r"lam, alpha: pass one of them.*got 0.5 and 1.0"):
         rfm.Mixup(lam=0.5, alpha=1.0)
 
 
@@ -140,7 +142,7 @@ def test_pairs_are_all_or_a_positive_number() -> None:
 
 @pytest.mark.parametrize("law", [rfm.Mixup(lam=0.5), rfm.Mixup(lam=0.5, pairs=3)], ids=str)
 def test_mixup_needs_two_samples(law: rfm.Mixup) -> None:
-    with pytest.raises(ValueError, match="num_samples.*: must be a whole number of at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"num_samples.*: must be a whole number of at least 2, got 1"):
         list(law.tables(1, 10, key=KEY))
 
 

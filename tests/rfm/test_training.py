@@ -180,8 +180,8 @@ def test_a_problem_is_made_of_mixed_inputs_mixed_labels_and_the_truth_there(law:
     assert np.allclose(problem.clean_labels[:, 0], TASK.truth(jnp.asarray(mixed)), rtol=IDENTITY, atol=IDENTITY)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=str)
-@pytest.mark.parametrize("block_rows", [7, 50])
+@pytest.mark.parametrize("law", [LAWS[0], LAWS[2], LAWS[3]], ids=str)
+@pytest.mark.parametrize("block_rows", [4, 18])
 def test_a_streamed_problem_is_the_whole_one(law: rfm.Law, block_rows: int) -> None:
     whole = rfm.synthesize(SAMPLE, FEATURES, law, population=TEST, key=KEYS[4])
     streamed = rfm.synthesize(SAMPLE, FEATURES, law, population=TEST, key=KEYS[4], block_rows=block_rows)

@@ -115,13 +115,12 @@ def test_the_gram_route_is_accurate_early_and_loses_digits_late(name: str) -> No
     assert error[2] <= GRAM_AT_1E6
 
 
-@pytest.mark.parametrize("method", ["svd", "qr"])
-def test_late_flow_of_wide_features_is_exact_to_rounding(method: Method) -> None:
-    times = (1e6, 1e10)
-    for name in ("wide", "duplicated rows, wide"):
-        curve = flow_curve(named(name), method, times)
-        exact = np.asarray([oracles.exact_risk(named(name), t) for t in times])
-        assert np.allclose(curve.risk, exact, rtol=ORACLE, atol=0)
+@pytest.mark.parametrize("name", ["wide", "duplicated rows, wide"])
+def test_late_flow_of_wide_features_is_exact_to_rounding(name: str) -> None:
+    exact = oracles.exact_risk(named(name), 1e10)
+    for method in ("svd", "qr"):
+        curve = flow_curve(named(name), method, LATE_TIMES)
+        assert np.isclose(curve.risk[-1], exact, rtol=ORACLE, atol=0)
 
 
 @pytest.mark.parametrize("method", ["svd", "qr"])
@@ -365,19 +364,18 @@ def population_of(test: theory.TestSet) -> theory.Population:
 
 
 def test_a_population_of_the_moments_of_a_test_set_is_that_test_set() -> None:
-    for name in ("tall", "wide"):
-        problem = make(np.asarray(named(name).features), seed=32, num_targets=2)
-        start = theory.Start(jnp.ones((problem.features.shape[1], 2)), 0.3)
-        rule = theory.GradientFlow(0.01)
-        ours, theirs = (
-            theory.risk_curve(problem.spectrum(), averages, rule, list(TIMES), start=start, by_mode=True)
-            for averages in (population_of(problem.population), problem.population)
-        )
-        for field in ("risk_by_target", "clean_risk", "noise_risk", "cross_risk", "risk_at_infinity", "turning_risk"):
-            atol = ORACLE * scale(problem)
-            assert np.allclose(getattr(ours, field), getattr(theirs, field), rtol=ORACLE, atol=atol), field
-        for part in ("clean", "noise", "cross"):
-            assert np.allclose(getattr(ours.modes, part), getattr(theirs.modes, part), rtol=ORACLE, atol=atol), part
+    problem = make(np.asarray(named("wide").features), seed=32, num_targets=2)
+    start = theory.Start(jnp.ones((problem.features.shape[1], 2)), 0.3)
+    rule = theory.GradientFlow(0.01)
+    ours, theirs = (
+        theory.risk_curve(problem.spectrum(), averages, rule, list(TIMES), start=start, by_mode=True)
+        for averages in (population_of(problem.population), problem.population)
+    )
+    for field in ("risk_by_target", "clean_risk", "noise_risk", "cross_risk", "risk_at_infinity", "turning_risk"):
+        atol = ORACLE * scale(problem)
+        assert np.allclose(getattr(ours, field), getattr(theirs, field), rtol=ORACLE, atol=atol), field
+    for part in ("clean", "noise", "cross"):
+        assert np.allclose(getattr(ours.modes, part), getattr(theirs.modes, part), rtol=ORACLE, atol=atol), part
 
 
 # --- transforms ----------------------------------------------------------------------------------------------------
@@ -427,9 +425,12 @@ def test_gradients_of_the_risk_are_those_of_finite_differences(kind: str) -> Non
     assert abs(slope) > 1e-3  # there is something to see
 
 
-@ALL_METHODS
-@pytest.mark.parametrize("rule", [theory.GradientFlow(0.01), theory.GradientDescent(0.5)], ids=str)
-def test_single_precision_stays_single_and_agrees_early(method: Method, rule: theory.Rule) -> None:
+@pytest.mark.parametrize(
+    ("rule", "method"),
+    [(theory.GradientFlow(0.01), "svd"), (theory.GradientDescent(0.5), "gram"), (theory.GradientFlow(), "qr")],
+    ids=str,
+)
+def test_single_precision_stays_single_and_agrees_early(rule: theory.Rule, method: Method) -> None:
     problem = named("tall")
     single, double = (
         theory.risk_curve(
@@ -477,9 +478,9 @@ def test_parts_need_clean_labels_and_say_so() -> None:
     curve = flow_curve(bare, "svd")
     assert np.allclose(curve.risk, flow_curve(problem, "svd").risk, rtol=IDENTITY)
     for part in ("clean_risk", "noise_risk", "cross_risk"):
-        with pytest.raises(ValueError, match="clean_labels: none were given.*pass clean_labels="):
+        with pytest.raises(ValueError, match=r"clean_labels: none were given.*pass clean_labels="):
             getattr(curve, part)
-    with pytest.raises(ValueError, match="clean_labels: none were given.*pass clean_labels="):
+    with pytest.raises(ValueError, match=r"clean_labels: none were given.*pass clean_labels="):
         theory.risk_curve(bare.spectrum(), bare.population, theory.GradientFlow(), [1.0], by_mode=True)
 
 
@@ -534,7 +535,7 @@ def test_a_step_at_the_largest_stable_one_is_refused_and_one_below_is_not(ridge:
 def test_features_must_match_those_of_the_population() -> None:
     population = theory.TestSet(jnp.ones((3, 5)), jnp.ones(3))
     with pytest.raises(
-        ValueError, match="population: has 5 features, but the problem has 8; compute both with the same"
+        ValueError, match=r"population: has 5 features, but the problem has 8; compute both with the same"
     ):
         theory.risk_curve(named("tall").spectrum(), population, theory.GradientFlow(), [1.0])
 
@@ -566,5 +567,5 @@ def test_the_moments_of_a_population_must_match() -> None:
 
 
 def test_an_unknown_activation_is_named_and_the_known_ones_listed() -> None:
-    with pytest.raises(ValueError, match="activation: 'swish' is not known; pass one of .*cos, erf, .*tanh"):
+    with pytest.raises(ValueError, match=r"activation: 'swish' is not known; pass one of .*cos, erf, .*tanh"):
         theory.activation("swish")

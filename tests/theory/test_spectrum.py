@@ -209,5 +209,5 @@ def test_a_stream_without_rows_says_so(method: theory.spectrum.Method) -> None:
 
 def test_label_noise_needs_clean_labels() -> None:
     spectrum = theory.decompose(jnp.eye(2), jnp.ones(2))
-    with pytest.raises(ValueError, match="clean_labels: none were given.*pass clean_labels="):
+    with pytest.raises(ValueError, match=r"clean_labels: none were given.*pass clean_labels="):
         _ = spectrum.noise_coordinates
