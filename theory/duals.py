@@ -449,13 +449,13 @@ def _integrate(
     for num_inner in np.unique(needed):
         chosen = np.flatnonzero(needed == num_inner)
         for target, refinement in ((fine, 1.5), (coarse, 1.0)):
-            outer = gaussian_rule(int(refinement * panels_for(largest_std, _WINDOW)))
-            inner = _trapezoid(int(refinement * num_inner))
-            batch = max(1, BATCH_VALUES // (len(outer[0]) * len(inner[0])))
+            outer = jnp.stack(gaussian_rule(int(refinement * panels_for(largest_std, _WINDOW))))
+            inner = jnp.stack(_trapezoid(int(refinement * num_inner)))
+            batch = max(1, BATCH_VALUES // (outer.shape[1] * inner.shape[1]))
             for start in range(0, len(chosen), batch):
                 part = chosen[start : start + batch]
                 padded = np.resize(part, batch) if len(chosen) > batch else part
-                values = _nested(first, second, outer, inner, described[:, padded])
+                values = _nested(first, second, outer, inner, jnp.asarray(described[:, padded]))
                 target[part] = np.asarray(values)[: len(part)]
     scale = side1.norms[rows] * side2.norms[columns]
     return fine, float(np.max(np.abs(fine - coarse) / scale))
@@ -475,9 +475,9 @@ def _trapezoid(num_points: int) -> Rule:
 def _nested(
     first: Activation,
     second: Activation,
-    outer: Rule,
-    inner: Rule,
-    pairs: Float[np.ndarray, "6 pairs"] | Float[Array, "6 pairs"],
+    outer: Float[Array, "2 outer"],
+    inner: Float[Array, "2 inner"],
+    pairs: Float[Array, "6 pairs"],
 ) -> Array:
     outer_nodes, outer_weights = outer
     inner_nodes, inner_weights = inner
