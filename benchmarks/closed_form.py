@@ -1,0 +1,86 @@
+"""The closed form against LAPACK's share of it: whatever is more is ours."""
+
+import warnings
+
+import numpy as np
+import scipy.linalg
+
+import rfm
+import theory
+from benchmarks import problems
+from benchmarks.harness import Row, Work, compare, seconds
+from theory.spectrum import Method
+
+NUM_STEPS = 10_000
+STEP_SIZE = 0.5
+
+
+def gram() -> list[Row]:
+    """4900 x 1000 by eigh."""
+    phi = np.asarray(problems.tall().features)
+
+    def peer() -> object:
+        return scipy.linalg.eigh(phi.T @ phi, driver="evd", check_finite=False)
+
+    return [compare("closed form, gram / (Phi.T @ Phi + eigh)", _solve(problems.tall(), "gram"), peer, at_most=1.5)]
+
+
+def qr() -> list[Row]:
+    """4900 x 1000 by QR and the SVD of its triangle."""
+    phi = np.asarray(problems.tall().features)
+
+    def peer() -> object:
+        _, triangle = scipy.linalg.qr(phi, mode="raw", check_finite=False)
+        return scipy.linalg.svd(triangle, full_matrices=False, check_finite=False)
+
+    return [compare("closed form, qr / (QR + SVD of R)", _solve(problems.tall(), "qr"), peer, at_most=1.3)]
+
+
+def svd() -> list[Row]:
+    """4900 x 1000 by thin SVD."""
+    return [
+        compare("closed form, svd / thin SVD", _solve(problems.tall(), "svd"), _thin_svd(problems.tall()), at_most=1.3)
+    ]
+
+
+def wide() -> list[Row]:
+    """400 x 3000."""
+    problem = problems.wide()
+    return [
+        compare(
+            f"closed form, 400 x 3000, {method} / thin SVD", _solve(problem, method), _thin_svd(problem), at_most=1.3
+        )
+        for method in ("gram", "svd")
+    ]
+
+
+def saved() -> list[Row]:
+    """What the closed form saves: the same 200 numbers of steps, up to 10 000, by training."""
+    problem = problems.tall()
+    steps = np.unique(np.concatenate([np.arange(20), np.round(np.geomspace(20, NUM_STEPS, 180))]))
+
+    def exact() -> object:
+        return rfm.closed_form(problem, steps=steps, rule=theory.GradientDescent(step_size=STEP_SIZE))
+
+    def trained() -> object:
+        return rfm.simulate(problem, step_size=STEP_SIZE, steps=steps)
+
+    rfm.simulate(problem, step_size=STEP_SIZE, steps=[0, 1])
+    exact()
+    quick, slow = seconds(exact), seconds(trained)
+    what = f"{NUM_STEPS} steps simulated / closed form (discrete), {len(steps)} points"
+    return [Row(what, (slow / quick,), "x", note=f"one run: {slow:.3g} s against {quick:.3g} s")]
+
+
+def _solve(problem: rfm.Problem, method: Method) -> Work:
+    def work() -> object:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rfm.PrecisionWarning)
+            return rfm.closed_form(problem, times=problems.TIMES, method=method)
+
+    return work
+
+
+def _thin_svd(problem: rfm.Problem) -> Work:
+    phi = np.asarray(problem.features)
+    return lambda: scipy.linalg.svd(phi, full_matrices=False, check_finite=False)

@@ -1,0 +1,92 @@
+"""Ratios that a noisy machine cannot fake: the two sides take turns, and each round gives one ratio."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+
+Work = Callable[[], object]
+Unit = Literal["x", "s", "x Phi"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: what was measured, against what.
+        values: one a round.
+        unit: ``x`` for a ratio of times, ``s`` for seconds, ``x Phi`` for memory in units of the features.
+        at_most: the target, or None for a figure without one.
+        note: the seconds behind the ratio, or why there are no values.
+    """
+
+    what: str
+    values: tuple[float, ...]
+    unit: Unit
+    at_most: float | None = None
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        """Of the rounds."""
+        return statistics.median(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the median meets the target."""
+        if self.at_most is None or not self.values:
+            return "-"
+        return "met" if self.median <= self.at_most else "NOT MET"
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """What, measured, target, verdict, note."""
+        measured = "-"
+        if self.values:
+            measured = f"{self.median:.3g} {self.unit}"
+            if len(self.values) > 1:
+                measured = f"{self.median:.3g} [{min(self.values):.3g} .. {max(self.values):.3g}] {self.unit}"
+        target = "-" if self.at_most is None else f"<= {self.at_most:.3g} {self.unit}"
+        return self.what, measured, target, self.verdict, self.note
+
+
+def seconds(work: Work) -> float:
+    """The time that one call takes, its arrays waited for."""
+    began = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - began
+
+
+def interleave(ours: Work, peer: Work, *, rounds: int, clock: Callable[[Work], float] = seconds) -> list[list[float]]:
+    """The times of both, in turns, after one call of each that is not counted (it compiles, and touches the memory).
+
+    Which goes first alternates, because what runs second finds the caches and the clock frequency that the first left.
+    """
+    sides = (ours, peer)
+    times: list[list[float]] = [[], []]
+    for side in sides:
+        clock(side)
+    for turn in range(rounds):
+        for index in (0, 1) if turn % 2 == 0 else (1, 0):
+            times[index].append(clock(sides[index]))
+    return times
+
+
+def compare(
+    what: str,
+    ours: Work,
+    peer: Work,
+    *,
+    at_most: float | None = None,
+    rounds: int = 7,
+    clock: Callable[[Work], float] = seconds,
+) -> Row:
+    """The ratio of our time to the peer's, round by round."""
+    mine, theirs = interleave(ours, peer, rounds=rounds, clock=clock)
+    ratios = tuple(a / b for a, b in zip(mine, theirs, strict=True))
+    best = f"best of each {min(mine):.3g} s and {min(theirs):.3g} s, {min(mine) / min(theirs):.2f} x"
+    return Row(what, ratios, "x", at_most, best)
