@@ -173,13 +173,12 @@ def risk_curve(
 
 def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
     """Raises ValueError if the rule's steps are too long for the fastest mode."""
-    if isinstance(rule, GradientDescent):
-        if rule.step_size * (largest_eigenvalue + rule.ridge) >= 2:
-            largest = rule.largest_stable_step(largest_eigenvalue)
-            raise ValueError(
-                f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable "
-                f"one, 2 / (mu_max + ridge) = {float(largest):.6g}"
-            )
+    if isinstance(rule, GradientDescent) and rule.step_size * (largest_eigenvalue + rule.ridge) >= 2:
+        largest = rule.largest_stable_step(largest_eigenvalue)
+        raise ValueError(
+            f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable one, "
+            f"2 / (mu_max + ridge) = {float(largest):.6g}"
+        )
 
 
 def _truncated(spectrum: Spectrum) -> Spectrum:

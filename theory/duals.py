@@ -30,7 +30,8 @@ Rows2 = Float[Array, "rows2 inputs"]
 Pairs = Float[Array, "rows1 rows2"]
 
 MAX_TERMS = 384
-NUM_GROUPS = 8
+GROUP_ROWS = 384
+"""Rows of similar length that share one number of terms; a block of so many rows and columns stays in cache."""
 ACCURACY = 1e-10
 """An estimated error above it is warned of."""
 TOLERANCE = 1e-14
@@ -367,7 +368,7 @@ class _Side(NamedTuple):
         norms = np.where(norms > 0, norms, 1.0)
         error = float(np.max(np.linalg.norm(coefficients - check, axis=1) / norms, initial=0.0))
         order = np.argsort(stds, kind="stable")
-        groups = [group for group in np.array_split(order, NUM_GROUPS) if len(group)]
+        groups = np.array_split(order, -(-len(order) // GROUP_ROWS))
         return _Side(stds, means, coefficients, norms, groups), error
 
     def terms(self, rows: np.ndarray) -> Float[np.ndarray, "terms rows"]:
@@ -444,17 +445,19 @@ def _integrate(
     spread = np.sqrt((1 - rho) * (1 + rho))
     described = np.stack([side1.stds[rows], side1.means[rows], side2.stds[columns], side2.means[columns], rho, spread])
     needed = _inner_points(side2.stds[columns] * spread)
-    largest_std = float(max(side1.stds[rows].max(), side2.stds[columns].max()))
+    num_panels = panels_for(float(max(side1.stds.max(), side2.stds.max())), _WINDOW)
     fine, coarse = np.empty(len(rho)), np.empty(len(rho))
     for num_inner in np.unique(needed):
         chosen = np.flatnonzero(needed == num_inner)
         for target, refinement in ((fine, 1.5), (coarse, 1.0)):
-            outer = jnp.stack(gaussian_rule(int(refinement * panels_for(largest_std, _WINDOW))))
+            outer = jnp.stack(gaussian_rule(int(refinement * num_panels)))
             inner = jnp.stack(_trapezoid(int(refinement * num_inner)))
-            batch = max(1, BATCH_VALUES // (outer.shape[1] * inner.shape[1]))
+            # Powers of two, the last batch filled up with repeats: few shapes, so few compilations.
+            most = max(1, BATCH_VALUES // (outer.shape[1] * inner.shape[1]))
+            batch = 2 ** min(int(np.log2(most)), int(np.ceil(np.log2(len(chosen)))))
             for start in range(0, len(chosen), batch):
                 part = chosen[start : start + batch]
-                padded = np.resize(part, batch) if len(chosen) > batch else part
+                padded = np.resize(part, batch)
                 values = _nested(first, second, outer, inner, jnp.asarray(described[:, padded]))
                 target[part] = np.asarray(values)[: len(part)]
     scale = side1.norms[rows] * side2.norms[columns]
