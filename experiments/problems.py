@@ -93,7 +93,10 @@ def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
     if config.dataset is None:
         return None
     inputs, targets = rfm.load_dataset(config.dataset)
-    available = len(inputs) - _num_test(config, len(inputs))
+    num_test = _num_test(config, len(inputs))
+    if num_test >= len(inputs):
+        raise ValueError(f"num_test: {num_test} of {len(inputs)} rows leaves none to train on; pass fewer")
+    available = len(inputs) - num_test
     if available < largest_sample:
         raise ValueError(
             f"num_samples: {largest_sample} asked for, but {config.dataset!r} has {len(inputs)} rows, of which "

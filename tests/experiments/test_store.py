@@ -1,6 +1,8 @@
 """A result file is whole, knows what it is, and is refused with one clear line where it is not."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +53,24 @@ def test_a_failed_write_leaves_the_old_result_and_no_litter(stored):
         store.write(stored, "ucurve", {"a": Variable(("x", "y"), np.arange(3), "1", "one axis short")}, {})
     assert stored.read_bytes() == before
     assert [path.name for path in stored.parent.iterdir()] == ["result.nc"]
+
+
+def test_a_writer_killed_midway_leaves_the_old_result_whole(stored):
+    before = stored.read_bytes()
+    # The new file has been written under its temporary name, half of it, when the process dies.
+    code = (
+        "import sys, time, pathlib, xarray\n"
+        "def half(self, path, **options):\n"
+        "    path.write_bytes(b'half'); print('begun', flush=True); time.sleep(600)\n"
+        "xarray.Dataset.to_netcdf = half\n"
+        "from experiments import store\n"
+        f"store.write(pathlib.Path({str(stored)!r}), 'ucurve', {{}}, {{}})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+    assert stored.read_bytes() == before
+    assert [path.name for path in stored.parent.glob("*.nc")] == ["result.nc"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
