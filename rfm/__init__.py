@@ -2,8 +2,10 @@
 
 from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.features import FeatureMap, RandomFeatures
+from rfm.kernels import KernelProblem, KernelTest
 from rfm.mixup import ERM, Law, Mixup, PairTable
-from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form, synthesize
+from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
+from rfm.synthesis import synthesize
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many
 from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
@@ -17,6 +19,8 @@ __all__ = [
     "FeatureMap",
     "GaussianTask",
     "GaussianTruth",
+    "KernelProblem",
+    "KernelTest",
     "KernelTruth",
     "Law",
     "LinearTruth",

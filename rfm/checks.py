@@ -5,7 +5,7 @@ import numbers
 from collections.abc import Iterable
 
 
-def check_count(name: str, value: int, *, least: int = 1) -> None:
+def check_count(name: str, value: float, *, least: int = 1) -> None:
     """Raises ValueError unless the value is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}")

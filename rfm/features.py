@@ -1,5 +1,6 @@
 """Random features: a linear map drawn once, an elementwise function, and nothing learnt."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -24,7 +25,8 @@ class RandomFeatures(eqx.Module):
 
     Args:
         input_dim: d.
-        num_features: p.
+        num_features: p, or ``math.inf``: then there is a `kernel` in the place of feature vectors, and problems are
+            solved in closed form only.
         activation: a name of `theory.ACTIVATIONS`, or any elementwise callable.
         weight_std: unit 1/input.
         bias_std: 0 for no bias.
@@ -38,11 +40,14 @@ class RandomFeatures(eqx.Module):
     weights: Float[Array, "features inputs"]
     bias: Float[Array, "features"]
     activation: Activation = eqx.field(static=True)
+    num_features: int | float = eqx.field(static=True)
+    weight_std: float = eqx.field(static=True)
+    bias_std: float = eqx.field(static=True)
 
     def __init__(
         self,
         input_dim: int,
-        num_features: int,
+        num_features: int | float,
         activation: str | Activation = "tanh",
         *,
         weight_std: float = 1.0,
@@ -50,18 +55,21 @@ class RandomFeatures(eqx.Module):
         key: PRNGKeyArray,
     ) -> None:
         check_count("input_dim", input_dim)
-        check_count("num_features", num_features)
+        if num_features != math.inf:
+            check_count("num_features", num_features)
         check_scale("weight_std", weight_std)
         check_scale("bias_std", bias_std)
         weight_key, bias_key = jax.random.split(key)
-        self.weights = weight_std * jax.random.normal(weight_key, (num_features, input_dim))
-        self.bias = bias_std * jax.random.normal(bias_key, (num_features,))
+        rows = 0 if num_features == math.inf else int(num_features)
+        self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
+        self.bias = bias_std * jax.random.normal(bias_key, (rows,))
         self.activation = activation_named(activation)
+        self.num_features, self.weight_std, self.bias_std = num_features, float(weight_std), float(bias_std)
 
     @property
-    def num_features(self) -> int:
-        """The number of features, p."""
-        return self.weights.shape[0]
+    def is_infinite(self) -> bool:
+        """Whether these are infinitely many features."""
+        return self.num_features == math.inf
 
     @property
     def scaled_weights(self) -> Float[Array, "features inputs"]:
@@ -74,7 +82,7 @@ class RandomFeatures(eqx.Module):
         return self.bias if bool(jnp.any(self.bias != 0)) else None
 
     def second_moment(self) -> Float[Array, "features features"]:
-        """E phi phiᵀ for standard normal inputs, exactly.
+        """E phi phiᵀ for standard normal inputs, exactly; for finitely many features.
 
         >>> features = RandomFeatures(input_dim=3, num_features=2, activation="identity", key=jax.random.key(0))
         >>> bool(jnp.allclose(features.second_moment(), features.scaled_weights @ features.scaled_weights.T / 2))
@@ -82,7 +90,28 @@ class RandomFeatures(eqx.Module):
         """
         return dual(self.activation, self.scaled_weights, bias1=self.bias_if_any) / self.num_features
 
+    def kernel(
+        self, inputs: Float[Array, "samples inputs"], others: Float[Array, "others inputs"]
+    ) -> Float[Array, "samples others"]:
+        """What phi(x) . phi(x') tends to as p grows: its expectation over W and the bias.
+
+        >>> features = RandomFeatures(3, math.inf, "identity", weight_std=2.0, bias_std=1.0, key=jax.random.key(0))
+        >>> x = jnp.ones((1, 3))
+        >>> features.kernel(x, x).round(6).tolist()  # weight_std^2 |x|^2 / d + bias_std^2
+        [[5.0]]
+        """
+        return dual(self.activation, self._as_rows(inputs), weights2=self._as_rows(others))
+
+    def _as_rows(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples extended"]:
+        scaled = self.weight_std * inputs / jnp.sqrt(inputs.shape[1])
+        return jnp.concatenate([scaled, jnp.full((inputs.shape[0], 1), self.bias_std, inputs.dtype)], axis=1)
+
     def __call__(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+        if self.is_infinite:
+            raise TypeError(
+                "num_features: infinitely many features have a kernel and no feature vectors; pass a number, or let "
+                "rfm.synthesize and task.test_set take them as they are"
+            )
         if inputs.ndim != 2 or inputs.shape[1] != self.weights.shape[1]:
             raise ValueError(f"inputs: has shape {inputs.shape}; pass shape (any, {self.weights.shape[1]})")
         return _random_features(self, inputs)

@@ -1,10 +1,11 @@
 """A training problem: features, labels, clean labels, and what the risk is averaged over.
 
-`synthesize` makes one from a sample, a feature map and a Mixup law; `Problem` takes bare arrays; `closed_form` solves
-them.
+`rfm.synthesize` makes one from a sample, a feature map and a Mixup law; `Problem` takes bare arrays; `closed_form`
+solves them.
 """
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -12,13 +13,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 import theory
-from rfm.checks import check_count
-from rfm.features import FeatureMap
-from rfm.mixup import ERM, Law, Mixup
-from rfm.tasks import Sample
 from theory.checks import Clock, check_clock, check_finite, check_shape, check_steps
 from theory.population import Averages
 from theory.spectrum import Block, Method, Spectrum
@@ -28,7 +25,25 @@ class PrecisionWarning(UserWarning):
     """A curve was asked for at times at which rounding may exceed the tolerance."""
 
 
-class Problem(eqx.Module):
+class Solvable(eqx.Module):
+    """What `closed_form` asks of a problem.
+
+    Attributes:
+        population: what the risk is averaged over.
+    """
+
+    population: eqx.AbstractVar[Averages]
+
+    @abstractmethod
+    def spectrum(self, method: Method) -> Spectrum:
+        """The eigen-decomposition of the feature covariance, with the labels in its coordinates."""
+
+    @abstractmethod
+    def suggest_method(self, latest_time: float) -> Method:
+        """The fastest factorisation that is accurate until then."""
+
+
+class Problem(Solvable):
     """Linear least squares L(theta) = |Phi theta - y|^2 / (2 m), and the risk of its solutions.
 
     Args:
@@ -82,7 +97,7 @@ class Problem(eqx.Module):
         return theory.suggest_method(num_samples, num_features, scaled_time, resolution)
 
 
-class StreamedProblem(eqx.Module):
+class StreamedProblem(Solvable):
     """A problem whose rows are made block by block, each time they are needed, and never all held.
 
     Attributes:
@@ -102,53 +117,8 @@ class StreamedProblem(eqx.Module):
         return "qr"
 
 
-def synthesize(
-    sample: Sample,
-    features: FeatureMap,
-    law: Law,
-    *,
-    population: Averages,
-    key: PRNGKeyArray | None = None,
-    block_rows: int | None = None,
-) -> Problem | StreamedProblem:
-    """Mixes a sample by a law and maps it to features.
-
-    Args:
-        sample: the originals.
-        features: any callable from inputs to features.
-        law: `Mixup` or `ERM`.
-        population: what the risk is averaged over; a task's ``test_set(features, ...)``.
-        key: for laws that draw pairs or ratios.
-        block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the
-            same rows, which can be solved in closed form but not simulated.
-
-    >>> import jax, rfm
-    >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
-    >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
-    >>> test = task.test_set(features, num_samples=50, key=jax.random.key(2))
-    >>> sample = task.sample(num_samples=5, key=jax.random.key(3))
-    >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
-    (25, 6)
-    """
-    if not isinstance(law, Mixup | ERM):
-        raise TypeError(f"law: pass rfm.Mixup(...) or rfm.ERM(), got {law!r}")
-    num_samples = sample.inputs.shape[0]
-
-    def blocks(rows: int) -> Iterator[Block]:
-        for table in law.tables(num_samples, rows, key=key):
-            inputs = table.mix(sample.inputs)
-            clean = None if sample.truth is None else sample.truth(inputs)
-            yield features(inputs), table.mix(sample.labels), clean
-
-    if block_rows is not None:
-        check_count("block_rows", block_rows)
-        return StreamedProblem(lambda: blocks(block_rows), population)
-    ((phi, labels, clean),) = blocks(law.num_rows(num_samples))
-    return Problem(phi, labels, clean, population=population)
-
-
 def closed_form(
-    problem: Problem | StreamedProblem,
+    problem: Solvable,
     *,
     times: Clock | None = None,
     steps: Clock | None = None,
@@ -161,7 +131,7 @@ def closed_form(
     """The exact risk curve of training, without training.
 
     Args:
-        problem: what is trained.
+        problem: what is trained: a `Problem`, a `StreamedProblem` or a `KernelProblem`.
         times: for gradient flow (the default rule), ascending.
         steps: for a rule that counts steps, such as ``theory.GradientDescent(step_size)``.
         rule: how it is trained.

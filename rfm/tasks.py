@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_count, check_scale
 from rfm.features import FeatureMap, RandomFeatures
+from rfm.kernels import KernelTest, test_set_in
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
 from theory import activation as activation_named
@@ -73,10 +74,10 @@ class GaussianTask(eqx.Module):
         >>> float(task.population(features).target_power[0])
         3.0
         """
-        if not isinstance(features, RandomFeatures):
+        if not isinstance(features, RandomFeatures) or features.is_infinite:
             raise TypeError(
-                f"features: only RandomFeatures have known moments, got {type(features).__name__}; average over a "
-                "test set: task.test_set(features, num_samples=..., key=...)"
+                f"features: only finitely many RandomFeatures have known moments, got {type(features).__name__}; "
+                "average over a test set: task.test_set(features, num_samples=..., key=...)"
             )
         if not isinstance(self.truth, GaussianTruth):
             raise TypeError(
@@ -85,11 +86,11 @@ class GaussianTask(eqx.Module):
             )
         return Population(features.second_moment(), self.truth.feature_moment(features), self.truth.power())
 
-    def test_set(self, features: FeatureMap, num_samples: int, *, key: PRNGKeyArray) -> TestSet:
+    def test_set(self, features: FeatureMap, num_samples: int, *, key: PRNGKeyArray) -> TestSet | KernelTest:
         """Independent inputs with the truth there, without label noise."""
         check_count("num_samples", num_samples)
         inputs = jax.random.normal(key, (num_samples, self.input_dim))
-        return TestSet(features(inputs), self.truth(inputs))
+        return test_set_in(features, inputs, self.truth(inputs))
 
 
 class TeacherStudent(GaussianTask):
@@ -201,7 +202,7 @@ class DataTask(eqx.Module):
 
     def test_set(
         self, features: FeatureMap, num_samples: int | None = None, *, key: PRNGKeyArray | None = None
-    ) -> TestSet:
+    ) -> TestSet | KernelTest:
         """The held-out rows: all of them, or the first `num_samples` (with a key, a random choice)."""
         held_out = self.test_inputs.shape[0]
         num_samples = held_out if num_samples is None else num_samples
@@ -210,4 +211,4 @@ class DataTask(eqx.Module):
             raise ValueError(f"num_samples: {num_samples} asked for, but only {held_out} rows are held out")
         order = np.arange(held_out) if key is None else jax.random.permutation(key, held_out)
         rows = order[:num_samples]
-        return TestSet(features(self.test_inputs[rows]), self.test_targets[rows])
+        return test_set_in(features, self.test_inputs[rows], self.test_targets[rows])

@@ -69,8 +69,8 @@ def simulate(
     """
     if not isinstance(problem, Problem):
         raise TypeError(
-            f"problem: pass an rfm.Problem, got {type(problem).__name__}; a streamed problem is solved by closed_form, "
-            "and rfm.synthesize without block_rows builds one that can be trained"
+            f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "
+            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
         )
     rule = theory.GradientDescent(step_size, ridge)
     recorded = check_steps(steps)

@@ -1,0 +1,65 @@
+"""From a sample to a training problem: mixed by a law, mapped to features."""
+
+from collections.abc import Iterator
+
+from jaxtyping import Array, PRNGKeyArray
+
+from rfm.checks import check_count
+from rfm.features import FeatureMap
+from rfm.kernels import KernelProblem, KernelTest
+from rfm.mixup import ERM, Law, Mixup
+from rfm.problem import Problem, StreamedProblem
+from rfm.tasks import Sample
+from theory import Averages
+
+
+def synthesize(
+    sample: Sample,
+    features: FeatureMap,
+    law: Law,
+    *,
+    population: Averages | KernelTest,
+    key: PRNGKeyArray | None = None,
+    block_rows: int | None = None,
+) -> Problem | StreamedProblem | KernelProblem:
+    """Mixes a sample by a law and maps it to features.
+
+    Args:
+        sample: the originals.
+        features: any callable from inputs to features; infinitely many `RandomFeatures` give a `KernelProblem`.
+        law: `Mixup` or `ERM`.
+        population: what the risk is averaged over; a task's ``test_set(features, ...)``.
+        key: for laws that draw pairs or ratios.
+        block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the
+            same rows, which can be solved in closed form but not simulated.
+
+    >>> import jax, rfm
+    >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
+    >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
+    >>> test = task.test_set(features, num_samples=50, key=jax.random.key(2))
+    >>> sample = task.sample(num_samples=5, key=jax.random.key(3))
+    >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
+    (25, 6)
+    """
+    if not isinstance(law, Mixup | ERM):
+        raise TypeError(f"law: pass rfm.Mixup(...) or rfm.ERM(), got {law!r}")
+    num_samples = sample.inputs.shape[0]
+
+    def mixed(rows: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        for table in law.tables(num_samples, rows, key=key):
+            inputs = table.mix(sample.inputs)
+            yield inputs, table.mix(sample.labels), None if sample.truth is None else sample.truth(inputs)
+
+    if isinstance(population, KernelTest):
+        if block_rows is not None:
+            raise ValueError("block_rows: infinitely many features need all rows at once; leave it None")
+        ((inputs, labels, clean),) = mixed(law.num_rows(num_samples))
+        return KernelProblem.of(inputs, labels, clean, population)
+    if block_rows is not None:
+        check_count("block_rows", block_rows)
+        return StreamedProblem(
+            blocks=lambda: ((features(inputs), labels, clean) for inputs, labels, clean in mixed(block_rows)),
+            population=population,
+        )
+    ((inputs, labels, clean),) = mixed(law.num_rows(num_samples))
+    return Problem(features(inputs), labels, clean, population=population)
