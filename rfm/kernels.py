@@ -28,7 +28,7 @@ class KernelTest(eqx.Module):
     targets: Array
 
 
-def test_set_in(
+def as_test_set(
     features: FeatureMap, inputs: Float[Array, "test inputs"], targets: Array
 ) -> theory.TestSet | KernelTest:
     """The test set in those features, which may be infinitely many."""

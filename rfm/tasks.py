@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_count, check_scale
 from rfm.features import FeatureMap, RandomFeatures
-from rfm.kernels import KernelTest, test_set_in
+from rfm.kernels import KernelTest, as_test_set
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
 from theory import activation as activation_named
@@ -90,7 +90,7 @@ class GaussianTask(eqx.Module):
         """Independent inputs with the truth there, without label noise."""
         check_count("num_samples", num_samples)
         inputs = jax.random.normal(key, (num_samples, self.input_dim))
-        return test_set_in(features, inputs, self.truth(inputs))
+        return as_test_set(features, inputs, self.truth(inputs))
 
 
 class TeacherStudent(GaussianTask):
@@ -211,4 +211,4 @@ class DataTask(eqx.Module):
             raise ValueError(f"num_samples: {num_samples} asked for, but only {held_out} rows are held out")
         order = np.arange(held_out) if key is None else jax.random.permutation(key, held_out)
         rows = order[:num_samples]
-        return test_set_in(features, self.test_inputs[rows], self.test_targets[rows])
+        return as_test_set(features, self.test_inputs[rows], self.test_targets[rows])
