@@ -27,7 +27,7 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
 
 
 def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
-    """A aᵀ."""
+    """a aᵀ."""
     if not _is_on_host(a):
         return a @ a.T
     host = np.asarray(a)

@@ -212,7 +212,7 @@ def _from_singular_vectors(
 
 
 def _from_gram(blocks: Iterator[Block]) -> Spectrum:
-    """Eigh of Phiᵀ Phi, summed over the blocks."""
+    """eigh of Phiᵀ Phi, summed over the blocks."""
     sums: tuple[Array, Array, Array, Array | None] | None = None
     num_samples = 0
     for features, labels, clean in blocks:
@@ -254,7 +254,7 @@ def _from_eigenvectors(
 
 
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
-    """Eigh of Phi Phiᵀ, for fewer rows than features."""
+    """eigh of Phi Phiᵀ, for fewer rows than features."""
     _, left = linalg.symmetric_eigen(linalg.row_gram(features))
     return _from_left_vectors(left, features, labels, clean)
 
