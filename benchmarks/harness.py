@@ -11,6 +11,10 @@ import jax
 Work = Callable[[], object]
 Unit = Literal["x", "s", "x Phi"]
 
+PATIENCE = 25.0
+"""Seconds after which a comparison starts no further round (the machine is busy) but the `FEWEST_ROUNDS`."""
+FEWEST_ROUNDS = 3
+
 
 @dataclass(frozen=True)
 class Row:
@@ -70,7 +74,10 @@ def interleave(ours: Work, peer: Work, *, rounds: int, clock: Callable[[Work], f
     times: list[list[float]] = [[], []]
     for side in sides:
         clock(side)
+    began = time.perf_counter()
     for turn in range(rounds):
+        if turn >= FEWEST_ROUNDS and time.perf_counter() - began > PATIENCE:
+            break
         for index in (0, 1) if turn % 2 == 0 else (1, 0):
             times[index].append(clock(sides[index]))
     return times
