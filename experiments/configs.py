@@ -96,17 +96,17 @@ class SampleSizeConfig(TaskConfig):
 
     input_dim: int = 10
     """d, the number of inputs; a data set brings its own."""
-    num_seeds: int = 10
+    num_seeds: int = 12
     """Size of the ensemble, over which means and standard errors are taken."""
-    sample_sizes: tuple[int, ...] = (14, 20, 28, 40, 56)
+    sample_sizes: tuple[int, ...] = (16, 24, 40, 64)
     """The values of n, ascending, each at least 2."""
     pairs_per_sample: int = 8
     """m/n: Mixup draws this many random pairs per original."""
     alpha: float = 1.0
     """Beta parameter of the mixing ratio, positive."""
-    num_features: int = 50
+    num_features: int = 64
     """p where it is fixed."""
-    features_per_sample: int = 16
+    features_per_sample: int = 12
     """p/n where p grows."""
     final_time: float = 1e7
     """When training ends, in units of 1/eigenvalue."""
