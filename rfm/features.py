@@ -40,7 +40,6 @@ class RandomFeatures(eqx.Module):
     weights: Float[Array, "features inputs"]
     bias: Float[Array, "features"]
     activation: Activation = eqx.field(static=True)
-    num_features: int | float = eqx.field(static=True)
     weight_std: float = eqx.field(static=True)
     bias_std: float = eqx.field(static=True)
 
@@ -64,12 +63,17 @@ class RandomFeatures(eqx.Module):
         self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
         self.bias = bias_std * jax.random.normal(bias_key, (rows,))
         self.activation = activation_named(activation)
-        self.num_features, self.weight_std, self.bias_std = num_features, float(weight_std), float(bias_std)
+        self.weight_std, self.bias_std = float(weight_std), float(bias_std)
 
     @property
     def is_infinite(self) -> bool:
-        """Whether these are infinitely many features."""
-        return self.num_features == math.inf
+        """Whether these are infinitely many features; then no weights are drawn."""
+        return self.weights.shape[0] == 0
+
+    @property
+    def num_features(self) -> int | float:
+        """The number of features, p."""
+        return math.inf if self.is_infinite else self.weights.shape[0]
 
     @property
     def scaled_weights(self) -> Float[Array, "features inputs"]:
