@@ -29,6 +29,7 @@ from theory.spectrum import Spectrum
 Inputs = Float[Array, "pairs inputs"]
 Truth = Callable[[Inputs], Array]
 Ratio = float | Float[Array, ""] | Float[Array, "pairs"]
+Constant = float | Float[Array, ""]
 
 
 def mixup_noise(truth: Truth, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
@@ -52,7 +53,7 @@ def quadratic_noise(curvature: Float[Array, "inputs inputs"], inputs: Inputs, ot
     return _ratio(lam) * jnp.sum(gap * (gap @ curvature), axis=1) / 2
 
 
-def strong_convexity_lower(constant: float, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
+def strong_convexity_lower(constant: Constant, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
     """Z >= rho / 2 lam (1 - lam) |x - x'|^2 for a rho-strongly convex f; z >= 0 for a convex one (rho = 0).
 
     >>> strong_convexity_lower(2.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
@@ -62,7 +63,7 @@ def strong_convexity_lower(constant: float, inputs: Inputs, others: Inputs, lam:
     return constant / 2 * _ratio(lam) * jnp.sum((inputs - others) ** 2, axis=1)
 
 
-def smoothness_upper(constant: float, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
+def smoothness_upper(constant: Constant, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
     """|z| <= L / 2 lam (1 - lam) |x - x'|^2 where the gradient of f is L-Lipschitz.
 
     >>> smoothness_upper(2.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
@@ -71,7 +72,7 @@ def smoothness_upper(constant: float, inputs: Inputs, others: Inputs, lam: Ratio
     return strong_convexity_lower(constant, inputs, others, lam)
 
 
-def lipschitz_upper(constant: float, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
+def lipschitz_upper(constant: Constant, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
     """|z| <= 2 K lam (1 - lam) |x - x'| for a K-Lipschitz f.
 
     >>> lipschitz_upper(1.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
@@ -317,11 +318,11 @@ def _mix(first: Array, second: Array, lam: Ratio) -> Array:
 
 def _ratio(lam: Ratio) -> Array:
     share = jnp.asarray(lam)
-    if not is_traced(share) and bool(jnp.any((share < 0) | (share > 1))):
+    if not is_traced(share) and not bool(jnp.all((share >= 0) & (share <= 1))):  # NaN is not
         raise ValueError(f"lam: must lie in [0, 1], got {lam}")
     return share * (1 - share)
 
 
-def _check_not_negative(name: str, value: float) -> None:
+def _check_not_negative(name: str, value: Constant) -> None:
     if not is_traced(value) and not (np.isfinite(value) and value >= 0):
         raise ValueError(f"{name}: must be a finite number that is not negative, got {value}")
