@@ -38,3 +38,18 @@ derivative amplifies that by the ratio of the curve's height to its curvature.""
 
 TURNING_RISK = 1e-11
 """In the risk there, where the flatness of the minimum helps."""
+
+DUAL = 1e-12
+"""What `theory.dual` promises, relative to sqrt(E s^2 E q^2); issue 3 asks for it."""
+
+DUAL_FLOOR = 1e-14
+"""Absolute, beside `DUAL`: entries of the stored table near zero were summed from terms of order one."""
+
+COLLINEAR_STEP = 2e-8
+"""Absolute, for jumps on collinear pairs: the arc sine of a correlation that rounds to 1 - 2e-16 is off by 2e-8."""
+
+QUADRATURE = 1e-11
+"""A numerical integral in the test against one in the library, both good to about 1e-13, and a sum of some tens."""
+
+BETA_MOMENT = 1e-11
+"""Nodes of a Gauss-Jacobi rule are good to 1e-14, and where the weight is singular the largest power magnifies that."""
