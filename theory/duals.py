@@ -12,6 +12,7 @@ are finite on the diagonal and at zero rows, where differentiating through rho w
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import equinox as eqx
@@ -128,8 +129,12 @@ def derivative(function: str | Activation) -> Activation:
     line = _broken_line(function)
     if line is not None:
         return BrokenConstant(line.slope, line.bend)
-    function = activation(function)
+    return _slope(activation(function))
 
+
+@lru_cache(maxsize=64)
+def _slope(function: Activation) -> Activation:
+    # One object a function: whatever is compiled for a derivative is found again.
     def slope(x: Array) -> Array:
         return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
