@@ -93,12 +93,39 @@ def test_a_trusted_time_is_never_too_hopeful_through_moments(name: str) -> None:
     problem = PROBLEMS[name]
     phi, f = problem.population.features, problem.population.targets
     population = theory.Population(phi.T @ phi / len(phi), phi.T @ f / len(phi), jnp.mean(f**2, axis=0))
-    through_moments = rfm.Problem(problem.features, problem.labels, population=population)
+    bare = rfm.Problem(problem.features, problem.labels, population=population)
     for tolerance in (1e-4, 1e-6, 1e-9, 1e-12):
-        found = curve(through_moments, "svd", tolerance)
+        found = curve(bare, "svd", tolerance)
         error = np.abs(np.asarray(found.risk) / exact(name) - 1)
         trusted = np.asarray(TIMES) <= float(found.trusted_until)
         assert np.all(error[trusted] <= tolerance), (tolerance, error)
+
+
+def test_moments_are_not_trusted_where_their_terms_cancel() -> None:
+    # A pattern without noise is learnt entirely: the risk sinks below the rounding of F - 2 c . theta + theta C theta.
+    rng = np.random.default_rng(25)
+    phi, test, pattern = rng.normal(size=(24, 8)), rng.normal(size=(15, 8)), rng.normal(size=(8, 1))
+    rows = theory.TestSet(jnp.asarray(test), jnp.asarray(test @ pattern))
+    problem = rfm.Problem(jnp.asarray(phi), jnp.asarray(phi @ pattern), population=rows)
+    population = theory.Population(
+        jnp.asarray(test.T @ test / 15), jnp.asarray(test.T @ (test @ pattern) / 15), np.mean((test @ pattern) ** 2)
+    )
+    times = tuple(np.linspace(0, 100, 21))
+    truth = np.asarray([oracles.exact_risk(problem, t) for t in times])
+    assert truth[-1] < 1e-20
+    for averages, tolerance in ((population, 1e-6), (population, 1e-3), (rows, 1e-6)):
+        found = curve(rfm.Problem(problem.features, problem.labels, population=averages), "svd", tolerance, times)
+        error = np.abs(np.asarray(found.risk) / truth - 1)
+        trusted = np.asarray(times) <= float(found.trusted_until)
+        assert np.all(error[trusted] <= tolerance), (tolerance, error)
+        assert trusted.sum() >= 3
+    assert not np.all(np.abs(np.asarray(through_moments(problem, population, times)) / truth - 1) < 1e-3)
+
+
+def through_moments(problem: rfm.Problem, population: theory.Population, times: tuple[float, ...]) -> np.ndarray:
+    """The curve there, trusted or not."""
+    bare = rfm.Problem(problem.features, problem.labels, population=population)
+    return np.asarray(curve(bare, "svd", 1.0, times).risk)
 
 
 @pytest.mark.parametrize("x64", [True, False])
