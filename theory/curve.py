@@ -145,11 +145,12 @@ def risk_curve(
     check_stable(rule, float(spectrum.eigenvalues[0]))
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
     times = rule.time(clock)
-    parts, loss, weight_power = _in_blocks(spectrum, averages, rule, clock, start)
+    reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
+    parts, loss, weight_power = _in_blocks(reduced, seen, rule, clock, start)
     risk = jnp.sum(parts.risk, axis=1)
 
     def risk_at(t: np.ndarray) -> np.ndarray:
-        return np.asarray(_total_risk(spectrum, averages, rule, jnp.asarray(t, dtype), start))
+        return np.asarray(_total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start))
 
     turning_clock, turning_risk = turning_point(
         risk_at, np.asarray(clock), np.asarray(risk), whole_steps=rule.counts_steps
@@ -163,7 +164,7 @@ def risk_curve(
         turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
         turning_risk=jnp.asarray(turning_risk, dtype),
         trusted_until=trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
-        risk_at_infinity=_total_risk(_truncated(spectrum), averages, rule, jnp.full(1, jnp.inf, dtype), start)[0],
+        risk_at_infinity=_total_risk(_truncated(reduced), seen, rule, jnp.full(1, jnp.inf, dtype), start)[0],
         infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
         decomposition=None if parts.clean is None else Decomposition.of(parts),
         modes=_mode_risk(spectrum, averages, rule, clock, start) if by_mode else None,
@@ -179,6 +180,20 @@ def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
             f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable one, "
             f"2 / (mu_max + ridge) = {float(largest):.6g}"
         )
+
+
+def _fewer_coordinates(
+    spectrum: Spectrum, averages: Averages, clock: Array, start: Start | None
+) -> tuple[Spectrum, Averages]:
+    """The same problem in the coordinates of the modes, where they are fewer than the features and it pays.
+
+    It costs as much as the risk at half as many times as there are modes. A start may lie outside of all modes.
+    """
+    (num_features, num_modes), num_targets = spectrum.modes.shape, spectrum.label_coordinates.shape[1]
+    if start is not None or num_modes >= num_features or 2 * len(clock) * num_targets < num_modes:
+        return spectrum, averages
+    alone = eqx.tree_at(lambda s: s.modes, spectrum, jnp.eye(num_modes, dtype=spectrum.modes.dtype))
+    return alone, averages.in_modes(spectrum.modes)
 
 
 def _truncated(spectrum: Spectrum) -> Spectrum:

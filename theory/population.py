@@ -54,6 +54,10 @@ class Averages(eqx.Module):
     ) -> Float[Array, "modes times targets"]:
         """E (u_k . phi) e, of the error e = f - theta . phi, or without the target of e = -theta . phi."""
 
+    @abstractmethod
+    def in_modes(self, modes: Float[Array, "features modes"]) -> "Averages":
+        """The average over Uᵀ phi, the features in the coordinates of the modes."""
+
     @property
     @abstractmethod
     def power(self) -> Float[Array, ""]:
@@ -123,6 +127,9 @@ class TestSet(Averages):
         prediction = self._predict(weights)
         error = self.targets[:, None, :] - prediction if with_target else -prediction
         return jnp.tensordot(modes.T, jnp.tensordot(self.features.T, error, 1), 1) / self.features.shape[0]
+
+    def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
+        return TestSet(self.features @ modes, self.targets)
 
     @property
     def power(self) -> Float[Array, ""]:
@@ -200,6 +207,10 @@ class Population(Averages):
     ) -> Float[Array, "modes times targets"]:
         moment = -jnp.tensordot(self.second_moment, weights, 1)
         return jnp.tensordot(modes.T, self.target_moment[:, None, :] + moment if with_target else moment, 1)
+
+    def in_modes(self, modes: Float[Array, "features modes"]) -> "Population":
+        moment = jnp.tensordot(modes, self.second_moment @ modes, (0, 0))
+        return Population(moment, jnp.tensordot(modes, self.target_moment, (0, 0)), self.target_power)
 
     @property
     def power(self) -> Float[Array, ""]:
