@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.filters import Rule
+from theory.linalg import is_traced
 from theory.population import Averages
 from theory.risk import Start, risk_parts
 from theory.spectrum import Spectrum
@@ -73,10 +74,10 @@ def liu2023_risk_bound(
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
     if start is not None and start.weights is not None:
         raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance and no weights")
-    for name, value in (("largest_feature_power", largest_feature_power), ("largest_noise", largest_noise)):
-        if not float(value) >= 0:
-            raise ValueError(f"{name}: must not be negative, got {float(value)}")
-    variance = 0.0 if start is None else start.variance
+    _check_not_negative("largest_feature_power", largest_feature_power)
+    _check_not_negative("largest_noise", largest_noise)
+    num_targets = spectrum.clean_coordinates.shape[1]  # each has a start of its own
+    variance = 0.0 if start is None else num_targets * start.variance
     feature_bound, noise_bound = 2 * jnp.asarray(largest_feature_power), jnp.asarray(largest_noise) ** 2
     in_range = spectrum.eigenvalues > spectrum.rank_cut
     eigenvalues = jnp.where(in_range, spectrum.eigenvalues, 1)
@@ -112,7 +113,13 @@ def bounded_noise_risk(
         t: times, or steps.
         noise_power: the mean square of z over the training rows, |z|^2 / m.
     """
+    _check_not_negative("noise_power", noise_power)
     reach = jnp.sqrt(spectrum.eigenvalues)[None, :] * rule.gain(spectrum.eigenvalues, t)
     moment = averages.mode_moment(spectrum.modes, -spectrum.modes[:, :, None], with_target=False)[:, :, 0]
     scaled = reach[:, :, None] * moment[None, :, :] * reach[:, None, :]
     return noise_power * jnp.linalg.eigvalsh(scaled)[:, -1]
+
+
+def _check_not_negative(name: str, value: float | Array) -> None:
+    if not is_traced(value) and not float(value) >= 0:
+        raise ValueError(f"{name}: must not be negative, got {float(value)}")
