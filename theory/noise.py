@@ -311,16 +311,21 @@ PROBABILITY_ROUNDING = 1e-5
 
 
 def _mix(first: Array, second: Array, lam: Ratio) -> Array:
-    share = jnp.asarray(lam, first.dtype)
+    share = _share(lam).astype(first.dtype)
     share = share.reshape(share.shape + (1,) * (first.ndim - share.ndim)) if share.ndim else share
     return share * first + (1 - share) * second
 
 
 def _ratio(lam: Ratio) -> Array:
+    share = _share(lam)
+    return share * (1 - share)
+
+
+def _share(lam: Ratio) -> Array:
     share = jnp.asarray(lam)
     if not is_traced(share) and not bool(jnp.all((share >= 0) & (share <= 1))):  # NaN is not
         raise ValueError(f"lam: must lie in [0, 1], got {lam}")
-    return share * (1 - share)
+    return share
 
 
 def _check_not_negative(name: str, value: Constant) -> None:
