@@ -330,17 +330,29 @@ def test_without_noise_the_correlation_is_zero_and_not_nan() -> None:
     assert float(moments.correlation) == 0
 
 
+def beta_moment(alpha: float, power: int) -> float:
+    """E lam^k = prod_{i < k} (alpha + i) / (2 alpha + i)."""
+    return float(np.prod([(alpha + i) / (2 * alpha + i) for i in range(power)]))
+
+
+def test_the_beta_moments_are_those_of_another_library() -> None:
+    """Which integrates some of them numerically, to about 1e-9."""
+    ours = [beta_moment(0.7, power) for power in range(1, 5)]
+    theirs = [scipy.stats.beta(0.7, 0.7).moment(power) for power in range(1, 5)]
+    assert np.allclose(ours, theirs, rtol=10 * ORACLE, atol=0)
+
+
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 4.0, 30.0])
 def test_the_beta_rule_has_the_moments_of_the_beta_law(alpha: float) -> None:
     for num_nodes in (1, 4, 9):
         ratios, shares = theory.beta_rule(alpha, num_nodes)
         for power in range(2 * num_nodes):
-            exact = scipy.stats.beta(alpha, alpha).moment(power) if power else 1.0
+            exact = beta_moment(alpha, power)
             assert np.isclose(shares @ ratios**power, exact, rtol=BETA_MOMENT, atol=0)
         assert np.allclose(ratios + ratios[::-1], 1, rtol=IDENTITY, atol=0)
         assert np.all(shares > 0)
     ratios, shares = theory.beta_rule(alpha, 4)  # one degree more is one too many
-    assert not np.isclose(shares @ ratios**8, scipy.stats.beta(alpha, alpha).moment(8), rtol=BETA_MOMENT, atol=0)
+    assert not np.isclose(shares @ ratios**8, beta_moment(alpha, 8), rtol=BETA_MOMENT, atol=0)
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------
@@ -390,6 +402,8 @@ def test_ratios_must_lie_between_zero_and_one(lam: float) -> None:
         theory.smoothness_upper(1.0, x, x, lam)
     with pytest.raises(ValueError, match=r"lam: must lie in \[0, 1\], got"):
         theory.smoothness_upper(1.0, x, x, jnp.asarray([0.5, lam]))
+    with pytest.raises(ValueError, match=r"lam: must lie in \[0, 1\], got"):
+        theory.mixup_noise(lambda x: x[:, 0], x, x, lam)
     with pytest.raises(ValueError, match=r"lam: must lie in \[0, 1\], got"):
         theory.noise_moments(*overlap_and_mean(np.polynomial.Polynomial([1.0])), lam)
 
