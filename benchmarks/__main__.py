@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Callable
 
 import jax
+import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import closed_form, machine, memory, simulation, start
-from benchmarks.harness import Row
+from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "start": start.start,
@@ -31,12 +32,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", help="run these; --list names them")
     parser.add_argument("--list", action="store_true", help="list the benchmarks and stop")
     parser.add_argument("--markdown", action="store_true", help="print the table as markdown, for docs/benchmarks.md")
+    parser.add_argument("--cpu-time", action="store_true", help="count CPU seconds, one BLAS thread: for busy machines")
     args = parser.parse_args()
     if args.list:
         for name, run in BENCHMARKS.items():
             print(f"{name:12} {run.__doc__}")
         return
     jax.config.update("jax_enable_x64", True)
+    if args.cpu_time:
+        CPU_TIME.set()
+        threadpoolctl.threadpool_limits(1)
     progress = Console(stderr=True)
     rows: list[Row] = []
     for name in args.only or BENCHMARKS:

@@ -1,6 +1,11 @@
-"""Ratios that a noisy machine cannot fake: the two sides take turns, and each round gives one ratio."""
+"""Ratios from one run: the two sides take turns, and each round gives one ratio.
+
+Where other programs want the same cores, BLAS's threads wait for each other, and ratios of times mean little.
+`CPU_TIME` counts the processor time of this process; with one BLAS thread (none then waits) that is the work itself.
+"""
 
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +19,7 @@ Unit = Literal["x", "s", "x Phi"]
 PATIENCE = 25.0
 """Seconds after which a comparison starts no further round (the machine is busy) but the `FEWEST_ROUNDS`."""
 FEWEST_ROUNDS = 3
+CPU_TIME = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,16 @@ class Row:
         return self.what, measured, target, self.verdict, self.note
 
 
+def now() -> float:
+    """Seconds on the clock of this run."""
+    return time.process_time() if CPU_TIME.is_set() else time.perf_counter()
+
+
 def seconds(work: Work) -> float:
     """The time that one call takes, its arrays waited for."""
-    began = time.perf_counter()
+    began = now()
     jax.block_until_ready(work())
-    return time.perf_counter() - began
+    return now() - began
 
 
 def interleave(ours: Work, peer: Work, *, rounds: int, clock: Callable[[Work], float] = seconds) -> list[list[float]]:

@@ -1,6 +1,5 @@
 """Real training against the same matrix-vector products called straight from BLAS, and batches against single runs."""
 
-import time
 from collections.abc import Callable
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 
 import rfm
 from benchmarks import problems
-from benchmarks.harness import Row, Work, compare, interleave
+from benchmarks.harness import Row, Work, compare, interleave, now
 
 STEP_SIZE = 0.5
 NUM_STEPS = 150
@@ -81,9 +80,7 @@ def _stepper(problem: rfm.Problem) -> Work:
 
     def work() -> float:
         marks: list[float] = []
-        rfm.simulate(
-            problem, step_size=STEP_SIZE, steps=[1, 1 + NUM_STEPS], progress=lambda _: marks.append(time.perf_counter())
-        )
+        rfm.simulate(problem, step_size=STEP_SIZE, steps=[1, 1 + NUM_STEPS], progress=lambda _: marks.append(now()))
         return (marks[-1] - marks[0]) / NUM_STEPS
 
     return work
@@ -100,10 +97,10 @@ def _blas_vector(problem: rfm.Problem) -> Work:
 
     def work() -> float:
         weights = np.zeros(phi.shape[1])
-        began = time.perf_counter()
+        began = now()
         for _ in range(NUM_STEPS):
             weights -= scale * (phi.T @ (phi @ weights - labels))
-        return (time.perf_counter() - began) / NUM_STEPS
+        return (now() - began) / NUM_STEPS
 
     return work
 
@@ -116,9 +113,9 @@ def _blas_two_rows(problem: rfm.Problem) -> Work:
 
     def work() -> float:
         weights = np.zeros((len(labels), phi.shape[1]))
-        began = time.perf_counter()
+        began = now()
         for _ in range(NUM_STEPS):
             weights -= scale * ((weights @ phi.T - labels) @ phi)
-        return (time.perf_counter() - began) / NUM_STEPS
+        return (now() - began) / NUM_STEPS
 
     return work
