@@ -242,8 +242,11 @@ def _erf_dual(m: Moments) -> Pairs:
 
 
 def _sin_dual(m: Moments) -> Pairs:
+    """exp(-damping) sinh(covariance), without the cancellation of tiny rows or the overflow of long ones."""
     damping = (m.power1[:, None] + m.power2[None, :]) / 2
-    return (jnp.exp(m.covariance - damping) - jnp.exp(-m.covariance - damping)) / 2
+    sign = jnp.where(m.covariance < 0, -1, 1)
+    size = sign * m.covariance
+    return -sign * jnp.exp(size - damping) * jnp.expm1(-2 * size) / 2
 
 
 def _cos_dual(m: Moments) -> Pairs:
@@ -339,12 +342,13 @@ def _series_and_quadrature(first: Activation, second: Activation, moments: Momen
         for columns in side2.groups:
             block = np.ix_(rows, columns)
             profile = side1.envelope(rows) * side2.envelope(columns)
-            reach = _reach(profile)
+            unseen = float(side1.unseen[rows].max() * side2.unseen[columns].max())
+            reach = _reach(profile, unseen)
             rho_block = rho[block]
             longest = min(float(np.abs(rho_block).max()), reach)
-            num_terms = _terms_needed(profile, longest)
+            num_terms = _terms_needed(profile, unseen, longest)
             result = np.array(_horner(side1.terms(rows), side2.terms(columns), rho_block, num_terms))
-            worst = max(worst, float(_tail(profile, num_terms, longest)))
+            worst = max(worst, float(_tail(profile, unseen, num_terms, longest)))
             far = np.argwhere(np.abs(rho_block) > reach)
             if len(far):
                 pairs = (rows[far[:, 0]], columns[far[:, 1]])
@@ -362,6 +366,7 @@ class _Side(NamedTuple):
     means: Float[np.ndarray, "rows"]
     coefficients: Float[np.ndarray, "rows terms"]
     norms: Float[np.ndarray, "rows"]
+    unseen: Float[np.ndarray, "rows"]
     groups: list[np.ndarray]
 
     @staticmethod
@@ -369,12 +374,14 @@ class _Side(NamedTuple):
         """The side, and the error of its coefficients as a finer quadrature finds it."""
         coefficients = hermite_coefficients(function, stds, means, MAX_TERMS, refinement=1.5)
         check = hermite_coefficients(function, stds, means, MAX_TERMS)
-        norms = np.linalg.norm(coefficients, axis=1)
+        norms = np.sqrt(_power(function, stds, means))
         norms = np.where(norms > 0, norms, 1.0)
+        unseen = 1 - (np.linalg.norm(coefficients, axis=1) / norms) ** 2
+        unseen = np.sqrt(np.where(unseen > _UNSEEN_ROUNDING, unseen, 0))
         error = float(np.max(np.linalg.norm(coefficients - check, axis=1) / norms, initial=0.0))
         order = np.argsort(stds, kind="stable")
         groups = np.array_split(order, -(-len(order) // GROUP_ROWS))
-        return _Side(stds, means, coefficients, norms, groups), error
+        return _Side(stds, means, coefficients, norms, unseen, groups), error
 
     def terms(self, rows: np.ndarray) -> Float[np.ndarray, "terms rows"]:
         """The rows' coefficients, one order after the other."""
@@ -385,32 +392,46 @@ class _Side(NamedTuple):
         return np.max(np.abs(self.coefficients[rows]) / self.norms[rows, None], axis=0)
 
 
+def _power(function: Activation, stds: np.ndarray, means: np.ndarray) -> Float[np.ndarray, "rows"]:
+    """E s(h z + b)^2 by quadrature, which sees what the coefficients leave out."""
+    nodes, weights = gaussian_rule(int(1.5 * panels_for(float(stds.max(initial=0.0)), MAX_TERMS)))
+    values = np.asarray(function(jnp.asarray(stds[:, None] * nodes[None, :] + means[:, None])))
+    return values**2 @ weights
+
+
+_UNSEEN_ROUNDING = 1e-13
+"""A share of E s^2 below it is not told from rounding."""
+
 _WINDOW = 16
 """Coefficients vanish by parity or by chance; the decay is read off the largest of so many."""
 
 
-def _tail(profile: Float[np.ndarray, "terms"], num_terms: int, rho: float | np.ndarray) -> np.ndarray:
-    """An estimate of what the terms from `num_terms` on add up to."""
+def _tail(profile: Float[np.ndarray, "terms"], unseen: float, num_terms: int, rho: float | np.ndarray) -> np.ndarray:
+    """An estimate of what the terms from `num_terms` on add up to.
+
+    By Cauchy and Schwarz those past the last one computed are at most rho^last times `unseen`, the root of the product
+    of the two activations' shares of power that no coefficient has seen; that catches what oscillates too fast for all.
+    """
     rho = np.asarray(rho, float)
     last = len(profile)
     powers = rho[..., None] ** np.arange(num_terms, last)
     computed = np.sum(profile[num_terms:] * powers, axis=-1)
     beyond = np.max(profile[-_WINDOW:]) * rho**last * np.minimum(1 / np.maximum(1 - rho, 1e-300), last)
-    return np.asarray(computed + beyond)
+    return np.asarray(computed + np.maximum(beyond, unseen * rho**last))
 
 
-def _reach(profile: Float[np.ndarray, "terms"]) -> float:
+def _reach(profile: Float[np.ndarray, "terms"], unseen: float) -> float:
     """The largest |rho| up to which all terms suffice."""
     candidates = 1 - np.geomspace(1e-6, 1, 200)
     candidates = np.concatenate([[1.0], candidates])
-    fits = _tail(profile, len(profile) - 1, candidates) <= TOLERANCE
+    fits = _tail(profile, unseen, len(profile) - 1, candidates) <= TOLERANCE
     return float(candidates[np.argmax(fits)]) if fits.any() else 0.0
 
 
-def _terms_needed(profile: Float[np.ndarray, "terms"], rho: float) -> int:
+def _terms_needed(profile: Float[np.ndarray, "terms"], unseen: float, rho: float) -> int:
     """The fewest terms whose tail stays below the tolerance."""
     terms = profile * rho ** np.arange(len(profile))
-    beyond = _tail(profile, len(profile) - 1, rho)
+    beyond = _tail(profile, unseen, len(profile) - 1, rho)
     tails = np.cumsum(terms[::-1])[::-1] + beyond
     enough = tails <= TOLERANCE
     return max(1, int(np.argmax(enough))) if enough.any() else len(profile)
