@@ -17,17 +17,25 @@ help:
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
 
-figures: results/ucurve.nc results/sample_size.nc
+figures: results/ucurve.nc results/sample_size.nc results/noise.nc results/bound.nc
 	$(BIN)/python -m figures.ucurve results/ucurve.nc
 	$(BIN)/python -m figures.decomposition results/ucurve.nc
 	$(BIN)/python -m figures.modes results/ucurve.nc
 	$(BIN)/python -m figures.sample_size results/sample_size.nc
+	$(BIN)/python -m figures.noise results/noise.nc
+	$(BIN)/python -m figures.bound results/bound.nc
 
 results/ucurve.nc: | $(VENV)/.installed
 	$(BIN)/rfm ucurve
 
 results/sample_size.nc: | $(VENV)/.installed
 	$(BIN)/rfm sample-size
+
+results/noise.nc: | $(VENV)/.installed
+	$(BIN)/rfm noise
+
+results/bound.nc: | $(VENV)/.installed
+	$(BIN)/rfm bound
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)

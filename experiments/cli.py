@@ -1,4 +1,4 @@
-"""The command line: `rfm ucurve`, `rfm sample-size`, `rfm show FILE`.
+"""The command line: `rfm ucurve`, `rfm sample-size`, `rfm noise`, `rfm bound`, `rfm show FILE`.
 
 Help is printed without importing jax: everything that needs it is imported by the command that runs. Figures lie a
 floor above, so a finished result is handed to the figure's own script.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
+from experiments.configs import BoundConfig, Config, NoiseConfig, SampleSizeConfig, UCurveConfig
 
 if TYPE_CHECKING:
     from experiments.variables import Stage, Variables
@@ -54,14 +54,42 @@ class SampleSize:
 
 
 @dataclasses.dataclass(frozen=True)
+class Noise:
+    """Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels."""
+
+    run: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    output: Path = Path("results/noise.nc")
+    """The result file; an old one is replaced once the new one is whole."""
+    figure: Path | None = Path("figures/noise")
+    """The figure's path without its ending, .pdf and .png; None for no figure."""
+    config: Path | None = None
+    """Take the fields from a .toml file or from an older result; flags override it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """Run the bounds of the literature beside the exact curve, over training time."""
+
+    run: BoundConfig = dataclasses.field(default_factory=BoundConfig)
+    output: Path = Path("results/bound.nc")
+    """The result file; an old one is replaced once the new one is whole."""
+    figure: Path | None = Path("figures/bound")
+    """The figure's path without its ending, .pdf and .png; None for no figure."""
+    config: Path | None = None
+    """Take the fields from a .toml file or from an older result; flags override it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Show:
     """Print a stored result: its table, its configuration and where it came from."""
 
     file: tyro.conf.Positional[Path]
-    """A file written by `rfm ucurve` or `rfm sample-size`."""
+    """A file that one of the other commands wrote."""
 
 
-Command = UCurve | SampleSize | Show
+Experiment = UCurve | SampleSize | Noise | Bound
+Command = Experiment | Show
+_KINDS: dict[type, str] = {UCurve: "ucurve", SampleSize: "sample-size", Noise: "noise", Bound: "bound"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,11 +113,11 @@ def _parse(arguments: Sequence[str]) -> Command:
     """The command, with the fields of a --config file as its defaults, so that flags override them."""
     path = _config_path(arguments)
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    ucurve = UCurve(_defaults(UCurveConfig, name, "ucurve", path))
-    sample_size = SampleSize(_defaults(SampleSizeConfig, name, "sample-size", path))
     commands: Any = (
-        Annotated[UCurve, tyro.conf.subcommand("ucurve", default=ucurve)]
-        | Annotated[SampleSize, tyro.conf.subcommand("sample-size", default=sample_size)]
+        Annotated[UCurve, _subcommand(UCurve, UCurveConfig, name, path)]
+        | Annotated[SampleSize, _subcommand(SampleSize, SampleSizeConfig, name, path)]
+        | Annotated[Noise, _subcommand(Noise, NoiseConfig, name, path)]
+        | Annotated[Bound, _subcommand(Bound, BoundConfig, name, path)]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
     return tyro.cli(
@@ -111,10 +139,10 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
         return None
 
 
-def _defaults(kind: type[TaskConfig], name: str, own_name: str, path: Path | None) -> Any:
-    if path is None or name != own_name:
-        return kind()
-    return kind.from_mapping(_values(path, own_name), f"config: {path}")
+def _subcommand(experiment: type, config: type[Config], name: str, path: Path | None) -> Any:
+    own_name = _KINDS[experiment]
+    values = {} if path is None or name != own_name else _values(path, own_name)
+    return tyro.conf.subcommand(own_name, default=experiment(config.from_mapping(values, f"config: {path}")))
 
 
 def _values(path: Path, kind: str) -> dict[str, Any]:
@@ -142,7 +170,7 @@ def _show(command: Show) -> int:
     return 0
 
 
-def _run(command: UCurve | SampleSize) -> int:
+def _run(command: Experiment) -> int:
     """Checks, runs, stores, prints and draws, in this order."""
     import jax
     from rich.console import Console
@@ -152,7 +180,7 @@ def _run(command: UCurve | SampleSize) -> int:
     from experiments import provenance, report, store
 
     store.check_writable(command.output)
-    kind = "ucurve" if isinstance(command, UCurve) else "sample-size"
+    kind = _KINDS[type(command)]
     # Collected first: an edit while the experiment runs is not the code that ran.
     origin = provenance.collect(command.run, provenance.this_command())
     with report.progress_bars(Console(stderr=True)) as stage:
@@ -164,7 +192,7 @@ def _run(command: UCurve | SampleSize) -> int:
     return 0 if command.figure is None else _draw(kind, command.output, command.figure)
 
 
-def _variables(command: UCurve | SampleSize, stage: "Stage") -> "Variables":
+def _variables(command: Experiment, stage: "Stage") -> "Variables":
     if isinstance(command, UCurve):
         from experiments.ucurve import run_ucurve
         from rfm.checks import check_count
@@ -172,6 +200,14 @@ def _variables(command: UCurve | SampleSize, stage: "Stage") -> "Variables":
         if command.num_workers is not None:
             check_count("num_workers", command.num_workers)
         return run_ucurve(command.run, num_workers=command.num_workers, stage=stage)
+    if isinstance(command, Noise):
+        from experiments.label_noise import run_label_noise
+
+        return run_label_noise(command.run, stage=stage)
+    if isinstance(command, Bound):
+        from experiments.risk_bound import run_risk_bound
+
+        return run_risk_bound(command.run, stage=stage)
     from experiments.sample_size import run_sample_size
 
     return run_sample_size(command.run, stage=stage)

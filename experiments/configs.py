@@ -12,36 +12,13 @@ from typing import Any, Literal, Self
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskConfig:
-    """Where samples, labels and features come from: one ground truth, and all else drawn anew by each seed."""
+class Config:
+    """What all experiments have in common."""
 
     seed: int = 0
     """The one random seed, a whole number from 0 on; everything random follows from it."""
     num_seeds: int = 8
     """Size of the ensemble, over which means and standard errors are taken."""
-    dataset: str | None = None
-    """diabetes, digits, or the path of an .npz file with x and y; None for Gaussian inputs and a teacher."""
-    truth: Literal["kernel", "labels"] = "kernel"
-    """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
-    labels: the set's own labels; then there is no split into clean, noise and cross."""
-    input_dim: int = 5
-    """d, the number of inputs; a data set brings its own."""
-    num_hidden: int = 10
-    """Hidden units of the teacher."""
-    teacher_activation: str = "tanh"
-    """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
-    teacher_weight_std: float = 3.0
-    """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
-    label_noise_std: float = 0.0
-    """Standard deviation of noise on the labels of the originals, besides what mixing makes."""
-    num_test: int | None = None
-    """Test inputs that the risk is averaged over; None for 1000, or for a quarter of a data set, up to 1000."""
-    feature_activation: str = "tanh"
-    """Of the random features; the same names as for the teacher."""
-    feature_weight_std: float = 2.0
-    """Standard deviation of the features' weights."""
-    feature_bias_std: float = 0.0
-    """Standard deviation of the features' biases."""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
@@ -62,6 +39,36 @@ class TaskConfig:
         if unknown:
             raise ValueError(f"{source}: does not know {', '.join(unknown)}; known are {', '.join(known)}")
         return cls(**{name: _checked(value, known[name], f"{source}: {name}") for name, value in values.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig(Config):
+    """Where samples, labels and features come from: one ground truth, and all else drawn anew by each seed."""
+
+    dataset: str | None = None
+    """diabetes, digits, or the path of an .npz file with x and y; None for Gaussian inputs and a teacher."""
+    truth: Literal["kernel", "labels"] = "kernel"
+    """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
+    labels: the set's own labels; then there is no split into clean, noise and cross."""
+    input_dim: int = 5
+    """d, the number of inputs; a data set brings its own."""
+    num_hidden: int = 10
+    """Hidden units of the teacher."""
+    teacher_activation: str = "tanh"
+    """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
+    teacher_weight_std: float = 3.0
+    """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
+    label_noise_std: float = 0.0
+    """Standard deviation of noise on the labels of the originals, besides what mixing makes."""
+    num_test: int | None = None
+    """Test inputs that the risk is averaged over; None for all Gaussian inputs, exactly, or for a quarter of a data
+    set, up to 1000."""
+    feature_activation: str = "tanh"
+    """Of the random features; the same names as for the teacher."""
+    feature_weight_std: float = 2.0
+    """Standard deviation of the features' weights."""
+    feature_bias_std: float = 0.0
+    """Standard deviation of the features' biases."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +117,59 @@ class SampleSizeConfig(TaskConfig):
     """p/n where p grows."""
     final_time: float = 1e7
     """When training ends, in units of 1/eigenvalue."""
+    num_test: int | None = 1000
+    """Test inputs that the risk is averaged over; None for all Gaussian inputs, exactly, or for a quarter of a data
+    set, up to 1000."""
     num_times: int = 60
     """Times at which gradient flow is evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig(Config):
+    """The law of Mixup's label noise, for Gaussian inputs and two-layer teachers."""
+
+    num_seeds: int = 4
+    """Number of teachers, over which means and standard errors are taken."""
+    input_dim: int = 5
+    """d, the number of inputs."""
+    num_hidden: int = 10
+    """Hidden units of a teacher."""
+    teacher_activation: str = "tanh"
+    """tanh, relu, erf, gelu, sin, cos, sign, softplus, sigmoid, identity, abs, silu, exp or gaussian."""
+    teacher_weight_stds: tuple[float, ...] = (1.0, 2.0, 4.0)
+    """Standard deviations of a teacher's weights, from flat to curved; the last one is shown against distance."""
+    num_ratios: int = 21
+    """Mixing ratios, evenly from 0 to 1."""
+    alpha: float = 1.0
+    """Beta parameter of the ratios that the table averages over, positive."""
+    num_pairs: int = 20_000
+    """Pairs that are drawn and mixed, beside the closed forms."""
+    num_distances: int = 20
+    """Bins of the distance of a pair."""
+    num_classes: int = 4
+    """Classes of the soft truth whose hard labels Mixup draws."""
+    sharpness: float = 3.0
+    """What the soft truth's logits are multiplied by."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundConfig(TaskConfig):
+    """Mixup's exact risk over time, beside the bounds of the literature; Gaussian inputs."""
+
+    num_samples: int = 15
+    """n, the originals of a sample; at least 2."""
+    num_features: int = 60
+    """p, the random features."""
+    lam: float = 0.5
+    """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
+    start_variance: float = 0.0
+    """xi^2, the variance of the initial weights."""
+    final_time: float = 1e8
+    """When training ends, in units of 1/eigenvalue."""
+    num_times: int = 100
+    """Times at which curve and bounds are evaluated, evenly in log t over the last eight decades."""
+    num_test: int | None = 1000
+    """Test inputs that the risk is averaged over; a number, since the bound asks for the largest |phi| among them."""
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:

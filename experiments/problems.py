@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 import rfm
-from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
+from experiments.configs import BoundConfig, SampleSizeConfig, TaskConfig, UCurveConfig
 from rfm.checks import check_choice, check_count, check_positive, check_scale
 from theory import ACTIVATIONS
 
-DEFAULT_TEST = 1000
+MOST_TEST = 1000
+"""Rows of a data set that are held out unless a number is given, at most."""
 
 
 class Keys(NamedTuple):
@@ -82,10 +83,30 @@ def check_sample_size(config: SampleSizeConfig) -> None:
     check_count("num_times", config.num_times, least=2)
 
 
+def check_bound(config: BoundConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_task(config)
+    if config.dataset is not None:
+        raise ValueError(f"dataset: the bounds are shown for Gaussian inputs, got {config.dataset!r}; leave it out")
+    if config.num_test is None:
+        raise ValueError("num_test: the bound asks for the largest |phi| among test inputs, got None; pass a number")
+    check_count("num_samples", config.num_samples, least=2)
+    check_count("num_features", config.num_features)
+    fixed_law(config)
+    check_scale("start_variance", config.start_variance)
+    check_positive("final_time", config.final_time)
+    check_count("num_times", config.num_times, least=2)
+
+
+def fixed_law(config: UCurveConfig | BoundConfig) -> rfm.Mixup:
+    """Mixup of all ordered pairs at a fixed ratio."""
+    return rfm.Mixup(lam=config.lam)
+
+
 def laws(config: UCurveConfig) -> list[rfm.Law]:
     """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
     num_pairs = config.num_samples**2 if config.num_pairs is None else config.num_pairs
-    return [rfm.ERM(), rfm.Mixup(lam=config.lam), rfm.Mixup(alpha=config.alpha, pairs=num_pairs)]
+    return [rfm.ERM(), fixed_law(config), rfm.Mixup(alpha=config.alpha, pairs=num_pairs)]
 
 
 def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
@@ -111,15 +132,15 @@ class Seed(NamedTuple):
     task: rfm.TeacherStudent | rfm.DataTask
     sample: rfm.Sample
     features: rfm.RandomFeatures
-    num_test: int
+    num_test: int | None
     keys: Keys
 
     @staticmethod
     def draw(config: TaskConfig, data: Data | None, index: int, *, num_samples: int, num_features: int) -> "Seed":
         """The seed of that index."""
         keys = Keys.of_seed(config.seed, index)
-        num_test = _num_test(config, None if data is None else len(data.inputs))
-        task = _gaussian_task(config, keys) if data is None else _data_task(config, data, num_test, keys)
+        num_test = config.num_test if data is None else _num_test(config, len(data.inputs))
+        task = _gaussian_task(config, keys) if data is None else _data_task(config, data, keys)
         features = rfm.RandomFeatures(
             task.input_dim,
             num_features,
@@ -140,10 +161,18 @@ class Seed(NamedTuple):
         part = rfm.Sample(jnp.asarray(inputs), jnp.asarray(labels), sample.truth)
         return self._replace(sample=part, features=fewer)
 
-    def problem(self, law: rfm.Law) -> rfm.Problem:
-        """The seed's problem under a law."""
+    def population(self) -> rfm.Population | rfm.TestSet:
+        """What the risk is averaged over: all Gaussian inputs where no number of test inputs is given."""
+        if self.num_test is None:
+            assert isinstance(self.task, rfm.TeacherStudent)  # a data set always has a number
+            return self.task.population(self.features)
         test = self.task.test_set(self.features, self.num_test, key=self.keys.test)
-        problem = rfm.synthesize(self.sample, self.features, law, population=test, key=self.keys.pairs)
+        assert isinstance(test, rfm.TestSet)  # the features are finitely many
+        return test
+
+    def problem(self, law: rfm.Law, population: rfm.Population | rfm.TestSet) -> rfm.Problem:
+        """The seed's problem under a law."""
+        problem = rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
         assert isinstance(problem, rfm.Problem)  # without block_rows it always is
         return problem
 
@@ -159,21 +188,19 @@ def _gaussian_task(config: TaskConfig, keys: Keys) -> rfm.TeacherStudent:
     )
 
 
-def _data_task(config: TaskConfig, data: Data, num_test: int, keys: Keys) -> rfm.DataTask:
+def _data_task(config: TaskConfig, data: Data, keys: Keys) -> rfm.DataTask:
     return rfm.DataTask(
         data.inputs,
         data.targets,
         truth=data.truth,
         label_noise_std=config.label_noise_std,
-        num_test=num_test,
+        num_test=_num_test(config, len(data.inputs)),
         key=keys.held_out,
     )
 
 
-def _num_test(config: TaskConfig, num_rows: int | None) -> int:
-    if config.num_test is not None:
-        return config.num_test
-    return DEFAULT_TEST if num_rows is None else min(DEFAULT_TEST, num_rows // 4)
+def _num_test(config: TaskConfig, num_rows: int) -> int:
+    return min(MOST_TEST, num_rows // 4) if config.num_test is None else config.num_test
 
 
 def _check_task(config: TaskConfig) -> None:

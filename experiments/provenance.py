@@ -11,12 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.configs import TaskConfig
+from experiments.configs import Config
 
 PACKAGES = ("rfm", "numpy", "scipy", "jax", "jaxlib", "equinox", "xarray", "h5netcdf", "scikit-learn")
 
 
-def collect(config: TaskConfig, command: Sequence[str]) -> dict[str, Any]:
+def collect(config: Config, command: Sequence[str]) -> dict[str, Any]:
     """Everything that is needed to make the same result again, as plain values."""
     return {
         "configuration": dataclasses.asdict(config),

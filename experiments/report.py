@@ -27,8 +27,8 @@ def progress_bars(console: Console) -> Iterator[Stage]:
 
 
 def print_result(console: Console, result: Result) -> None:
-    """The table of a result of either kind."""
-    {"ucurve": _print_ucurve, "sample-size": _print_sample_size}[result.attrs["kind"]](console, result)
+    """The table of a result of any kind."""
+    _PRINTERS[result.attrs["kind"]](console, result)
 
 
 def print_origin(console: Console, result: Result) -> None:
@@ -118,6 +118,47 @@ def _print_sample_size(console: Console, result: Result) -> None:
         )
     if float(result["trusted_until"].min()) < float(result["final_time"]):
         console.print(f"Rounding: some curves can be trusted only until {float(result['trusted_until'].min()):.3g}.")
+
+
+def _print_noise(console: Console, result: Result) -> None:
+    alpha = provenance_of(result)["configuration"]["alpha"]
+    seeds = result.sizes["seed"]
+    table = Table(title=f"Mixup's label noise, mean ± standard error of {seeds} teachers", title_justify="left")
+    headers = ("teacher's weights", "E z², lam = 1/2", "drawn pairs", f"E z², lam ~ Beta({alpha:g})", "correlation")
+    for header in headers:
+        table.add_column(header, justify="right")
+    middle = result.isel(lam=result.sizes["lam"] // 2)
+    names = ("noise_power", "sampled_noise_power", "beta_noise_power", "noise_correlation")
+    for std in result["weight_std"].values:
+        table.add_row(f"{std:g}", *(_estimate(middle[name].sel(weight_std=std)) for name in names))
+    console.print(table)
+    error, floor = float(middle["label_error"].mean()), float(middle["total_variation"].mean())
+    console.print(
+        f"Hard labels at lam = {float(middle['lam']):g}: wrong with probability {error:.3f}; no way to draw them does "
+        f"better than {floor:.3f}. correlation: of the noise with the truth at the mixed input.",
+        highlight=False,
+    )
+
+
+def _print_bound(console: Console, result: Result) -> None:
+    title = f"Bounds beside the exact curve, median of {result.sizes['seed']} seeds"
+    table = Table(title=title, title_justify="left")
+    for header in ("time", "excess risk", "its bound", "noise risk", "its bound"):
+        table.add_column(header, justify="right")
+    for index in range(0, result.sizes["time"], max(1, result.sizes["time"] // 6)):
+        row = result.isel(time=index).median("seed")
+        names = ("excess", "paper_bound", "noise_risk", "variance_bound")
+        table.add_row(f"{float(result['time'][index]):.3g}", *(f"{float(row[name]):.3g}" for name in names))
+    console.print(table)
+    console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)
+
+
+_PRINTERS = {
+    "ucurve": _print_ucurve,
+    "sample-size": _print_sample_size,
+    "noise": _print_noise,
+    "bound": _print_bound,
+}
 
 
 def _estimate(variable: Variable, *, sign: str = "") -> str:

@@ -61,7 +61,7 @@ _FIELDS = {
 
 def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:
     law = rfm.Mixup(alpha=config.alpha, pairs=config.pairs_per_sample * len(seed.sample.inputs))
-    problem = seed.problem(law)
+    problem = seed.problem(law, seed.population())
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
     spectrum = problem.spectrum(problem.suggest_method(config.final_time))
     return theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), times)

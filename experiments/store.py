@@ -81,14 +81,14 @@ def read(path: Path, kind: str | None = None) -> Result:
         ValueError: no such file, not a result, cut short, of another layout, or of another kind.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; run `rfm ucurve` or `rfm sample-size` to make one")
+        raise ValueError(f"{path}: there is no such file; run one of the experiments that `rfm --help` lists")
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             result = opened.load()
     except Exception as error:  # h5py raises OSError, RuntimeError or KeyError, as the damage has it
         raise ValueError(f"{path}: is not a whole result file ({error}); run its experiment again") from error
     if "provenance" not in result.attrs or "layout" not in result.attrs:
-        raise ValueError(f"{path}: was not written by rfm; pass a file that `rfm ucurve` or `rfm sample-size` wrote")
+        raise ValueError(f"{path}: was not written by rfm; pass a file that one of its experiments wrote")
     if result.attrs["layout"] != LAYOUT:
         raise ValueError(
             f"{path}: has layout {result.attrs['layout']}, and this version of rfm reads layout {LAYOUT}; run its "

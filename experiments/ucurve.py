@@ -41,7 +41,11 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
         for index in range(config.num_seeds)
     ]
-    problems = [[seed.problem(law) for seed in seeds] for law in laws(config)]
+    populations = [seed.population() for seed in seeds]
+    problems = [
+        [seed.problem(law, population) for seed, population in zip(seeds, populations, strict=True)]
+        for law in laws(config)
+    ]
     largest = max(rfm.largest_eigenvalue(problem) for row in problems for problem in row)
     clock = _Clock.of(config, largest)
 

@@ -116,6 +116,14 @@ class TwoLayerTeacher(GaussianTruth):
         moments = dual(features.activation, rows, self.activation, self._scaled, bias1=bias)
         return moments @ self._readout / jnp.sqrt(features.num_features)
 
+    def lipschitz_constant(self) -> float:
+        """A K with |f(x) - f(x')| <= K |x - x'|: sum_j |v_j| |w_j| sup |act'|; infinite if act' is not bounded."""
+        return float(jnp.abs(self._readout) @ jnp.linalg.norm(self._scaled, axis=1)) * _sup(self.activation, 1)
+
+    def smoothness_constant(self) -> float:
+        """An L that bounds the curvature of f: sum_j |v_j| |w_j|^2 sup |act''|; infinite for an act with a kink."""
+        return float(jnp.abs(self._readout) @ jnp.sum(self._scaled**2, axis=1)) * _sup(self.activation, 2)
+
     @property
     def _scaled(self) -> Float[Array, "hidden inputs"]:
         return self.weights / jnp.sqrt(self.weights.shape[1])
@@ -128,6 +136,22 @@ class TwoLayerTeacher(GaussianTruth):
 @eqx.filter_jit
 def _two_layers(teacher: TwoLayerTeacher, inputs: Array) -> Array:
     return teacher.activation(inputs @ teacher._scaled.T) @ teacher._readout
+
+
+def _sup(function: Activation, order: int) -> float:
+    """The supremum of |the derivative of that order|, by difference quotients; infinite if there is none.
+
+    Quotients over a spacing h miss the supremum of a smooth derivative by O(h^2), which the last factor allows for. A
+    kink shows in quotients that grow with finer spacing, an unbounded derivative in ones that grow with the range.
+    """
+
+    def largest(reach: float, points: int) -> float:
+        quotients = jnp.diff(function(jnp.linspace(-reach, reach, points)), order)
+        return float(jnp.max(jnp.abs(quotients))) * ((points - 1) / (2 * reach)) ** order
+
+    value = largest(30, 60_001)
+    grows = value > 1.5 * largest(30, 30_001) or largest(60, 120_001) > 1.5 * value
+    return float("inf") if grows else value * (1 + 1e-4)
 
 
 class QuadraticTruth(GaussianTruth):

@@ -69,6 +69,14 @@ def liu2023_risk_bound(
 
     Raises:
         ValueError: clean labels are unknown, a constant is negative, or the start has weights.
+
+    >>> import theory
+    >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
+    >>> test = theory.TestSet(jnp.eye(2), jnp.asarray([2.0, 3.0]))
+    >>> flow, late = theory.GradientFlow(), jnp.asarray([50.0])
+    >>> bounded = liu2023_risk_bound(spectrum, test, flow, late, largest_feature_power=1.0, largest_noise=1.0)
+    >>> bounded.excess.round(6).tolist(), bounded.bound.round(6).tolist()
+    ([0.5], [8.0])
     """
     if spectrum.clean_coordinates is None:
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
@@ -112,6 +120,13 @@ def bounded_noise_risk(
         rule: of training.
         t: times, or steps.
         noise_power: the mean square of z over the training rows, |z|^2 / m.
+
+    >>> import theory
+    >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
+    >>> test = theory.TestSet(jnp.eye(2), jnp.asarray([2.0, 3.0]))
+    >>> late = jnp.asarray([50.0])
+    >>> bounded_noise_risk(spectrum, test, theory.GradientFlow(), late, noise_power=0.5).round(6).tolist()
+    [0.5]
     """
     _check_not_negative("noise_power", noise_power)
     reach = jnp.sqrt(spectrum.eigenvalues)[None, :] * rule.gain(spectrum.eigenvalues, t)

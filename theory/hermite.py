@@ -39,7 +39,7 @@ def gaussian_rule(num_panels: int) -> Rule:
     return nodes, (half * weights[None, :]).ravel() * density
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def weighted_hermite(num_panels: int, num_terms: int) -> Float[np.ndarray, "nodes terms"]:
     """w_j he_k(z_j), by the three-term recurrence he_{k+1} = (z he_k - sqrt(k) he_{k-1}) / sqrt(k+1)."""
     nodes, weights = gaussian_rule(num_panels)
@@ -54,8 +54,12 @@ def weighted_hermite(num_panels: int, num_terms: int) -> Float[np.ndarray, "node
 
 
 def panels_for(largest_std: float, num_terms: int) -> int:
-    """Enough panels to resolve s(h z), whose features have width 1/h, and he_k, which turns sqrt(k) times a unit."""
-    return 16 + 2 * int(np.ceil(1.5 * (np.sqrt(num_terms) + 6 * largest_std)))
+    """Enough panels to resolve s(h z), whose features have width 1/h, and he_k, which turns sqrt(k) times a unit.
+
+    A power of two: rules of few sizes are cached, and what is compiled for one serves again.
+    """
+    needed = 4 + (np.sqrt(num_terms) + 24 * largest_std) / 2
+    return max(32, 2 ** int(np.ceil(np.log2(needed))))
 
 
 def hermite_coefficients(

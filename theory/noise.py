@@ -241,7 +241,11 @@ Probabilities = Float[Array, "pairs classes"]
 
 
 def mixed_probabilities(first: Probabilities, second: Probabilities, lam: Ratio) -> Probabilities:
-    """P(Y~ = j) = lam f_j(x) + (1 - lam) f_j(x'), of Mixup's hard label."""
+    """P(Y~ = j) = lam f_j(x) + (1 - lam) f_j(x'), of Mixup's hard label.
+
+    >>> mixed_probabilities(jnp.asarray([[1.0, 0.0]]), jnp.asarray([[0.0, 1.0]]), 0.25).tolist()
+    [[0.25, 0.75]]
+    """
     return _mix(check_probabilities("first", first), check_probabilities("second", second), lam)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.configs import SampleSizeConfig, TaskConfig, UCurveConfig
+from experiments.configs import BoundConfig, Config, NoiseConfig, SampleSizeConfig, UCurveConfig
 
 _TASK = {"num_seeds": 2, "input_dim": 3, "num_hidden": 3, "num_test": 40, "num_times": 12}
 
@@ -10,7 +10,20 @@ UCURVE = UCurveConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, nu
 SAMPLE_SIZE = SampleSizeConfig(**_TASK, sample_sizes=(4, 6), pairs_per_sample=3, num_features=5, features_per_sample=3)
 
 
-def flags(config: TaskConfig) -> list[str]:
+NOISE = NoiseConfig(
+    num_seeds=2,
+    input_dim=2,
+    num_hidden=2,
+    teacher_weight_stds=(1.0, 2.0),
+    num_ratios=5,
+    num_pairs=4000,
+    num_distances=4,
+    num_classes=3,
+)
+BOUND = BoundConfig(**_TASK, num_samples=6, num_features=12)
+
+
+def flags(config: Config) -> list[str]:
     """The configuration as flags; fields at their defaults are left out."""
     arguments = []
     for name, value in dataclasses.asdict(config).items():

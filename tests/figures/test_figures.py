@@ -7,12 +7,21 @@ from dataclasses import replace
 import pytest
 
 from experiments import store
+from experiments.label_noise import run_label_noise
+from experiments.risk_bound import run_risk_bound
 from experiments.sample_size import run_sample_size
 from experiments.ucurve import run_ucurve
-from figures import decomposition, modes, sample_size, ucurve
-from tests.experiments.small import SAMPLE_SIZE, UCURVE
+from figures import bound, decomposition, modes, noise, sample_size, ucurve
+from tests.experiments.small import BOUND, NOISE, SAMPLE_SIZE, UCURVE
 
-SCRIPTS = {"ucurve": ucurve, "decomposition": decomposition, "modes": modes, "sample_size": sample_size}
+SCRIPTS = {
+    "ucurve": ucurve,
+    "decomposition": decomposition,
+    "modes": modes,
+    "sample_size": sample_size,
+    "noise": noise,
+    "bound": bound,
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +31,8 @@ def results(tmp_path_factory):
         "ucurve": ("ucurve", run_ucurve(UCURVE)),
         "labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels"))),
         "sample_size": ("sample-size", run_sample_size(SAMPLE_SIZE)),
+        "noise": ("noise", run_label_noise(NOISE)),
+        "bound": ("bound", run_risk_bound(BOUND)),
     }
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})
@@ -29,7 +40,7 @@ def results(tmp_path_factory):
 
 
 def _source(name):
-    return "sample_size.nc" if name == "sample_size" else "ucurve.nc"
+    return f"{name}.nc" if name in ("sample_size", "noise", "bound") else "ucurve.nc"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,0 +1,76 @@
+"""The literature's bounds beside the exact curve: valid at all times, and how loose."""
+
+import jax.numpy as jnp
+import numpy as np
+
+import theory
+from experiments.configs import BoundConfig
+from experiments.problems import Seed, check_bound, fixed_law
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+
+
+def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
+    """Exact excess and noise risk of Mixup over time, and their bounds, for an ensemble of seeds.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_bound(config)
+    times = np.geomspace(1e-8, 1, config.num_times) * config.final_time
+    values = {name: np.empty((config.num_seeds, config.num_times)) for name in _CURVES}
+    constants = {name: np.empty(config.num_seeds) for name in _CONSTANTS}
+    start = theory.Start(variance=config.start_variance)
+    advance = stage("bounds", config.num_seeds)
+    for index in range(config.num_seeds):
+        seed = Seed.draw(config, None, index, num_samples=config.num_samples, num_features=config.num_features)
+        problem = seed.problem(fixed_law(config), seed.population())
+        spectrum = problem.spectrum(problem.suggest_method(config.final_time))
+        assert problem.clean_labels is not None
+        noise = problem.labels - problem.clean_labels
+        assert isinstance(problem.population, theory.TestSet)  # the bound wants the largest |phi|, over rows
+        largest_power = jnp.max(jnp.sum(problem.population.features**2, axis=1))
+        paper = theory.liu2023_risk_bound(
+            spectrum,
+            problem.population,
+            theory.GradientFlow(),
+            jnp.asarray(times),
+            largest_feature_power=largest_power,
+            largest_noise=jnp.max(jnp.abs(noise)),
+            start=start,
+        )
+        parts = theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), start)
+        values["excess"][index], values["paper_bound"][index] = paper.excess, paper.bound
+        assert parts.noise is not None
+        values["noise_risk"][index] = jnp.sum(parts.noise, axis=1)
+        values["variance_bound"][index] = theory.bounded_noise_risk(
+            spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), noise_power=jnp.mean(noise**2)
+        )
+        constants["reference_risk"][index] = paper.reference_risk
+        constants["smallest_eigenvalue"][index] = jnp.min(
+            spectrum.eigenvalues, where=spectrum.eigenvalues > spectrum.rank_cut, initial=jnp.inf
+        )
+        advance(1)
+    return (
+        {
+            "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+            "time": Variable(("time",), times, TIME_UNIT, "training time"),
+        }
+        | {name: Variable(("seed", "time"), values[name], RISK_UNIT, about) for name, about in _CURVES.items()}
+        | {name: Variable(("seed",), constants[name], *about) for name, about in _CONSTANTS.items()}
+    )
+
+
+_CURVES = {
+    "excess": "excess of the risk over that of the clean minimum-norm fit",
+    "paper_bound": "bound of Liu et al. (2023) on the excess",
+    "noise_risk": "noise risk",
+    "variance_bound": "bound on the noise risk by the noise's mean square",
+}
+_CONSTANTS = {
+    "reference_risk": (RISK_UNIT, "risk of the clean minimum-norm fit"),
+    "smallest_eigenvalue": ("1", "smallest eigenvalue above the rank cut"),
+}
