@@ -8,7 +8,7 @@ import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import closed_form, machine, memory, simulation, start
+from benchmarks import closed_form, duals, machine, memory, simulation, start
 from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "seeds": simulation.seeds,
     "targets": simulation.targets,
     "saved": closed_form.saved,
+    "duals": duals.duals,
 }
 HEADINGS = ("what", "measured, median [min .. max]", "target", "met?", "note")
 

@@ -6,6 +6,7 @@ floor above, so a finished result is handed to the figure's own script.
 
 import argparse
 import dataclasses
+import os
 import subprocess
 import sys
 import tomllib
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = _parse(arguments)
         return _show(command) if isinstance(command, Show) else _run(command)
+    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"rfm: error: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -4,6 +4,7 @@ Colour says what a curve is; the mark says where it comes from: closed forms are
 colours are those of Okabe and Ito, which colour-blind eyes tell apart; and line styles differ as well.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ def entry(label: str, colour: str, **look: Any) -> Line2D:
 def use() -> None:
     """Sets the look, for files only: no screen is needed."""
     matplotlib.use("agg")
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the dates of fonts
     matplotlib.rcParams.update(
         {
             "figure.figsize": (COLUMN_WIDTH, 2.5),
