@@ -72,7 +72,7 @@ def _print_ucurve(console: Console, result: Result) -> None:
         table.add_row(label, *values)
     console.print(table)
     notes = [
-        "risk: mean square error over test inputs. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
+        "risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
         f"late risk: of gradient flow at t = {far:.3g}. agreement: largest relative deviation of simulation"
         " and closed form.",
     ]
