@@ -41,7 +41,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
