@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rfm
@@ -128,6 +128,7 @@ def test_an_unmixed_truth_has_no_noise(name: str, lam: float) -> None:
         assert np.allclose(truth.conditional_noise(jnp.asarray(normals(0)[:5]), lam), 0, rtol=0, atol=QUADRATURE)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 10, 50]), st.floats(0, 1))
 def test_noise_of_a_quadratic_has_the_moments_of_a_gaussian_form(seed: int, dim: int, lam: float) -> None:
     """With x - x' = sqrt(2) g: z = lam (1 - lam) gᵀ A g, whose moments are traces."""
@@ -152,6 +153,7 @@ def test_noise_of_a_quadratic_over_a_beta_law_scales_with_moments_of_that_law(al
     assert np.isclose(moments.power, power, rtol=QUADRATURE, atol=0)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.sampled_from([1, 10, 50]), st.floats(0, 1))
 def test_a_linear_truth_makes_no_noise(seed: int, dim: int, lam: float) -> None:
     truth = rfm.LinearTruth(jnp.asarray(np.random.default_rng(seed).normal(size=dim)), 0.7)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.optimize
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import theory
@@ -56,6 +56,7 @@ def test_hard_labels_err_as_often_as_independent_draws_disagree() -> None:
     assert np.all(np.abs(wrong - ours) <= SAMPLING * np.sqrt(ours * (1 - ours) / num_draws))
 
 
+@settings(max_examples=20)
 @given(SEEDS, CLASSES)
 def test_total_variation_is_the_least_error_over_all_couplings(seed: int, num_classes: int) -> None:
     """By linear programming over joint laws with the two labels' own laws: a twin that knows no formula."""
@@ -87,6 +88,7 @@ def test_total_variation_is_attained_by_labels_drawn_from_the_maximal_coupling()
     assert abs(differ - ours) <= SAMPLING * np.sqrt(ours * (1 - ours) / num_draws)
 
 
+@settings(max_examples=20)
 @given(SEEDS, CLASSES, st.sampled_from([0.05, 0.4, 3.0]))
 def test_the_bounds_on_hard_labels_are_in_order(seed: int, num_classes: int, concentration: float) -> None:
     mixed, truth = probabilities(num_classes, seed, concentration)
@@ -97,6 +99,7 @@ def test_the_bounds_on_hard_labels_are_in_order(seed: int, num_classes: int, con
     assert np.all((weaker >= 0) & (error <= 1 + IDENTITY))
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_the_sup_bound_is_half_the_largest_difference_and_half_of_total_variation_for_two_classes(seed: int) -> None:
     mixed, truth = probabilities(2, seed)

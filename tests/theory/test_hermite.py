@@ -92,7 +92,7 @@ def test_the_polynomials_are_orthonormal() -> None:
     assert np.max(np.abs(gram - np.eye(20))) <= DUAL
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.floats(0, 5), st.floats(-3, 3), st.sampled_from(["tanh", "softplus", "sin"]))
 def test_the_first_coefficient_is_the_mean_and_the_next_the_mean_slope(std: float, bias: float, name: str) -> None:
     """Stein: E z s(h z + b) = h E s'(h z + b)."""

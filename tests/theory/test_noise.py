@@ -10,7 +10,7 @@ import pytest
 import scipy.integrate
 import scipy.special
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rfm
@@ -20,7 +20,8 @@ from tests.tolerances import BETA_MOMENT, IDENTITY, ORACLE, SAMPLING
 
 DIMENSIONS = st.sampled_from([1, 2, 7, 50])
 SEEDS = st.integers(0, 10**6)
-NUM_PAIRS = 100
+NUM_PAIRS = 200
+FEW = settings(max_examples=20)
 KINDS = ["quadratic", "convex", "two layers", "kinked"]
 TANH_CURVATURE = 4 / (3 * np.sqrt(3))
 """The largest |tanh''|, at tanh = 1/sqrt(3)."""
@@ -89,6 +90,7 @@ def noise(drawn: Drawn, pairs: Pairs) -> np.ndarray:
 # --- identities ------------------------------------------------------------------------------------------------------
 
 
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_affine_truths_make_no_noise(seed: int, dim: int) -> None:
     rng = np.random.default_rng(seed)
@@ -98,6 +100,7 @@ def test_affine_truths_make_no_noise(seed: int, dim: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_noise_vanishes_at_the_ends_and_where_the_points_agree(kind: str, seed: int, dim: int) -> None:
     drawn, pairs = draw(kind, dim, seed), draw_pairs(dim, seed)
@@ -110,6 +113,7 @@ def test_noise_vanishes_at_the_ends_and_where_the_points_agree(kind: str, seed: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_swapping_points_and_shares_changes_nothing(kind: str, seed: int, dim: int) -> None:
     drawn, pairs = draw(kind, dim, seed), draw_pairs(dim, seed)
@@ -118,6 +122,7 @@ def test_swapping_points_and_shares_changes_nothing(kind: str, seed: int, dim: i
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS, scale=st.floats(-3, 3))
 def test_noise_is_linear_in_the_truth_and_blind_to_its_affine_part(
     kind: str, seed: int, dim: int, scale: float
@@ -130,6 +135,7 @@ def test_noise_is_linear_in_the_truth_and_blind_to_its_affine_part(
     assert np.allclose(noise(together, pairs), expected, rtol=0, atol=bound)
 
 
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_noise_of_a_quadratic_is_its_closed_form(seed: int, dim: int) -> None:
     drawn, pairs = draw("quadratic", dim, seed), draw_pairs(dim, seed)
@@ -161,6 +167,7 @@ def test_noise_is_labels_less_clean_labels_of_a_problem_without_other_noise() ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_noise_keeps_to_its_bounds(kind: str, seed: int, dim: int) -> None:
     """Strongly convex: from below; smooth and Lipschitz: in size."""
@@ -182,6 +189,7 @@ def test_the_kinds_of_truth_put_every_bound_to_work() -> None:
     assert sum(np.isfinite(truth.lipschitz) for truth in drawn) >= 2
 
 
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS, constant=st.floats(0.1, 10))
 def test_a_round_bowl_attains_the_convexity_and_the_smoothness_bound(seed: int, dim: int, constant: float) -> None:
     pairs = draw_pairs(dim, seed)
@@ -192,6 +200,7 @@ def test_a_round_bowl_attains_the_convexity_and_the_smoothness_bound(seed: int, 
     assert np.array_equal(theory.smoothness_upper(constant, *pairs), theory.strong_convexity_lower(constant, *pairs))
 
 
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS, constant=st.floats(0.1, 10))
 def test_a_cone_whose_tip_lies_at_the_mixed_point_attains_the_lipschitz_bound(
     seed: int, dim: int, constant: float
@@ -216,6 +225,7 @@ def test_bounds_trace_under_jit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["quadratic", "convex", "two layers"])
+@FEW
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_estimated_curvature_never_leaves_the_true_range(kind: str, seed: int, dim: int) -> None:
     drawn, pairs = draw(kind, dim, seed), draw_pairs(dim, seed)
@@ -290,6 +300,7 @@ def fields(moments: theory.NoiseMoments) -> np.ndarray:
 POLYNOMIALS = st.lists(st.floats(-2, 2), min_size=5, max_size=5).map(np.polynomial.Polynomial)
 
 
+@FEW
 @given(POLYNOMIALS, st.floats(0, 1))
 def test_moments_of_noise_are_those_of_its_definition(polynomial: np.polynomial.Polynomial, lam: float) -> None:
     ours = theory.noise_moments(*overlap_and_mean(polynomial), lam)
