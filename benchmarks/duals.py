@@ -6,8 +6,8 @@ import numpy as np
 
 import theory
 from benchmarks.harness import Row, Work, compare, seconds
-from theory.duals import TOLERANCE
 from theory.hermite import gaussian_rule, hermite_coefficients, panels_for
+from theory.mehler import MAX_TERMS, TOLERANCE
 
 NUM_ROWS = 3000
 INPUT_DIM = 10
@@ -44,7 +44,7 @@ def duals() -> list[Row]:
 def _terms(rows: jax.Array) -> int:
     """How many terms of the series the longest rows need on their diagonal."""
     length = np.asarray(jnp.linalg.norm(rows, axis=1).max())[None]
-    squares = hermite_coefficients(jnp.tanh, length, np.zeros(1), 384)[0] ** 2
+    squares = hermite_coefficients(jnp.tanh, length, np.zeros(1), MAX_TERMS)[0] ** 2
     left = np.cumsum(squares[::-1])[::-1] / squares.sum()
     return int(np.argmax(left < TOLERANCE))
 
