@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+import rfm
 import theory
 from experiments.configs import BoundConfig
 from experiments.problems import Seed, check_bound, fixed_law
@@ -31,17 +32,7 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
         spectrum = problem.spectrum(problem.suggest_method(config.final_time))
         assert problem.clean_labels is not None
         noise = problem.labels - problem.clean_labels
-        assert isinstance(problem.population, theory.TestSet)  # the bound wants the largest |phi|, over rows
-        largest_power = jnp.max(jnp.sum(problem.population.features**2, axis=1))
-        paper = theory.liu2023_risk_bound(
-            spectrum,
-            problem.population,
-            theory.GradientFlow(),
-            jnp.asarray(times),
-            largest_feature_power=largest_power,
-            largest_noise=jnp.max(jnp.abs(noise)),
-            start=start,
-        )
+        paper = rfm.liu2023_risk_bound(problem, times, start=start)
         parts = theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), start)
         values["excess"][index], values["paper_bound"][index] = paper.excess, paper.bound
         assert parts.noise is not None

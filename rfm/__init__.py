@@ -1,5 +1,6 @@
 """Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training."""
 
+from rfm.bounds import liu2023_risk_bound
 from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
@@ -40,6 +41,7 @@ __all__ = [
     "TwoLayerTeacher",
     "closed_form",
     "largest_eigenvalue",
+    "liu2023_risk_bound",
     "load_dataset",
     "prepare",
     "simulate",
