@@ -119,16 +119,22 @@ def derivative(function: str | Activation) -> Activation:
     line = broken_line(function)
     if line is not None:
         return BrokenConstant(line.slope, line.bend)
-    return _slope(activation(function))
+    function = activation(function)
+    try:
+        return _known_slope(function)
+    except TypeError:  # a callable that holds arrays has no hash
+        return _slope(function)
 
 
-@lru_cache(maxsize=64)
 def _slope(function: Activation) -> Activation:
-    # One object a function: whatever is compiled for a derivative is found again.
     def slope(x: Array) -> Array:
         return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
     return slope
+
+
+_known_slope = lru_cache(maxsize=64)(_slope)
+"""One object a function: whatever is compiled for a derivative is found again."""
 
 
 def gaussian_mean(

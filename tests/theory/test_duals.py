@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -586,3 +587,14 @@ def test_bad_input_is_told_what_to_pass_instead() -> None:
         theory.dual(lambda x: x - jnp.mean(x), rows)
     with pytest.raises(ValueError, match=r"activation: gave shape .* pass an elementwise function"):
         theory.dual(lambda x: jnp.sum(x, axis=1), rows)
+
+
+def test_a_callable_that_holds_arrays_has_a_derivative():
+    class Scaled(eqx.Module):
+        factor: jax.Array
+
+        def __call__(self, x):
+            return jnp.sin(self.factor * x)
+
+    slope = theory.derivative(Scaled(jnp.asarray(2.0)))
+    assert float(slope(jnp.zeros(1))[0]) == 2.0
