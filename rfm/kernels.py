@@ -4,7 +4,7 @@ As p grows, phi(x) . phi(x') tends to its expectation over W and the bias, a ker
 dual of the activation, with the inputs in the place of rows of weights. Gradient descent from zero never leaves the
 span of the training rows, and there the features
 
-    phi(x) = s^(-1/2) A\u1d40 k(X, x),        k(X, X) = A s A\u1d40,
+    phi(x) = s^(-1/2) Aᵀ k(X, x),        k(X, X) = A s Aᵀ,
 
 have exactly the kernel's products with every training row. So a problem in infinitely many features is a finite one.
 """

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from theory.activations import Activation
 
-Rule = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
+Quadrature = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
 """Nodes and weights."""
 
 HALF_WIDTH = 13.0
@@ -24,7 +24,7 @@ PANEL_POINTS = 16
 
 
 @lru_cache(maxsize=16)
-def gaussian_rule(num_panels: int) -> Rule:
+def gaussian_rule(num_panels: int) -> Quadrature:
     """Nodes z and weights w with sum_j w_j g(z_j) = E g(z), g smooth but for a kink or jump at zero.
 
     >>> nodes, weights = gaussian_rule(16)

@@ -33,7 +33,7 @@ Constant = float | Float[Array, ""]
 
 
 def mixup_noise(truth: Truth, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
-    """Z = lam f(x) + (1 - lam) f(x') - f(lam x + (1 - lam) x'), pair by pair.
+    """z = lam f(x) + (1 - lam) f(x') - f(lam x + (1 - lam) x'), pair by pair.
 
     >>> mixup_noise(lambda x: x[:, 0] ** 2, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
@@ -44,7 +44,7 @@ def mixup_noise(truth: Truth, inputs: Inputs, others: Inputs, lam: Ratio) -> Arr
 
 
 def quadratic_noise(curvature: Float[Array, "inputs inputs"], inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
-    """Z = lam (1 - lam) (x - x')ᵀ A (x - x') / 2 exactly, for f(x) = xᵀ A x / 2 + affine.
+    """z = lam (1 - lam) (x - x')ᵀ A (x - x') / 2 exactly, for f(x) = xᵀ A x / 2 + affine.
 
     >>> quadratic_noise(2 * jnp.eye(1), jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
@@ -54,7 +54,7 @@ def quadratic_noise(curvature: Float[Array, "inputs inputs"], inputs: Inputs, ot
 
 
 def strong_convexity_lower(constant: Constant, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
-    """Z >= rho / 2 lam (1 - lam) |x - x'|^2 for a rho-strongly convex f; z >= 0 for a convex one (rho = 0).
+    """z >= rho / 2 lam (1 - lam) |x - x'|^2 for a rho-strongly convex f; z >= 0 for a convex one (rho = 0).
 
     >>> strong_convexity_lower(2.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
