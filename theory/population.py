@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from theory import linalg
 from theory.checks import check_finite, check_shape
 
 
@@ -32,7 +33,13 @@ class RiskParts(eqx.Module):
 
 
 class Averages(eqx.Module):
-    """What a risk is averaged over. Weights are given as [features, times, targets]."""
+    """What a risk is averaged over. Weights are given as [features, times, targets].
+
+    Attributes:
+        second_moment: C = E phi phiᵀ.
+    """
+
+    second_moment: eqx.AbstractVar[Float[Array, "features features"]]
 
     @abstractmethod
     def risk_parts(
@@ -130,6 +137,11 @@ class TestSet(Averages):
 
     def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
         return TestSet(self.features @ modes, self.targets)
+
+    @property
+    def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[misc]
+        """C = E phi phiᵀ."""
+        return linalg.gram(self.features) / self.features.shape[0]
 
     @property
     def power(self) -> Float[Array, ""]:
