@@ -138,8 +138,8 @@ class TestSet(Averages):
     def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
         return TestSet(self.features @ modes, self.targets)
 
-    @property
-    def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[override]
         """C = E phi phiᵀ."""
         return linalg.gram(self.features) / self.features.shape[0]
 
