@@ -88,7 +88,7 @@ def decompose(
         method: ``svd``, ``qr`` or ``gram``; see the head of this file, and `suggest_method`.
 
     >>> spectrum = decompose(jnp.diag(jnp.asarray([2.0, 0.0])), jnp.asarray([1.0, 1.0]))
-    >>> spectrum.eigenvalues.tolist(), spectrum.label_outside.tolist(), spectrum.rank
+    >>> spectrum.eigenvalues.round(6).tolist(), spectrum.label_outside.round(6).tolist(), spectrum.rank
     ([2.0, 0.0], [0.5], 1)
     """
     check_method(method)
@@ -155,8 +155,12 @@ def _columns(labels: Labels) -> Float[Array, "samples targets"]:
 
 
 def _from_svd(features: Array, labels: Array, clean: Array | None) -> Spectrum:
-    factors = linalg.thin_svd(features, labels if clean is None else jnp.concatenate([labels, clean], axis=1))
-    return _from_singular_vectors(*factors, labels.shape[1], features.shape, "svd")
+    known = labels if clean is None else jnp.concatenate([labels, clean], axis=1)
+    singular, right, coordinates, outside = linalg.thin_svd(features, known)
+    root = jnp.sqrt(features.shape[0])
+    return _from_singular_vectors(
+        singular / root, right, coordinates / root, outside / root**2, labels.shape[1], features.shape, "svd"
+    )
 
 
 def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
@@ -173,11 +177,28 @@ def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
         triangle = linalg.triangular_factor(features, *known, above=triangle)
     if triangle is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
+    return from_triangle(triangle / jnp.sqrt(num_samples), num_features, num_targets, num_rows=num_samples)
+
+
+def from_triangle(
+    triangle: Float[Array, "rows columns"], num_features: int, num_targets: int, *, num_rows: int
+) -> Spectrum:
+    """The spectrum of [Phi, y, y*] / sqrt(m), or of rows each times the root of its weight, from their QR factor.
+
+    Args:
+        triangle: R, with the columns of the features, of the labels, and of the clean labels if they are known.
+        num_features: how many columns are features.
+        num_targets: how many are labels.
+        num_rows: of the factored matrix; rounding grows with it.
+
+    >>> from_triangle(jnp.asarray([[2.0, 6.0], [0.0, 1.0]]), 1, 1, num_rows=2).label_outside.tolist()
+    [1.0]
+    """
     num_modes = min(num_features, triangle.shape[0])
     square, rotated = triangle[:num_modes, :num_features], triangle[:, num_features:]
     singular, right, coordinates, outside = linalg.thin_svd(square, rotated[:num_modes])
     outside = outside + jnp.sum(rotated[num_modes:] ** 2, axis=0)
-    shape = (num_samples, num_features)
+    shape = (num_rows, num_features)
     return _from_singular_vectors(singular, right, coordinates, outside, num_targets, shape, "qr")
 
 
@@ -191,22 +212,21 @@ def _from_singular_vectors(
     shape: tuple[int, ...],
     method: Method,
 ) -> Spectrum:
-    """The columns are the labels, `num_targets` of them, and the clean labels, if known."""
-    num_samples = shape[0]
+    """Of Phi / sqrt(m). The columns are the labels, `num_targets` of them, and the clean labels, if known."""
     cut = _rounding_level(shape, singular) * singular[0]
     resolved = _is_resolved(singular, cut)
     # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.
     null = (resolved & (singular <= cut))[:, None]
-    inside = jnp.where(null, 0, coordinates) / jnp.sqrt(num_samples)
-    outside = (outside + jnp.sum(jnp.where(null, coordinates, 0) ** 2, axis=0)) / num_samples
+    inside = jnp.where(null, 0, coordinates)
+    outside = outside + jnp.sum(jnp.where(null, coordinates, 0) ** 2, axis=0)
     return Spectrum(
-        eigenvalues=jnp.where(null[:, 0], 0, singular**2 / num_samples),
+        eigenvalues=jnp.where(null[:, 0], 0, singular**2),
         modes=right,
         label_coordinates=inside[:, :num_targets],
         label_outside=outside[:num_targets],
         clean_coordinates=inside[:, num_targets:] if inside.shape[1] > num_targets else None,
         infinity_is_resolved=resolved,
-        rank_cut=cut**2 / num_samples,
+        rank_cut=cut**2,
         method=method,
     )
 
@@ -224,9 +244,31 @@ def _from_gram(blocks: Iterator[Block]) -> Spectrum:
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
     if sums is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    moment, force, power, clean_force = jax.tree.map(lambda total: total / num_samples, sums)
-    eigenvalues, modes = linalg.symmetric_eigen(moment)
-    return _from_eigenvectors(eigenvalues, modes, force, power, clean_force, (num_samples, moment.shape[0]))
+    return from_moments(*jax.tree.map(lambda total: total / num_samples, sums), num_rows=num_samples)
+
+
+def from_moments(
+    second_moment: Float[Array, "features features"],
+    force: Float[Array, "features targets"],
+    power: Float[Array, "targets"],
+    clean_force: Float[Array, "features targets"] | None = None,
+    *,
+    num_rows: int,
+) -> Spectrum:
+    """The spectrum from the moments of the training data.
+
+    Args:
+        second_moment: the mean of phi phiᵀ.
+        force: b, the mean of phi y, by target.
+        power: the mean of y^2.
+        clean_force: the mean of phi y*, if the clean labels are known.
+        num_rows: how many rows were averaged over; rounding grows with it.
+
+    >>> from_moments(2 * jnp.eye(1), jnp.asarray([[1.0]]), jnp.asarray([1.5]), num_rows=3).label_outside.tolist()
+    [1.0]
+    """
+    eigenvalues, modes = linalg.symmetric_eigen(second_moment)
+    return _from_eigenvectors(eigenvalues, modes, force, power, clean_force, (num_rows, second_moment.shape[0]))
 
 
 @eqx.filter_jit
