@@ -2,10 +2,12 @@
 
 from rfm.bounds import liu2023_risk_bound
 from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
+from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
+from rfm.ratios import RatioRule, ratio_rule
 from rfm.synthesis import synthesize
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many
@@ -17,6 +19,7 @@ __all__ = [
     "ERM",
     "DataSet",
     "DataTask",
+    "ExpectedProblem",
     "FeatureMap",
     "GaussianTask",
     "GaussianTruth",
@@ -32,6 +35,7 @@ __all__ = [
     "Problem",
     "QuadraticTruth",
     "RandomFeatures",
+    "RatioRule",
     "Sample",
     "Start",
     "StreamedProblem",
@@ -40,10 +44,12 @@ __all__ = [
     "Truth",
     "TwoLayerTeacher",
     "closed_form",
+    "expected_mixup",
     "largest_eigenvalue",
     "liu2023_risk_bound",
     "load_dataset",
     "prepare",
+    "ratio_rule",
     "simulate",
     "simulate_many",
     "synthesize",

@@ -120,8 +120,21 @@ class RandomFeatures(eqx.Module):
             raise ValueError(f"inputs: has shape {inputs.shape}; pass shape (any, {self.weights.shape[1]})")
         return _random_features(self, inputs)
 
+    def preactivations(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+        """W x / sqrt(d) + bias, which commutes with mixing; `from_preactivations` makes features of them."""
+        return inputs @ self.scaled_weights.T + self.bias[None, :]
+
+    def from_preactivations(self, preactivations: Float[Array, "*axes features"]) -> Float[Array, "*axes features"]:
+        """The elementwise part: act(.) / sqrt(p).
+
+        >>> features = RandomFeatures(input_dim=3, num_features=8, key=jax.random.key(0))
+        >>> x = jnp.ones((5, 3))
+        >>> bool(jnp.allclose(features.from_preactivations(features.preactivations(x)), features(x)))
+        True
+        """
+        return self.activation(preactivations) / jnp.sqrt(self.num_features)
+
 
 @eqx.filter_jit
 def _random_features(features: RandomFeatures, inputs: Array) -> Array:
-    preactivations = inputs @ features.scaled_weights.T + features.bias[None, :]
-    return features.activation(preactivations) / jnp.sqrt(features.num_features)
+    return features.from_preactivations(features.preactivations(inputs))

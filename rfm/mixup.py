@@ -67,8 +67,9 @@ class Mixup(eqx.Module):
     Args:
         lam: the fixed ratio, in [0, 1]; or
         alpha: the parameter of the Beta distribution, positive; small means little mixing, 1 is uniform.
-        pairs: ``"all"`` n^2 ordered pairs (a sample with itself included), or a number of pairs, drawn independently
-            and uniformly among those.
+        pairs: ``"all"`` n^2 ordered pairs (a sample with itself included); a number of pairs, drawn independently and
+            uniformly among those; or ``"expected"``, for fresh pairs and ratios at every step: then there is no table
+            of rows, but an average over all pairs and ratios, which `rfm.expected_mixup` computes.
 
     Raises:
         ValueError: both or neither of lam and alpha, or one out of range.
@@ -79,10 +80,14 @@ class Mixup(eqx.Module):
 
     lam: float | None
     alpha: float | None
-    pairs: int | Literal["all"]
+    pairs: int | Literal["all", "expected"]
 
     def __init__(
-        self, lam: float | None = None, *, alpha: float | None = None, pairs: int | Literal["all"] = "all"
+        self,
+        lam: float | None = None,
+        *,
+        alpha: float | None = None,
+        pairs: int | Literal["all", "expected"] = "all",
     ) -> None:
         if (lam is None) == (alpha is None):
             raise ValueError(
@@ -92,20 +97,35 @@ class Mixup(eqx.Module):
             raise ValueError(f"lam: must lie in [0, 1], got {lam}")
         if alpha is not None:
             check_positive("alpha", alpha)
-        if pairs != "all":
+        if pairs not in ("all", "expected"):
             if isinstance(pairs, str):
-                raise ValueError(f"pairs: {pairs!r} is not known; pass 'all' or a number of random pairs")
+                raise ValueError(f"pairs: {pairs!r} is not known; pass 'all', 'expected' or a number of random pairs")
             check_count("pairs", pairs)
         self.lam, self.alpha, self.pairs = lam, alpha, pairs
 
     @property
     def needs_key(self) -> bool:
         """Whether an outcome depends on chance."""
-        return self.alpha is not None or self.pairs != "all"
+        return not self.is_expected and (self.alpha is not None or self.pairs != "all")
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it stands for fresh pairs and ratios at every step."""
+        return self.pairs == "expected"
 
     def num_rows(self, num_samples: int) -> int:
-        """The number of synthesized rows, m."""
-        return num_samples**2 if self.pairs == "all" else self.pairs
+        """The number of synthesized rows, m.
+
+        Raises:
+            ValueError: the law draws fresh rows at every step.
+        """
+        if isinstance(self.pairs, int):
+            return self.pairs
+        if self.is_expected:
+            raise ValueError(
+                f"law: {self} has no table of rows; rfm.expected_mixup averages over all that there can be"
+            )
+        return num_samples**2
 
     def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
         """One outcome of the law, in blocks; the rows do not depend on the size of the blocks.

@@ -1,0 +1,226 @@
+"""Expected Mixup: the average over all n^2 pairs and over the law of the ratio.
+
+Practitioners draw fresh pairs and fresh ratios at every step. The mean gradient of that is the gradient of the loss
+averaged over everything that can be drawn,
+
+    C = E_lam (1/n^2) sum_ij phi_ij phi_ijᵀ,        b = E_lam (1/n^2) sum_ij phi_ij (lam y_i + (1 - lam) y_j),
+
+so gradient descent on (C, b) is the mean dynamics of their algorithm. The force is linear in the labels of the
+originals, b = Hᵀ y / n with h_i = E_lam [ lam mean_j phi_ij + (1 - lam) mean_j phi_ji ]: expected Mixup smooths labels.
+One pass over the pairs gives C, or its triangular factor, and H; memory does not grow with n^2.
+"""
+
+import dataclasses
+import hashlib
+from os import PathLike
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from rfm.accumulate import KINDS, BlockProgress, Method, Shape, accumulate
+from rfm.checks import check_choice, check_count
+from rfm.features import FeatureMap
+from rfm.kernels import KernelTest
+from rfm.mixup import Mixup
+from rfm.problem import Solvable, check_population
+from rfm.ratios import RatioRule, ratio_rule
+from rfm.tasks import Sample
+from rfm.tiles import Tiling
+from theory import Averages, Spectrum
+from theory.checks import check_finite, check_shape
+
+BLOCK_ROWS: dict[Method, int] = {"gram": 8192, "qr": 16384}
+BLOCK_BYTES = 2**27
+"""Of the features of one block, where no budget is given."""
+BLOCK_COPIES: dict[Method, int] = {"gram": 2, "qr": 3}
+SQUARE_COPIES: dict[Method, int] = {"gram": 4, "qr": 5}
+"""How many arrays as large as a block, and as features x features, are alive at once."""
+
+
+class ExpectedProblem(Solvable):
+    """What one pass over all pairs and ratios has found. Made by `expected_mixup`.
+
+    Attributes:
+        sample: the originals.
+        features: phi.
+        law: with which pairs and ratios are drawn.
+        population: what the risk is averaged over.
+        ratios: the quadrature over lam, with its error.
+        smoother: H; the force is Hᵀ y / n.
+        found: the spectrum.
+        method: how it was found.
+    """
+
+    sample: Sample
+    features: FeatureMap
+    law: Mixup
+    population: Averages
+    ratios: RatioRule
+    smoother: Float[Array, "samples features"]
+    found: Spectrum
+    method: Method = eqx.field(static=True)
+
+    def spectrum(self, method: str | None = None) -> Spectrum:
+        """The eigen-decomposition of C, with the labels in its coordinates.
+
+        Raises:
+            ValueError: another method than that of the pass.
+        """
+        if method not in (None, self.method):
+            raise ValueError(
+                f"method: {method!r} asked for, but the pass over all pairs was made by {self.method!r}; call "
+                f"rfm.expected_mixup(..., method={method!r})"
+            )
+        return self.found
+
+    def suggest_method(self, latest_time: float) -> Method:
+        """That of the pass."""
+        return self.method
+
+    def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
+        """The same originals with other labels, such as another draw of their noise: no further pass.
+
+        The clean labels stay. Labels come in through the smoother, with the rounding error of the Gram route.
+
+        Raises:
+            ValueError: labels of another shape, or not finite.
+        """
+        new = check_finite("labels", jnp.asarray(labels, self.smoother.dtype)).reshape(len(self.smoother), -1)
+        check_shape("labels", new, ndim=2, columns=self.found.label_coordinates.shape[1])
+        found, singular = self.found, jnp.sqrt(self.found.eigenvalues)[:, None]
+        force = found.modes.T @ (self.smoother.T @ new) / len(new)
+        coordinates = jnp.where(singular > 0, force / jnp.where(singular > 0, singular, 1), 0)
+        outside = jnp.maximum(mixed_power(new, self.ratios) - jnp.sum(coordinates**2, axis=0), 0)
+        spectrum = dataclasses.replace(found, label_coordinates=coordinates, label_outside=outside, method="gram")
+        sample = Sample(self.sample.inputs, new, self.sample.truth)
+        return dataclasses.replace(self, sample=sample, found=spectrum, method="gram")
+
+
+def expected_mixup(
+    sample: Sample,
+    features: FeatureMap,
+    law: Mixup,
+    *,
+    population: Averages,
+    method: Method = "qr",
+    num_ratios: int | None = None,
+    tolerance: float = 1e-8,
+    memory_budget: int | None = None,
+    devices: list[jax.Device] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    progress: BlockProgress | None = None,
+) -> ExpectedProblem:
+    """Averages over all ordered pairs of a sample and over the ratio's law, in one pass.
+
+    Args:
+        sample: the originals.
+        features: phi, finitely many.
+        law: ``Mixup(alpha=..., pairs="expected")`` or ``Mixup(lam=..., pairs="expected")``.
+        population: what the risk is averaged over.
+        method: ``qr``, accurate at all times, or ``gram``, about three times as fast; see `theory.spectrum`.
+        num_ratios: quadrature nodes over lam; None for as many as the tolerance needs.
+        tolerance: relative, of the mean of phi phiᵀ along pairs; what was reached is in ``ratios.error``.
+        memory_budget: bytes that the pass may take, about, beside the data; None for blocks of at most 128 MiB.
+        devices: that share the rows; None for all that JAX's default backend has.
+        checkpoint: a file that keeps the sums, so that an interrupted pass goes on from its last block.
+        progress: called with the blocks done and their number.
+
+    Raises:
+        ValueError: a law that is not expected, a budget too small for one block, the checkpoint of another problem.
+
+    >>> import rfm
+    >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
+    >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
+    >>> sample = task.sample(num_samples=5, key=jax.random.key(3))
+    >>> law = rfm.Mixup(alpha=1.0, pairs="expected")
+    >>> problem = expected_mixup(sample, features, law, population=task.population(features))
+    >>> problem.smoother.shape, len(problem.ratios) <= 16
+    ((5, 6), True)
+    >>> rfm.closed_form(problem, times=[0.0, 10.0]).risk.shape
+    (2,)
+    """
+    if not isinstance(law, Mixup) or not law.is_expected:
+        raise ValueError(f'law: pass rfm.Mixup(..., pairs="expected"), got {law}')
+    if isinstance(population, KernelTest):
+        raise TypeError(
+            "features: infinitely many features have no covariance to average over all pairs; pass a number of "
+            "features, or a law with a table of pairs"
+        )
+    check_choice("method", method, KINDS)
+    labels = sample.labels.reshape(len(sample.labels), -1)
+    check_count("num_samples (for Mixup)", len(labels), least=2)
+    devices = jax.devices() if devices is None else list(devices)
+    ratios = ratio_rule(law, sample.inputs, features, num_ratios=num_ratios, tolerance=tolerance)
+    probe = features(sample.inputs[:1])
+    check_population(population, probe.shape[1], labels.shape[1])
+    most_rows = _most_rows(len(labels), probe, len(ratios) * len(devices) ** 2, method, memory_budget)
+    tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
+    clean_targets = 0 if sample.truth is None else labels.shape[1]
+    shape = Shape(len(tiling.inputs), probe.shape[1], labels.shape[1], clean_targets, probe.dtype)
+    sums = accumulate(
+        tiling,
+        KINDS[method].zero(shape),
+        progress=progress,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        fingerprint=_fingerprint(sample, features, law, ratios, tiling, method, len(devices)),
+        home=min(sample.inputs.devices(), key=lambda device: device.id),
+    )
+    smoother = sums.smoother[: len(labels)] * len(labels)
+    spectrum = sums.spectrum(labels, mixed_power(labels, ratios), tiling.rows + probe.shape[1])
+    return ExpectedProblem(
+        sample=sample,
+        features=features,
+        law=law,
+        population=population,
+        ratios=ratios,
+        smoother=smoother,
+        found=spectrum,
+        method=method,
+    )
+
+
+def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> Float[Array, "targets"]:
+    """E (lam y_i + (1 - lam) y_j)^2 over all pairs and ratios."""
+    same = float(ratios.weights @ (ratios.lam**2 + (1 - ratios.lam) ** 2))
+    cross = float(ratios.weights @ (2 * ratios.lam * (1 - ratios.lam)))
+    return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
+
+
+def _most_rows(num_samples: int, probe: Array, fewest: int, method: Method, budget: int | None) -> int:
+    """Rows of a block, from the budget; `fewest` is one pair a device."""
+    num_features, item = probe.shape[1], probe.dtype.itemsize
+    if budget is None:
+        return max(fewest, min(BLOCK_ROWS[method], BLOCK_BYTES // (num_features * item)))
+    check_count("memory_budget", budget)
+    fixed = (SQUARE_COPIES[method] * num_features + 2 * num_samples) * num_features * item
+    row = BLOCK_COPIES[method] * num_features * item
+    if fixed + fewest * row > budget:
+        raise ValueError(
+            f"memory_budget: {budget} bytes cannot hold one block; {num_features} features, {num_samples} originals "
+            f"and {fewest} rows need at least {fixed + fewest * row}"
+        )
+    return min(BLOCK_ROWS[method], (budget - fixed) // row)
+
+
+def _fingerprint(
+    sample: Sample, features: FeatureMap, law: Mixup, ratios: RatioRule, tiling: Tiling, method: Method, devices: int
+) -> dict[str, str]:
+    """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""
+    few = sample.inputs[:8]
+    arrays = {
+        "inputs": sample.inputs,
+        "labels": sample.labels,
+        "features": features(few),
+        "truth": np.zeros(0) if sample.truth is None else sample.truth(few),
+        "ratios": np.stack([ratios.lam, ratios.weights]),
+    }
+    digests = {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for name, array in arrays.items()
+    }
+    blocks = f"{tiling.side} x {tiling.side} pairs on {devices} device(s)"
+    return digests | {"law": str(law), "method": method, "blocks (memory_budget, devices)": blocks}
