@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -46,11 +46,11 @@ class Sums(eqx.Module):
         """Before the first block."""
 
     @abstractmethod
-    def add(self, block: Block) -> Self:
+    def add(self, block: Block) -> "Sums":
         """With one block more."""
 
     @abstractmethod
-    def together(self) -> Self:
+    def together(self) -> "Sums":
         """The sums of several devices, stacked on a leading axis, as one."""
 
     @abstractmethod
@@ -231,7 +231,7 @@ def _save(path: Path, fingerprint: dict[str, str], done: int, sums: Sums) -> Non
 
 def _load(path: Path, fingerprint: dict[str, str]) -> tuple[int, list[np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found, done = json.loads(str(stored["fingerprint"])), int(stored["done"])
             leaves = [stored[f"leaf{index}"] for index in range(len(stored.files) - 2)]
     except Exception as error:  # numpy and zipfile raise many kinds, as the damage has it

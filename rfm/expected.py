@@ -34,9 +34,10 @@ from rfm.tiles import Tiling
 from theory import Averages, Spectrum
 from theory.checks import check_finite, check_shape
 
-BLOCK_ROWS: dict[Method, int] = {"gram": 8192, "qr": 16384}
-BLOCK_BYTES = 2**27
-"""Of the features of one block, where no budget is given."""
+MOST_ROWS = 2**14
+"""Of one block."""
+BLOCK_BYTES: dict[Method, int] = {"gram": 2**24, "qr": 2**27}
+"""Of the features of one block: what the caches hold, and for QR what makes its triangle cheap beside it."""
 BLOCK_COPIES: dict[Method, int] = {"gram": 2, "qr": 3}
 SQUARE_COPIES: dict[Method, int] = {"gram": 4, "qr": 5}
 """How many arrays as large as a block, and as features x features, are alive at once."""
@@ -106,7 +107,7 @@ def expected_mixup(
     features: FeatureMap,
     law: Mixup,
     *,
-    population: Averages,
+    population: Averages | KernelTest,
     method: Method = "qr",
     num_ratios: int | None = None,
     tolerance: float = 1e-8,
@@ -125,7 +126,7 @@ def expected_mixup(
         method: ``qr``, accurate at all times, or ``gram``, about three times as fast; see `theory.spectrum`.
         num_ratios: quadrature nodes over lam; None for as many as the tolerance needs.
         tolerance: relative, of the mean of phi phiᵀ along pairs; what was reached is in ``ratios.error``.
-        memory_budget: bytes that the pass may take, about, beside the data; None for blocks of at most 128 MiB.
+        memory_budget: bytes that the pass may take, about, beside the data; None for blocks of the fastest size.
         devices: that share the rows; None for all that JAX's default backend has.
         checkpoint: a file that keeps the sums, so that an interrupted pass goes on from its last block.
         progress: called with the blocks done and their number.
@@ -194,8 +195,10 @@ def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> F
 def _most_rows(num_samples: int, probe: Array, fewest: int, method: Method, budget: int | None) -> int:
     """Rows of a block, from the budget; `fewest` is one pair a device."""
     num_features, item = probe.shape[1], probe.dtype.itemsize
+    least = 2048 if method == "gram" else 2 * num_features
+    rows = max(least, min(MOST_ROWS, BLOCK_BYTES[method] // (num_features * item)))
     if budget is None:
-        return max(fewest, min(BLOCK_ROWS[method], BLOCK_BYTES // (num_features * item)))
+        return max(fewest, rows)
     check_count("memory_budget", budget)
     fixed = (SQUARE_COPIES[method] * num_features + 2 * num_samples) * num_features * item
     row = BLOCK_COPIES[method] * num_features * item
@@ -204,7 +207,7 @@ def _most_rows(num_samples: int, probe: Array, fewest: int, method: Method, budg
             f"memory_budget: {budget} bytes cannot hold one block; {num_features} features, {num_samples} originals "
             f"and {fewest} rows need at least {fixed + fewest * row}"
         )
-    return min(BLOCK_ROWS[method], (budget - fixed) // row)
+    return min(rows, (budget - fixed) // row)
 
 
 def _fingerprint(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from jaxtyping import Array, PRNGKeyArray
 
 from rfm.checks import check_count
+from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap
 from rfm.kernels import KernelProblem, KernelTest
 from rfm.mixup import ERM, Law, Mixup
@@ -21,13 +22,13 @@ def synthesize(
     population: Averages | KernelTest,
     key: PRNGKeyArray | None = None,
     block_rows: int | None = None,
-) -> Problem | StreamedProblem | KernelProblem:
+) -> Problem | StreamedProblem | KernelProblem | ExpectedProblem:
     """Mixes a sample by a law and maps it to features.
 
     Args:
         sample: the originals.
         features: any callable from inputs to features; infinitely many `RandomFeatures` give a `KernelProblem`.
-        law: `Mixup` or `ERM`.
+        law: `Mixup` or `ERM`. With ``pairs="expected"`` this is `expected_mixup`, which has more to choose.
         population: what the risk is averaged over; a task's ``test_set(features, ...)``.
         key: for laws that draw pairs or ratios.
         block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the
@@ -43,6 +44,13 @@ def synthesize(
     """
     if not isinstance(law, Mixup | ERM):
         raise TypeError(f"law: pass rfm.Mixup(...) or rfm.ERM(), got {law!r}")
+    if isinstance(law, Mixup) and law.is_expected:
+        if block_rows is not None:
+            raise ValueError(
+                "block_rows: expected Mixup chooses its own; leave it None, or say rfm.expected_mixup(..., "
+                "memory_budget=...)"
+            )
+        return expected_mixup(sample, features, law, population=population)
     num_samples = sample.inputs.shape[0]
 
     def mixed(rows: int) -> Iterator[tuple[Array, Array, Array | None]]:
