@@ -5,6 +5,7 @@ from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
+from rfm.minibatch import MinibatchRuns, largest_stable_step, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
 from rfm.ratios import RatioRule, ratio_rule
@@ -28,6 +29,7 @@ __all__ = [
     "KernelTruth",
     "Law",
     "LinearTruth",
+    "MinibatchRuns",
     "Mixup",
     "PairTable",
     "Population",
@@ -46,11 +48,14 @@ __all__ = [
     "closed_form",
     "expected_mixup",
     "largest_eigenvalue",
+    "largest_stable_step",
     "liu2023_risk_bound",
     "load_dataset",
+    "minibatch_curve",
     "prepare",
     "ratio_rule",
     "simulate",
     "simulate_many",
+    "simulate_minibatch",
     "synthesize",
 ]

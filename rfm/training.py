@@ -1,11 +1,11 @@
-"""The real thing: full-batch gradient descent on the mixed features, recorded as the same curve that theory predicts.
+"""The real thing: gradient descent on the mixed features, recorded as the same curve that theory predicts.
 
-Each step computes the residual of every row and pushes it back through the features,
+Each full-batch step computes the residual of every row and pushes it back through the features,
 
     theta <- theta - eta [ (Phi theta - y)ᵀ Phi / m + ridge theta ],
 
 and knows nothing of eigenvalues. Where the clean labels are known, a second model is trained on them from the same
-start; the two differ by what the label noise has been learnt to.
+start; the two differ by what the label noise has been learnt to. Batches of fresh rows are trained by `rfm.minibatch`.
 """
 
 import os
@@ -23,8 +23,11 @@ import scipy.sparse.linalg
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
+from rfm.expected import ExpectedProblem
+from rfm.minibatch import simulate_minibatch
 from rfm.problem import Problem
-from theory.checks import Clock, check_shape, check_steps
+from rfm.runs import initial_weights, recorded_curve
+from theory.checks import Clock, check_steps
 
 STEPS_A_CALL = 2**12
 """Compiled steps between two looks at the progress bar and at Ctrl-C."""
@@ -39,34 +42,60 @@ class Progress(Protocol):
 
 
 def simulate(
-    problem: Problem,
+    problem: Problem | ExpectedProblem,
     *,
     step_size: float,
     steps: Clock,
+    batch_size: int | None = None,
+    shared_lam: bool = False,
+    replace: bool = True,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
 ) -> theory.Curve:
-    """Trains by full-batch gradient descent and records the risk.
+    """Trains by gradient descent, on all rows or on batches of fresh ones, and records the risk.
 
     Args:
         problem: what is trained.
         step_size: eta, below the largest stable one.
         steps: the step counts to record at, ascending.
+        batch_size: B, rows drawn anew at every step: pairs and ratios of an `ExpectedProblem`, or rows of a `Problem`;
+            `rfm.simulate_minibatch` trains many such runs side by side. None for all rows of a `Problem`.
+        shared_lam: one ratio a batch instead of one a row.
+        replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay.
         start: the initial weights; a variance draws them at random about that mean. None for zero.
-        key: draws a random start.
+        key: draws batches and a random start.
         progress: called as training goes on.
 
     Raises:
-        ValueError: a step size that diverges, steps that do not ascend, a random start without a key.
+        ValueError: a step size that diverges, steps that do not ascend, a random start or batches without a key.
 
     >>> import jax.numpy as jnp, rfm, theory
     >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
     >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
     [1.0, 0.25, 0.0625]
     """
+    if batch_size is not None:
+        if key is None:
+            raise ValueError("key: batches are drawn at random; pass key=jax.random.key(seed)")
+        return simulate_minibatch(
+            problem,
+            batch_size=batch_size,
+            step_size=step_size,
+            steps=steps,
+            keys=[key],
+            shared_lam=shared_lam,
+            replace=replace,
+            ridge=ridge,
+            start=start,
+            progress=progress,
+        ).curve(0)
+    if isinstance(problem, ExpectedProblem):
+        raise ValueError(
+            "batch_size: fresh pairs come in batches; pass batch_size= (rfm.closed_form has the mean of all)"
+        )
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "
@@ -88,7 +117,9 @@ def simulate(
         part, loss = _measure(model, problem.population)
         parts.append(part)
         losses.append(loss)
-    return _record(rule, jnp.asarray(recorded, problem.features.dtype), parts, losses)
+    clock = jnp.asarray(recorded, problem.features.dtype)
+    joined: theory.RiskParts = jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
+    return recorded_curve(clock, rule.time(clock), joined, jnp.stack(losses))
 
 
 def simulate_many(
@@ -179,7 +210,7 @@ class _Model(eqx.Module):
     ) -> "_Model":
         dtype, num_targets = problem.features.dtype, problem.labels.shape[1]
         labels = [problem.labels] if problem.clean_labels is None else [problem.labels, problem.clean_labels]
-        initial = _initial_weights(problem.features.shape[1], num_targets, dtype, start, key)
+        initial = initial_weights(problem.features.shape[1], num_targets, dtype, start, key)
         return _Model(
             problem.features,
             jnp.concatenate(labels, axis=1).T.astype(dtype),
@@ -212,42 +243,3 @@ def _measure(model: _Model, population: theory.Averages) -> tuple[theory.RiskPar
     residual = model.weights[:num_targets] @ model.features.T - model.labels[:num_targets]
     loss = jnp.sum(residual**2) / (2 * model.features.shape[0])
     return population.risk_parts(trained, noise), loss
-
-
-def _initial_weights(
-    num_features: int, num_targets: int, dtype: jnp.dtype, start: theory.Start | None, key: PRNGKeyArray | None
-) -> Float[Array, "features targets"]:
-    shape = (num_features, num_targets)
-    weights = jnp.zeros(shape, dtype)
-    if start is None:
-        return weights
-    if start.weights is not None:
-        check_shape("start.weights", start.weights, ndim=2, rows=num_features, columns=num_targets)
-        weights = start.weights.astype(dtype)
-    if start.variance == 0:
-        return weights
-    if key is None:
-        raise ValueError(f"key: a start of variance {start.variance} is drawn at random; pass key=jax.random.key(seed)")
-    return weights + jnp.sqrt(start.variance) * jax.random.normal(key, shape, dtype)
-
-
-def _record(
-    rule: theory.GradientDescent, steps: Array, parts: list[theory.RiskParts], losses: list[Array]
-) -> theory.Curve:
-    joined: theory.RiskParts = jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
-    times, risk = rule.time(steps), jnp.sum(joined.risk, axis=1)
-    turning = int(jnp.argmin(risk))
-    return theory.Curve(
-        times=times,
-        steps=steps,
-        risk_by_target=joined.risk,
-        train_loss=jnp.stack(losses),
-        turning_time=times[turning],
-        turning_risk=risk[turning],
-        trusted_until=jnp.asarray(jnp.inf, risk.dtype),
-        risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
-        infinity_is_resolved=jnp.asarray(False),
-        decomposition=None if joined.clean is None else theory.Decomposition.of(joined),
-        modes=None,
-        method="simulation",
-    )

@@ -1,0 +1,55 @@
+"""What training starts from, and the curve that it leaves: shared by full-batch and mini-batch training."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import theory
+from theory.checks import check_shape
+
+
+def initial_weights(
+    num_features: int, num_targets: int, dtype: jnp.dtype, start: theory.Start | None, key: PRNGKeyArray | None
+) -> Float[Array, "features targets"]:
+    """Zero, the weights given, or a draw about them.
+
+    Raises:
+        ValueError: weights of another shape, or a start to be drawn without a key.
+    """
+    shape = (num_features, num_targets)
+    weights = jnp.zeros(shape, dtype)
+    if start is None:
+        return weights
+    if start.weights is not None:
+        check_shape("start.weights", start.weights, ndim=2, rows=num_features, columns=num_targets)
+        weights = start.weights.astype(dtype)
+    if start.variance == 0:
+        return weights
+    if key is None:
+        raise ValueError(f"key: a start of variance {start.variance} is drawn at random; pass key=jax.random.key(seed)")
+    return weights + jnp.sqrt(start.variance) * jax.random.normal(key, shape, dtype)
+
+
+def recorded_curve(
+    steps: Float[Array, "times"],
+    times: Float[Array, "times"],
+    parts: theory.RiskParts,
+    train_loss: Float[Array, "times"],
+) -> theory.Curve:
+    """A curve as it was measured: it turns at a recorded step, and says nothing of infinity."""
+    risk = jnp.sum(parts.risk, axis=1)
+    turning = int(jnp.argmin(risk))
+    return theory.Curve(
+        times=times,
+        steps=steps,
+        risk_by_target=parts.risk,
+        train_loss=train_loss,
+        turning_time=times[turning],
+        turning_risk=risk[turning],
+        trusted_until=jnp.asarray(jnp.inf, risk.dtype),
+        risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
+        infinity_is_resolved=jnp.asarray(False),
+        decomposition=None if parts.clean is None else theory.Decomposition.of(parts),
+        modes=None,
+        method="simulation",
+    )
