@@ -1,18 +1,19 @@
 # Every target sets up what it needs; the second call finds it done.
 PYTHON ?= python3
 VENV ?= .venv
+PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := theory rfm experiments figures tests benchmarks
 
-.PHONY: help ucurve figures test bench clean
+.PHONY: help ucurve figures test bench bench-peer clean
 
 help:
 	@echo "make ucurve   set up, run the main experiment, print its table, draw its figure"
 	@echo "make figures  run every experiment that has no result yet, draw every figure"
 	@echo "make test     set up, then lint, types, tests and doctests"
-	@echo "make bench    set up, then the benchmarks"
-	@echo "make clean    remove the virtual environment and all results"
+	@echo "make bench    set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
+	@echo "make clean    remove the virtual environments and all results"
 
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
@@ -43,16 +44,18 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
-clean:
-	rm -rf $(VENV) results figures/*.pdf figures/*.png
+bench-peer: $(PEER_VENV)/.installed
 
-$(VENV)/bin/python:
+clean:
+	rm -rf $(VENV) $(PEER_VENV) results figures/*.pdf figures/*.png
+
+$(VENV)/bin/python $(PEER_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 	  echo "rfm needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1); say make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --constraint constraints.txt --editable .
@@ -60,4 +63,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP) install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+$(PEER_VENV)/.installed: benchmarks/neural_tangents.txt | $(PEER_VENV)/bin/python
+	$(PEER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
 	@touch $@

@@ -8,7 +8,7 @@ import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import closed_form, duals, machine, memory, simulation, start
+from benchmarks import closed_form, duals, machine, memory, odes, peers, simulation, start
 from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -23,6 +23,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "targets": simulation.targets,
     "saved": closed_form.saved,
     "duals": duals.duals,
+    "neural-tangents": peers.neural_tangents,
+    "ode": odes.odes,
 }
 HEADINGS = ("what", "measured, median [min .. max]", "target", "met?", "note")
 
@@ -37,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.list:
         for name, run in BENCHMARKS.items():
-            print(f"{name:12} {run.__doc__}")
+            print(f"{name:15} {run.__doc__}")
         return
     jax.config.update("jax_enable_x64", True)
     if args.cpu_time:

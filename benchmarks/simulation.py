@@ -1,14 +1,12 @@
 """Real training against the same matrix-vector products called straight from BLAS, and batches against single runs."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import rfm
 from benchmarks import problems
-from benchmarks.harness import Row, Work, compare, interleave, now
+from benchmarks.harness import Row, Work, compare, interleave, now, own_clock
 
 STEP_SIZE = 0.5
 NUM_STEPS = 150
@@ -65,14 +63,8 @@ def _train(problem: rfm.Problem) -> object:
 
 
 def _per_step(what: str, problem: rfm.Problem, peer: Work) -> Row:
-    row = compare(what, _stepper(problem), peer, at_most=SPEED, clock=_own_clock)
+    row = compare(what, _stepper(problem), peer, at_most=SPEED, clock=own_clock)
     return Row(what, row.values, "x", SPEED, row.note.replace("s and", "s a step and").replace(" s,", " s a step,"))
-
-
-def _own_clock(work: Callable[[], object]) -> float:
-    elapsed = work()
-    assert isinstance(elapsed, float)
-    return elapsed
 
 
 def _stepper(problem: rfm.Problem) -> Work:
