@@ -17,6 +17,7 @@ import scipy.sparse.linalg
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
+from rfm.checks import check_count
 from rfm.expected import ExpectedProblem
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
@@ -375,6 +376,7 @@ class _BatchPower:
 
 
 def _law(problem: Problem | ExpectedProblem, batch_size: int, shared_lam: bool, replace: bool) -> theory.BatchLaw:
+    check_count("batch_size", batch_size)
     law = theory.BatchLaw(batch_size, shared_lam, replace)
     num_pairs = source_of(problem).num_pairs
     if not replace and batch_size > num_pairs:
@@ -414,7 +416,7 @@ def _train(
     spectrum: theory.Spectrum,
     population: theory.Averages,
     weights: Float[Array, "runs rows features"],
-    keys: PRNGKeyArray,
+    keys: Array,
     recorded: np.ndarray,
     progress: Callable[[int], object] | None,
 ) -> tuple:
@@ -451,7 +453,7 @@ def _advance(
     law: theory.BatchLaw,
     rule: theory.GradientDescent,
     weights: Float[Array, "runs rows features"],
-    keys: PRNGKeyArray,
+    keys: Array,
     done: Array,
     count: Array,
 ) -> Float[Array, "runs rows features"]:
@@ -472,7 +474,7 @@ def _measure(
     spectrum: theory.Spectrum,
     population: theory.Averages,
     weights: Float[Array, "runs rows features"],
-    keys: PRNGKeyArray,
+    keys: Array,
     done: Array,
 ) -> tuple[theory.RiskParts, Array, Array, Array]:
     num_targets = spectrum.label_coordinates.shape[1]

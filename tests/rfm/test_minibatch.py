@@ -1,0 +1,247 @@
+"""Mini-batch training: real runs against their mean and variance in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import rfm
+import theory
+from rfm.minibatch import source_of
+from tests.tolerances import FLOAT32, IDENTITY, ORACLE, P_VALUE, SAMPLING
+
+KEYS = jax.random.split(jax.random.key(31), 8)
+TASK = rfm.TeacherStudent(input_dim=3, num_hidden=5, weight_std=2.0, label_noise_std=0.1, key=KEYS[0])
+FEATURES = rfm.RandomFeatures(input_dim=3, num_features=10, weight_std=2.0, key=KEYS[1])
+SAMPLE = TASK.sample(num_samples=5, key=KEYS[2])
+TEST = TASK.test_set(FEATURES, num_samples=40, key=KEYS[3])
+STEPS = [0, 1, 5, 30, 200]
+NUM_RUNS = 200
+
+
+def problem_of(law: rfm.Law) -> rfm.Problem | rfm.ExpectedProblem:
+    return rfm.synthesize(SAMPLE, FEATURES, law, population=TEST)
+
+
+UNIFORM = problem_of(rfm.Mixup(alpha=1.0, pairs="expected"))
+CONCENTRATED = problem_of(rfm.Mixup(alpha=4.0, pairs="expected"))
+FIXED = problem_of(rfm.Mixup(lam=0.3, pairs="expected"))
+TABLE = problem_of(rfm.ERM())
+LAWS = [{"shared_lam": shared, "replace": replace} for shared in (False, True) for replace in (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "batch_size", "share", "settings"),
+    [
+        (UNIFORM, 1, 0.5, {}),
+        (UNIFORM, 8, 0.9, {}),
+        (UNIFORM, 6, 0.7, {"shared_lam": True}),
+        (UNIFORM, 12, 0.8, {"replace": False, "ridge": 0.05}),
+        (CONCENTRATED, 4, 0.3, {}),
+        (FIXED, 3, 0.6, {"replace": False}),
+        (TABLE, 3, 0.8, {"replace": False}),
+    ],
+)
+def test_mean_and_variance_of_real_runs_are_the_closed_forms(
+    problem: rfm.Problem | rfm.ExpectedProblem, batch_size: int, share: float, settings: dict
+) -> None:
+    step = share * rfm.largest_stable_step(problem, batch_size=batch_size, **settings)
+    exact = rfm.minibatch_curve(problem, batch_size=batch_size, step_size=step, steps=STEPS, **settings)
+    assert not exact.is_diagonal
+    runs = rfm.simulate_minibatch(
+        problem,
+        batch_size=batch_size,
+        step_size=step,
+        steps=STEPS,
+        keys=list(jax.random.split(KEYS[7], NUM_RUNS)),
+        **settings,
+    )
+    rule = theory.GradientDescent(step, settings.get("ridge", 0.0))
+    mean_weights = np.moveaxis(np.asarray(theory.weights(problem.spectrum(), rule, jnp.asarray(STEPS, float))), 0, 1)
+    off = np.asarray(runs.weights) - mean_weights
+    seen = np.einsum("rtpk,pq,rtqk->rt", off, np.asarray(TEST.second_moment), off)
+
+    def agrees(draws: np.ndarray, expected: np.ndarray) -> None:
+        error = draws.std(axis=0) / np.sqrt(NUM_RUNS)
+        assert np.all(np.abs(draws.mean(axis=0) - expected) <= SAMPLING * error + IDENTITY)
+
+    agrees(np.asarray(runs.parts.risk[..., 0]), exact.risk)
+    agrees(seen, exact.spread)
+    agrees(np.sum(off**2, axis=(2, 3)), exact.weight_variance_by_target[:, 0])
+    agrees(np.asarray(runs.gradient_power[..., 0]), exact.gradient_power_by_target[:, 0])
+    agrees(off.reshape(NUM_RUNS, -1), 0.0)
+    assert np.all(exact.spread[1:] > 1e-6 * exact.mean_risk[1:])
+
+
+@pytest.mark.parametrize("settings", LAWS, ids=str)
+@pytest.mark.parametrize(("problem", "batch_size"), [(UNIFORM, 4), (FIXED, 25), (TABLE, 2)])
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+def test_the_largest_stable_step_by_iteration_is_that_by_moments(
+    problem: rfm.Problem | rfm.ExpectedProblem, batch_size: int, ridge: float, settings: dict
+) -> None:
+    ours = rfm.largest_stable_step(problem, batch_size=batch_size, ridge=ridge, **settings)
+    source, law = source_of(problem), theory.BatchLaw(batch_size, **settings)
+    moments = theory.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
+    assert np.isclose(ours, theory.largest_stable_step(moments), rtol=ORACLE)
+
+
+def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> None:
+    largest = rfm.largest_stable_step(UNIFORM, batch_size=2)
+    assert largest < 0.9 * 2 / float(UNIFORM.spectrum().eigenvalues[0])  # the mean alone would still converge
+    settings = {"batch_size": 2, "steps": [0, 1]}
+    for train in (rfm.simulate, rfm.minibatch_curve):
+        key = {"key": KEYS[5]} if train is rfm.simulate else {}
+        with pytest.raises(ValueError, match=rf"step_size: .*largest.*{str(largest)[:5]}"):
+            train(UNIFORM, step_size=1.001 * largest, **settings, **key)
+        train(UNIFORM, step_size=0.999 * largest, **settings, **key)
+
+
+def test_a_subset_of_the_pairs_tells_the_largest_stable_step_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = rfm.largest_stable_step(UNIFORM, batch_size=2)
+    monkeypatch.setattr("rfm.minibatch.STABILITY_WORK", 8 * 8 * 10**2)  # eight of 25 pairs
+    assert np.isclose(rfm.largest_stable_step(UNIFORM, batch_size=2), exact, rtol=0.5)
+
+
+def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
+    wide = rfm.RandomFeatures(input_dim=3, num_features=12, weight_std=2.0, key=KEYS[6])
+    test = TASK.test_set(wide, num_samples=20, key=KEYS[3])
+    floors = {}
+    for law in (rfm.ERM(), rfm.Mixup(alpha=1.0, pairs="expected")):
+        problem = rfm.synthesize(SAMPLE, wide, law, population=test)
+        step = 0.5 * rfm.largest_stable_step(problem, batch_size=2)
+        curve = rfm.minibatch_curve(problem, batch_size=2, step_size=step, steps=[0, 10**6])
+        floors[type(law)] = float(curve.gradient_floor / curve.gradient_norm[0])
+        assert np.isclose(curve.gradient_norm[-1], curve.gradient_floor, rtol=1e-3, atol=1e-6)
+    assert floors[rfm.ERM] < 1e-6
+    assert floors[rfm.Mixup] > 0.05
+
+
+def test_a_run_is_the_same_alone_or_beside_others_and_however_often_it_is_recorded() -> None:
+    settings = {"batch_size": 4, "step_size": 1.0}
+    keys = list(jax.random.split(KEYS[5], 3))
+    together = rfm.simulate_minibatch(UNIFORM, keys=keys, steps=[0, 3, 40], **settings)
+    for index, key in enumerate(keys):
+        alone = rfm.simulate(UNIFORM, key=key, steps=[40], **settings)
+        assert np.allclose(alone.risk, together.curve(index).risk[-1:], rtol=ORACLE)
+        assert np.allclose(alone.noise_risk, together.curve(index).noise_risk[-1:], rtol=ORACLE)
+        assert np.allclose(alone.train_loss, together.curve(index).train_loss[-1:], rtol=ORACLE)
+    assert np.all(np.std(together.parts.risk[:, -1], axis=0) > 0)
+
+
+def test_many_runs_are_trained_in_parts_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"batch_size": 4, "step_size": 1.0, "steps": [0, 7], "keys": list(jax.random.split(KEYS[5], 5))}
+    whole = rfm.simulate_minibatch(UNIFORM, **settings)
+    monkeypatch.setattr("rfm.minibatch.ENSEMBLE_BYTES", 2 * 4 * 10 * 8)
+    counts: list[int] = []
+    parts = rfm.simulate_minibatch(UNIFORM, **settings, progress=counts.append)
+    assert np.allclose(parts.weights, whole.weights, rtol=ORACLE, atol=IDENTITY)
+    assert counts == [14, 14, 7]
+
+
+def test_the_loss_and_the_parts_are_those_of_the_weights() -> None:
+    runs = rfm.simulate_minibatch(FIXED, batch_size=3, step_size=1.0, steps=[0, 20], keys=list(KEYS[5:7]))
+    table = rfm.synthesize(SAMPLE, FEATURES, rfm.Mixup(lam=0.3), population=TEST)
+    phi, y = np.asarray(table.features), np.asarray(table.labels)
+    for run in range(2):
+        theta = np.asarray(runs.weights[run, 1])
+        assert np.isclose(runs.train_loss[run, 1], np.mean((phi @ theta - y) ** 2) / 2, rtol=ORACLE)
+        risk = np.mean((np.asarray(TEST.features) @ theta - np.asarray(TEST.targets)) ** 2)
+        assert np.isclose(runs.parts.risk[run, 1, 0], risk, rtol=ORACLE)
+    parts = runs.parts
+    assert np.allclose(parts.risk, parts.clean + parts.noise + parts.cross, rtol=ORACLE)
+    assert np.all(parts.noise[:, 1] > 0)
+
+
+def test_a_batch_of_all_rows_without_replacement_is_full_batch_training() -> None:
+    step = 0.9 * 2 / rfm.largest_eigenvalue(TABLE)
+    exact = rfm.closed_form(TABLE, steps=STEPS, rule=theory.GradientDescent(step))
+    run = rfm.simulate(TABLE, batch_size=5, replace=False, step_size=step, steps=STEPS, key=KEYS[5])
+    for field in ("risk", "noise_risk", "train_loss"):
+        assert np.allclose(getattr(run, field), getattr(exact, field), rtol=ORACLE, atol=IDENTITY), field
+
+
+def test_a_random_start_is_drawn_anew_for_each_run() -> None:
+    start = theory.Start(variance=0.5)
+    keys = list(jax.random.split(KEYS[7], NUM_RUNS))
+    runs = rfm.simulate_minibatch(UNIFORM, batch_size=2, step_size=1.0, steps=[0], keys=keys, start=start)
+    assert scipy.stats.kstest(np.ravel(runs.weights) / np.sqrt(0.5), "norm").pvalue > P_VALUE
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 20])
+@pytest.mark.parametrize("replace", [True, False])
+def test_pairs_are_drawn_uniformly_and_differ_if_asked_to(batch_size: int, replace: bool) -> None:
+    from rfm.minibatch import _draw_pairs
+
+    law = theory.BatchLaw(batch_size, replace=replace)
+    drawn = np.asarray(jax.vmap(lambda key: _draw_pairs(key, law, 25))(jax.random.split(KEYS[5], 4000 // batch_size)))
+    assert scipy.stats.chisquare(np.bincount(drawn.ravel(), minlength=25)).pvalue > P_VALUE
+    repeats = any(len(set(batch)) < batch_size for batch in drawn.tolist())
+    assert repeats == (replace and batch_size > 1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_ratios_are_those_of_the_law_one_a_row_or_one_a_batch(alpha: float, shared: bool) -> None:
+    inputs = jnp.asarray([[0.0], [1.0]])
+    sample = rfm.Sample(inputs, inputs[:, 0], None)
+    test = theory.TestSet(inputs, inputs[:, 0])
+    problem = rfm.synthesize(sample, lambda x: x, rfm.Mixup(alpha=alpha, pairs="expected"), population=test)
+    law = theory.BatchLaw(4, shared_lam=shared)
+    phi, labels = jax.vmap(lambda key: source_of(problem).draw(key, law))(jax.random.split(KEYS[5], 500))
+    assert np.allclose(phi, labels, rtol=0, atol=IDENTITY)  # labels are mixed as inputs are
+    mixed = np.asarray(phi[:, :, 0])
+    lam = np.where((mixed > 0) & (mixed < 1), mixed, np.nan)  # a pair of two different originals
+    one_a_batch = np.asarray([row[~np.isnan(row)][0] for row in lam if np.any(~np.isnan(row))])
+    assert scipy.stats.kstest(one_a_batch, "beta", (alpha, alpha)).pvalue > P_VALUE
+    # Swapping the pair turns lam into 1 - lam; but for that, a shared ratio is the same in a batch.
+    distances = [np.ptp(np.abs(row[~np.isnan(row)] - 0.5)) for row in lam if np.sum(~np.isnan(row)) > 1]
+    assert (np.max(distances) < IDENTITY) == shared
+
+
+def test_single_precision_stays_there() -> None:
+    def narrow(tree: object) -> object:
+        return jax.tree.map(lambda a: a.astype(jnp.float32) if isinstance(a, jax.Array) else a, tree)
+
+    problem = rfm.synthesize(
+        narrow(SAMPLE), narrow(FEATURES), rfm.Mixup(lam=0.3, pairs="expected"), population=narrow(TEST)
+    )
+    settings = {"batch_size": 3, "step_size": 1.0, "steps": [0, 10], "key": KEYS[5]}
+    run = rfm.simulate(problem, **settings)
+    assert run.risk.dtype == run.train_loss.dtype == jnp.float32
+    assert np.allclose(run.risk, rfm.simulate(FIXED, **settings).risk, rtol=FLOAT32)
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+def test_bad_batches_are_refused() -> None:
+    settings = {"step_size": 0.1, "steps": [0, 1]}
+    with pytest.raises(
+        ValueError, match="batch_size: 26 different pairs asked for, but there are only 25; pass at most"
+    ):
+        rfm.simulate(UNIFORM, batch_size=26, replace=False, key=KEYS[5], **settings)
+    with pytest.raises(ValueError, match="batch_size: 6 different rows asked for, but there are only 5"):
+        rfm.minibatch_curve(TABLE, batch_size=6, replace=False, **settings)
+    for bad in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size: must be a whole number of at least 1, got {bad}"):
+            rfm.simulate(UNIFORM, batch_size=bad, key=KEYS[5], **settings)
+    with pytest.raises(ValueError, match=r"key: batches are drawn at random; pass key=jax.random.key\(seed\)"):
+        rfm.simulate(UNIFORM, batch_size=2, **settings)
+    with pytest.raises(ValueError, match="batch_size: fresh pairs come in batches; pass batch_size="):
+        rfm.simulate(UNIFORM, **settings)
+    with pytest.raises(ValueError, match=r"keys: there is none; pass one jax.random.key a run"):
+        rfm.simulate_minibatch(UNIFORM, batch_size=2, keys=[], **settings)
+    with pytest.raises(ValueError, match="steps: must strictly ascend"):
+        rfm.simulate(UNIFORM, batch_size=2, key=KEYS[5], step_size=0.1, steps=[3, 1])
+
+
+def test_features_of_numpy_are_averaged_and_cannot_be_trained_on_afresh() -> None:
+    def of_numpy(x: jax.Array) -> jax.Array:
+        return jnp.asarray(np.tanh(np.asarray(x)))
+
+    test = theory.TestSet(of_numpy(SAMPLE.inputs), SAMPLE.labels)
+    problem = rfm.synthesize(SAMPLE, of_numpy, rfm.Mixup(lam=0.3, pairs="expected"), population=test)
+    assert rfm.minibatch_curve(problem, batch_size=2, step_size=0.1, steps=[5]).spread[0] > 0
+    with pytest.raises(TypeError, match="features, truth: fresh rows are made inside compiled steps, so both must be"):
+        rfm.simulate(problem, batch_size=2, step_size=0.1, steps=[5], key=KEYS[5])
