@@ -1,11 +1,13 @@
 """Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
 
 from theory.activations import ACTIVATIONS, BrokenConstant, BrokenLine, activation, leaky_relu
+from theory.batches import BatchLaw, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
 from theory.duals import AccuracyWarning, derivative, dual, dual_estimate, gaussian_mean
 from theory.filters import GradientDescent, GradientFlow, Rule, mean_decay
 from theory.hermite import hermite_coefficients
+from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
 from theory.noise import (
     CurvatureEstimate,
     LabelSpectrum,
@@ -29,6 +31,7 @@ from theory.noise import (
 )
 from theory.population import Averages, Population, RiskParts, TestSet
 from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
+from theory.smoother import RiskOverLabels, risk_over_labels
 from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
 from theory.turning import turning_point
 
@@ -37,6 +40,8 @@ __all__ = [
     "METHODS",
     "AccuracyWarning",
     "Averages",
+    "BatchLaw",
+    "BatchMoments",
     "BrokenConstant",
     "BrokenLine",
     "CurvatureEstimate",
@@ -45,16 +50,19 @@ __all__ = [
     "GradientDescent",
     "GradientFlow",
     "LabelSpectrum",
+    "MinibatchCurve",
     "ModeRisk",
     "NoiseMoments",
     "Population",
     "RiskBound",
+    "RiskOverLabels",
     "RiskParts",
     "Rule",
     "Spectrum",
     "Start",
     "TestSet",
     "activation",
+    "batch_moments",
     "beta_noise_moments",
     "beta_rule",
     "bounded_noise_risk",
@@ -71,11 +79,13 @@ __all__ = [
     "hard_label_error",
     "hermite_coefficients",
     "label_spectrum",
+    "largest_stable_step",
     "leaky_relu",
     "lipschitz_upper",
     "liu2023_risk_bound",
     "liu2023_sup_lower",
     "mean_decay",
+    "minibatch_curve",
     "mixed_probabilities",
     "mixup_noise",
     "mode_risk",
@@ -84,6 +94,7 @@ __all__ = [
     "passed_on_covariance",
     "quadratic_noise",
     "risk_curve",
+    "risk_over_labels",
     "risk_parts",
     "smoothness_upper",
     "strong_convexity_lower",
