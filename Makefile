@@ -18,13 +18,14 @@ help:
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
 
-figures: results/ucurve.nc results/sample_size.nc results/noise.nc results/bound.nc
+figures: results/ucurve.nc results/sample_size.nc results/noise.nc results/bound.nc results/minibatch.nc
 	$(BIN)/python -m figures.ucurve results/ucurve.nc
 	$(BIN)/python -m figures.decomposition results/ucurve.nc
 	$(BIN)/python -m figures.modes results/ucurve.nc
 	$(BIN)/python -m figures.sample_size results/sample_size.nc
 	$(BIN)/python -m figures.noise results/noise.nc
 	$(BIN)/python -m figures.bound results/bound.nc
+	$(BIN)/python -m figures.minibatch results/minibatch.nc
 
 results/ucurve.nc: | $(VENV)/.installed
 	$(BIN)/rfm ucurve
@@ -37,6 +38,9 @@ results/noise.nc: | $(VENV)/.installed
 
 results/bound.nc: | $(VENV)/.installed
 	$(BIN)/rfm bound
+
+results/minibatch.nc: | $(VENV)/.installed
+	$(BIN)/rfm minibatch
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)

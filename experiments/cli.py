@@ -1,4 +1,5 @@
-"""The command line: `rfm ucurve`, `rfm sample-size`, `rfm noise`, `rfm bound`, `rfm show FILE`.
+"""The command line: `rfm ucurve`, `rfm sample-size`, `rfm noise`, `rfm bound`, `rfm minibatch`,
+`rfm show FILE`.
 
 Help is printed without importing jax: everything that needs it is imported by the command that runs. Figures lie a
 floor above, so a finished result is handed to the figure's own script.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.configs import BoundConfig, Config, NoiseConfig, SampleSizeConfig, UCurveConfig
+from experiments.configs import BoundConfig, Config, MinibatchConfig, NoiseConfig, SampleSizeConfig, UCurveConfig
 
 if TYPE_CHECKING:
     from experiments.variables import Stage, Variables
@@ -81,6 +82,19 @@ class Bound:
 
 
 @dataclasses.dataclass(frozen=True)
+class Minibatch:
+    """Run training on fresh batches: mean, spread and gradients in closed form, beside real runs."""
+
+    run: MinibatchConfig = dataclasses.field(default_factory=MinibatchConfig)
+    output: Path = Path("results/minibatch.nc")
+    """The result file; an old one is replaced once the new one is whole."""
+    figure: Path | None = Path("figures/minibatch")
+    """The figure's path without its ending, .pdf and .png; None for no figure."""
+    config: Path | None = None
+    """Take the fields from a .toml file or from an older result; flags override it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Show:
     """Print a stored result: its table, its configuration and where it came from."""
 
@@ -88,9 +102,15 @@ class Show:
     """A file that one of the other commands wrote."""
 
 
-Experiment = UCurve | SampleSize | Noise | Bound
+Experiment = UCurve | SampleSize | Noise | Bound | Minibatch
 Command = Experiment | Show
-_KINDS: dict[type, str] = {UCurve: "ucurve", SampleSize: "sample-size", Noise: "noise", Bound: "bound"}
+_KINDS: dict[type, str] = {
+    UCurve: "ucurve",
+    SampleSize: "sample-size",
+    Noise: "noise",
+    Bound: "bound",
+    Minibatch: "minibatch",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,6 +142,7 @@ def _parse(arguments: Sequence[str]) -> Command:
         | Annotated[SampleSize, _subcommand(SampleSize, SampleSizeConfig, name, path)]
         | Annotated[Noise, _subcommand(Noise, NoiseConfig, name, path)]
         | Annotated[Bound, _subcommand(Bound, BoundConfig, name, path)]
+        | Annotated[Minibatch, _subcommand(Minibatch, MinibatchConfig, name, path)]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
     return tyro.cli(
@@ -212,6 +233,10 @@ def _variables(command: Experiment, stage: "Stage") -> "Variables":
         from experiments.risk_bound import run_risk_bound
 
         return run_risk_bound(command.run, stage=stage)
+    if isinstance(command, Minibatch):
+        from experiments.minibatch import run_minibatch
+
+        return run_minibatch(command.run, stage=stage)
     from experiments.sample_size import run_sample_size
 
     return run_sample_size(command.run, stage=stage)

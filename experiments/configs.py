@@ -172,6 +172,32 @@ class BoundConfig(TaskConfig):
     """Test inputs that the risk is averaged over; a number, since the bound asks for the largest |phi| among them."""
 
 
+@dataclasses.dataclass(frozen=True)
+class MinibatchConfig(TaskConfig):
+    """Training on fresh batches, under ERM and Mixup: mean, spread and gradients, closed form beside real runs."""
+
+    num_seeds: int = 200
+    """Runs of training, each on batches of its own; all share one sample and one draw of the features."""
+    num_samples: int = 10
+    """n, the originals; at least 2."""
+    num_features: int = 40
+    """p, the random features; up to 100 modes the second moment is exact, beyond that its diagonal approximation."""
+    alpha: float = 1.0
+    """Beta parameter of the ratio, which Mixup draws afresh for each row, positive."""
+    shared_lam: bool = False
+    """Draw one ratio a batch instead of one a row."""
+    batch_sizes: tuple[int, ...] = (2, 8)
+    """B, the rows of a batch, ascending."""
+    step_fraction: float = 0.5
+    """Step size as a fraction of the largest that is stable in mean square for all: one clock for all curves."""
+    num_steps: int = 10_000
+    """Steps that are simulated."""
+    num_recorded: int = 16
+    """At how many of them the runs are recorded, evenly in log t."""
+    num_times: int = 80
+    """Numbers of steps at which the closed form is evaluated, up to a hundred times as many."""
+
+
 def _checked(value: Any, expected: Any, name: str) -> Any:
     """The value, with whole numbers taken for floats and lists for tuples; ValueError if it is of another type."""
     if typing.get_origin(expected) is tuple:

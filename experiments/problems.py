@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 import rfm
-from experiments.configs import BoundConfig, SampleSizeConfig, TaskConfig, UCurveConfig
+from experiments.configs import BoundConfig, MinibatchConfig, SampleSizeConfig, TaskConfig, UCurveConfig
 from rfm.checks import check_choice, check_count, check_positive, check_scale
 from theory import ACTIVATIONS
 
@@ -70,11 +70,7 @@ def check_ucurve(config: UCurveConfig) -> None:
 def check_sample_size(config: SampleSizeConfig) -> None:
     """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
     _check_task(config)
-    sizes = config.sample_sizes
-    for size in sizes:
-        check_count("sample_sizes", size, least=2)
-    if not sizes or any(later <= earlier for earlier, later in itertools.pairwise(sizes)):
-        raise ValueError(f"sample_sizes: must be a list that strictly ascends, got {list(sizes)}")
+    check_ascending("sample_sizes", config.sample_sizes, least=2)
     check_count("pairs_per_sample", config.pairs_per_sample)
     check_count("num_features", config.num_features)
     check_count("features_per_sample", config.features_per_sample)
@@ -98,6 +94,23 @@ def check_bound(config: BoundConfig) -> None:
     check_count("num_times", config.num_times, least=2)
 
 
+def check_minibatch(config: MinibatchConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_task(config)
+    check_count("num_seeds", config.num_seeds, least=2)
+    check_count("num_samples", config.num_samples, least=2)
+    check_count("num_features", config.num_features)
+    check_positive("alpha", config.alpha)
+    check_ascending("batch_sizes", config.batch_sizes, least=1)
+    if not 0 < config.step_fraction < 1:
+        raise ValueError(
+            f"step_fraction: must lie between 0 and 1, got {config.step_fraction}; at 1 the spread no longer settles"
+        )
+    check_count("num_steps", config.num_steps)
+    check_count("num_recorded", config.num_recorded, least=2)
+    check_count("num_times", config.num_times, least=2)
+
+
 def fixed_law(config: UCurveConfig | BoundConfig) -> rfm.Mixup:
     """Mixup of all ordered pairs at a fixed ratio."""
     return rfm.Mixup(lam=config.lam)
@@ -107,6 +120,14 @@ def laws(config: UCurveConfig) -> list[rfm.Law]:
     """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
     num_pairs = config.num_samples**2 if config.num_pairs is None else config.num_pairs
     return [rfm.ERM(), fixed_law(config), rfm.Mixup(alpha=config.alpha, pairs=num_pairs)]
+
+
+def check_ascending(name: str, sizes: tuple[int, ...], *, least: int) -> None:
+    """Raises ValueError unless the sizes are whole numbers, at least that, one or more of them, and strictly ascend."""
+    for size in sizes:
+        check_count(name, size, least=least)
+    if not sizes or any(later <= earlier for earlier, later in itertools.pairwise(sizes)):
+        raise ValueError(f"{name}: must be a list that strictly ascends, got {list(sizes)}")
 
 
 def load_data(config: TaskConfig, largest_sample: int) -> Data | None:

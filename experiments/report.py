@@ -153,23 +153,75 @@ def _print_bound(console: Console, result: Result) -> None:
     console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)
 
 
+def _print_minibatch(console: Console, result: Result) -> None:
+    steps, runs = int(result["step"][-1]), result.sizes["seed"]
+    title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, mean ± standard error of {runs} runs"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    columns = []
+    for law in result["law"].values:
+        for size in result["batch_size"].values:
+            table.add_column(f"{str(law).partition('(')[0]}, B = {size}", justify="right")
+            row = result.sel(law=law, batch_size=size)
+            end, drawn = row.sel(long_step=steps), row.isel(step=-1)
+            norm = float(drawn["simulated_gradient_power"].mean()) ** 0.5
+            columns.append(
+                (
+                    f"{float(end['risk']):.4g}",
+                    _estimate(drawn["simulated_risk"]),
+                    f"{float(end['spread']):.2g}",
+                    f"{float(end['gradient_norm']):.3g}",
+                    f"{norm:.3g}",
+                    f"{float(row['gradient_floor']):.2g}",
+                    f"{float(row['largest_stable_step']):.3g}",
+                )
+            )
+    for name, *cells in zip(_MINIBATCH_ROWS, *columns, strict=True):
+        table.add_row(name, *cells)
+    console.print(table)
+    expected = result["risk"].sel(long_step=result["step"].values).rename(long_step="step")
+    mean, error = over_seeds(result["simulated_risk"])
+    largest = float((abs(mean - expected.values) / error.where(error > SPREADLESS * mean)).max())
+    console.print(
+        f"spread: what batches add to the risk of the mean weights. stable below: this step size, in mean square. "
+        "Over all steps, the runs' mean risk is at most "
+        f"{largest:.1f} standard errors off."
+        + (" Second moments are the diagonal approximation." if bool(result["is_diagonal"]) else ""),
+        highlight=False,
+    )
+
+
+_MINIBATCH_ROWS = (
+    "expected risk",
+    "of the runs",
+    "spread",
+    "gradient norm",
+    "of the runs",
+    "at infinity",
+    "stable below",
+)
+
+
 _PRINTERS = {
     "ucurve": _print_ucurve,
     "sample-size": _print_sample_size,
     "noise": _print_noise,
     "bound": _print_bound,
+    "minibatch": _print_minibatch,
 }
 
 
 def _estimate(variable: Variable, *, sign: str = "") -> str:
     """Mean ± standard error over seeds, with two digits of the error (or three of a mean without one)."""
     mean, error = map(float, over_seeds(variable))
-    if not (isfinite(error) and error > 0):
+    if not (isfinite(error) and error > SPREADLESS * abs(mean)):
         return f"{mean:{sign}.3g}"
     decimals = max(0, 1 - floor(log10(error)))
     form = f"{sign}.{decimals}f" if abs(mean) < LARGEST_PLAIN and decimals <= MOST_DECIMALS else f"{sign}.2e"
     return f"{mean:{form}} ± {error:{form.removeprefix(sign)}}"
 
 
+SPREADLESS = 1e-12
+"""An error smaller than that share of its mean is rounding."""
 LARGEST_PLAIN, MOST_DECIMALS = 1e5, 5
 """Numbers outside these are written with an exponent."""

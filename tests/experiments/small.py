@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.configs import BoundConfig, Config, NoiseConfig, SampleSizeConfig, UCurveConfig
+from experiments.configs import BoundConfig, Config, MinibatchConfig, NoiseConfig, SampleSizeConfig, UCurveConfig
 
 _TASK = {"num_seeds": 2, "input_dim": 3, "num_hidden": 3, "num_test": 40, "num_times": 12}
 
@@ -21,6 +21,14 @@ NOISE = NoiseConfig(
     num_classes=3,
 )
 BOUND = BoundConfig(**_TASK, num_samples=6, num_features=12)
+MINIBATCH = MinibatchConfig(
+    **(_TASK | {"num_seeds": 60}),
+    num_samples=4,
+    num_features=6,
+    batch_sizes=(1, 3),
+    num_steps=40,
+    num_recorded=5,
+)
 
 
 def flags(config: Config) -> list[str]:

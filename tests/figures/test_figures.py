@@ -8,11 +8,12 @@ import pytest
 
 from experiments import store
 from experiments.label_noise import run_label_noise
+from experiments.minibatch import run_minibatch
 from experiments.risk_bound import run_risk_bound
 from experiments.sample_size import run_sample_size
 from experiments.ucurve import run_ucurve
-from figures import bound, decomposition, modes, noise, sample_size, ucurve
-from tests.experiments.small import BOUND, NOISE, SAMPLE_SIZE, UCURVE
+from figures import bound, decomposition, minibatch, modes, noise, sample_size, ucurve
+from tests.experiments.small import BOUND, MINIBATCH, NOISE, SAMPLE_SIZE, UCURVE
 
 SCRIPTS = {
     "ucurve": ucurve,
@@ -21,6 +22,7 @@ SCRIPTS = {
     "sample_size": sample_size,
     "noise": noise,
     "bound": bound,
+    "minibatch": minibatch,
 }
 
 
@@ -33,6 +35,7 @@ def results(tmp_path_factory):
         "sample_size": ("sample-size", run_sample_size(SAMPLE_SIZE)),
         "noise": ("noise", run_label_noise(NOISE)),
         "bound": ("bound", run_risk_bound(BOUND)),
+        "minibatch": ("minibatch", run_minibatch(MINIBATCH)),
     }
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})
@@ -40,7 +43,7 @@ def results(tmp_path_factory):
 
 
 def _source(name):
-    return f"{name}.nc" if name in ("sample_size", "noise", "bound") else "ucurve.nc"
+    return f"{name}.nc" if name in ("sample_size", "noise", "bound", "minibatch") else "ucurve.nc"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

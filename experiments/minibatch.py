@@ -1,0 +1,112 @@
+"""Training on fresh batches: the expected risk and the gradients that never vanish, beside real runs.
+
+One problem under two laws: ERM draws batches of the originals, Mixup pairs and ratios. Both share the step size, and
+with it the clock; the runs know none of the formulas.
+"""
+
+import jax
+import numpy as np
+
+import rfm
+from experiments.configs import MinibatchConfig
+from experiments.problems import Seed, check_minibatch, load_data
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+
+BEYOND_SIMULATION = 100
+"""The closed form goes on to this multiple of the simulated steps."""
+
+
+def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variables:
+    """Expected risk, spread and gradient norm over training, and the same from runs.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_minibatch(config)
+    data = load_data(config, config.num_samples)
+    seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
+    problems = _problems(config, seed)
+    sizes = config.batch_sizes
+    limits = np.asarray(
+        [
+            [rfm.largest_stable_step(problem, batch_size=size, shared_lam=config.shared_lam) for size in sizes]
+            for problem in problems.values()
+        ]
+    )
+    step_size = config.step_fraction * float(limits.min())
+    steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
+    further = np.geomspace(1, BEYOND_SIMULATION * config.num_steps, config.num_times)
+    long_steps = np.unique(np.concatenate([steps, np.round(further)]))
+    shape = (len(problems), len(sizes))
+    exact = {name: np.empty((*shape, len(long_steps))) for name in _CURVES}
+    drawn = {name: np.empty((*shape, config.num_seeds, len(steps))) for name in _RUNS}
+    limit = {name: np.empty(shape) for name in _LIMITS}
+    keys = list(jax.random.split(seed.keys.pairs, config.num_seeds))
+    advance = stage("training", len(problems) * len(sizes) * config.num_seeds * int(steps[-1]))
+    is_diagonal = False
+    for index, problem in enumerate(problems.values()):
+        for place, size in enumerate(sizes):
+            curve = rfm.minibatch_curve(
+                problem, batch_size=size, step_size=step_size, steps=long_steps, shared_lam=config.shared_lam
+            )
+            is_diagonal |= curve.is_diagonal
+            for name in _CURVES:
+                exact[name][index, place] = getattr(curve, name)
+            for name in _LIMITS:
+                limit[name][index, place] = getattr(curve, name)
+            runs = rfm.simulate_minibatch(
+                problem,
+                batch_size=size,
+                step_size=step_size,
+                steps=steps,
+                shared_lam=config.shared_lam,
+                keys=keys,
+                progress=advance,
+            )
+            drawn["simulated_risk"][index, place] = runs.parts.risk.sum(axis=2)
+            drawn["simulated_gradient_power"][index, place] = runs.gradient_power.sum(axis=2)
+    limit["largest_stable_step"] = limits
+    of_law = ("law", "batch_size")
+    return (
+        {
+            "law": Variable(("law",), np.asarray([str(law) for law in problems]), "1", "training law"),
+            "batch_size": Variable(("batch_size",), np.asarray(sizes), "1", "rows of a batch"),
+            "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the run"),
+            "step": Variable(("step",), steps, "1", "steps that were simulated"),
+            "long_step": Variable(("long_step",), long_steps, "1", "steps of the closed form"),
+            "step_size": Variable((), np.asarray(step_size), TIME_UNIT, "step size"),
+            "is_diagonal": Variable((), np.asarray(int(is_diagonal)), "1", "second moments are approximate"),
+        }
+        | {name: Variable((*of_law, "long_step"), exact[name], *about) for name, about in _CURVES.items()}
+        | {name: Variable((*of_law, "seed", "step"), drawn[name], *about) for name, about in _RUNS.items()}
+        | {name: Variable(of_law, limit[name], *about) for name, about in _LIMITS.items()}
+    )
+
+
+GRADIENT_UNIT = "target / feature"
+_CURVES = {
+    "mean_risk": (RISK_UNIT, "risk of the mean weights (closed form)"),
+    "risk": (RISK_UNIT, "expected risk (closed form)"),
+    "spread": (RISK_UNIT, "what batches add to the risk of the mean weights (closed form)"),
+    "gradient_norm": (GRADIENT_UNIT, "root mean square norm of a batch's gradient (closed form)"),
+}
+_RUNS = {
+    "simulated_risk": (RISK_UNIT, "risk of a run"),
+    "simulated_gradient_power": (f"({GRADIENT_UNIT}) squared", "squared norm of the gradient of a run's next batch"),
+}
+_LIMITS = {
+    "risk_at_infinity": (RISK_UNIT, "expected risk that training settles at"),
+    "gradient_floor": (GRADIENT_UNIT, "root mean square norm of a batch's gradient, at infinity"),
+    "largest_stable_step": (TIME_UNIT, "step size from which on the variance grows without bound"),
+}
+
+
+def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.Law, rfm.Problem | rfm.ExpectedProblem]:
+    population = seed.population()
+    mixup = rfm.Mixup(alpha=config.alpha, pairs="expected")
+    averaged = rfm.expected_mixup(seed.sample, seed.features, mixup, population=population)
+    return {rfm.ERM(): seed.problem(rfm.ERM(), population), mixup: averaged}
