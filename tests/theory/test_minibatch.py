@@ -199,6 +199,16 @@ def test_moments_are_those_of_every_batch_written_out(table: Table, law: theory.
     assert np.allclose(curve.gradient_norm**2, expected[3].sum(axis=1), rtol=ORACLE)
 
 
+@pytest.mark.parametrize("share", [1.0, 1.8])
+def test_moments_are_exact_where_modes_overshoot_or_land_at_once(share: float) -> None:
+    table, law = TABLES["one node"], theory.BatchLaw(3, replace=False)  # nearly all rows: stable at long steps
+    moments = table.moments(law)
+    step = share / float(moments.eigenvalues[0])
+    steps = (0, 1, 2, 7, 30)
+    expected = np.stack([written_out(table, law, 0.0, step, k) for k in steps], axis=1)
+    assert agree(by_target(table.curve(moments, step, steps)), expected)
+
+
 @LAWS_OF_TWO
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_a_start_is_remembered(law: theory.BatchLaw, ridge: float) -> None:
