@@ -8,7 +8,7 @@ import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import closed_form, duals, machine, memory, odes, peers, simulation, start
+from benchmarks import closed_form, duals, expected, machine, memory, odes, peers, simulation, start
 from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -23,6 +23,9 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "targets": simulation.targets,
     "saved": closed_form.saved,
     "duals": duals.duals,
+    "expected": expected.expected,
+    "million": expected.million,
+    "minibatch": expected.minibatch,
     "neural-tangents": peers.neural_tangents,
     "ode": odes.odes,
 }

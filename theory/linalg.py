@@ -1,4 +1,4 @@
-"""The four factorisations that everything rests on, each done by the fastest accurate library at hand.
+"""The products and factorisations that everything rests on, each done by the fastest accurate library at hand.
 
 An array that already lies in the memory of this computer goes to LAPACK and BLAS directly, without a copy: XLA's own
 products reach about half of their speed on a CPU (``Phi.T @ Phi`` costs twice what BLAS's symmetric update does), and
@@ -32,6 +32,13 @@ def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
         return a @ a.T
     host = np.asarray(a)
     return jnp.asarray(host @ host.T)
+
+
+def product(a: Float[Array, "rows inner"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
+    """A b."""
+    if not _is_on_host(a) or not _is_on_host(b):
+        return a @ b
+    return jnp.asarray(np.asarray(a) @ np.asarray(b))
 
 
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:

@@ -136,7 +136,7 @@ class TestSet(Averages):
         return jnp.tensordot(modes.T, jnp.tensordot(self.features.T, error, 1), 1) / self.features.shape[0]
 
     def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
-        return TestSet(self.features @ modes, self.targets)
+        return TestSet(linalg.product(self.features, modes), self.targets)
 
     @property  # type: ignore[misc]
     def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[override]

@@ -298,12 +298,13 @@ def _from_eigenvectors(
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
     """eigh of Phi Phiᵀ, for fewer rows than features."""
     _, left = linalg.symmetric_eigen(linalg.row_gram(features))
-    return _from_left_vectors(left, features, labels, clean)
+    return _from_left_vectors(left, linalg.product(features.T, left), labels, clean)
 
 
 @eqx.filter_jit
-def _from_left_vectors(left: Array, features: Array, labels: Array, clean: Array | None) -> Spectrum:
-    num_samples, images = features.shape[0], features.T @ left
+def _from_left_vectors(left: Array, images: Array, labels: Array, clean: Array | None) -> Spectrum:
+    """The images are Phiᵀ times the left vectors."""
+    num_samples = left.shape[0]
     singular = jnp.linalg.norm(images, axis=0)
     eigenvalues = singular**2 / num_samples
     cut = _rounding_level(images.shape, eigenvalues) * eigenvalues[0]
