@@ -1,6 +1,5 @@
 """Expected Mixup against the matrix products it cannot do without, a million pairs, and mini-batches side by side."""
 
-import resource
 import subprocess
 import sys
 import time
@@ -12,11 +11,11 @@ import numpy as np
 import scipy.linalg
 
 import rfm
+from benchmarks import peak, problems
 from benchmarks.harness import Row, compare, interleave, now, own_clock
 from rfm.accumulate import Method
 
 LAW = rfm.Mixup(alpha=1.0, pairs="expected")
-INPUT_DIM = 10
 NUM_FEATURES = 1000
 NUM_RATIOS = 16
 NUM_SAMPLES = 120
@@ -26,8 +25,6 @@ SPEED = 1 / 0.7
 """At least 70 % of the speed of a matrix product."""
 BLOCK: dict[Method, int] = {"gram": 2048, "qr": 16384}
 RUNS, STEPS, ALONE = 200, 1000, 10
-
-Setting = tuple[rfm.Sample, rfm.RandomFeatures, rfm.TestSet]
 
 
 def expected() -> list[Row]:
@@ -54,7 +51,7 @@ def million() -> list[Row]:
 
 def minibatch() -> list[Row]:
     """200 runs of 1000 steps on fresh batches."""
-    sample, features, test = _setting(10, 40, "tanh")
+    sample, features, test = problems.random_setting(10, 40, "tanh")
     problem = rfm.expected_mixup(sample, features, LAW, population=test)
     keys = list(jax.random.split(jax.random.key(9), RUNS))
 
@@ -67,17 +64,8 @@ def minibatch() -> list[Row]:
     return [Row(f"{RUNS} mini-batch runs side by side / one after another", ratios, "x", 0.8, note)]
 
 
-def _setting(num_samples: int, num_features: int, activation: str) -> Setting:
-    keys = jax.random.split(jax.random.key(0), 4)
-    task = rfm.TeacherStudent(input_dim=INPUT_DIM, num_hidden=10, weight_std=3.0, key=keys[0])
-    features = rfm.RandomFeatures(INPUT_DIM, num_features, activation, key=keys[1])
-    test = task.test_set(features, 500, key=keys[3])
-    assert isinstance(test, rfm.TestSet)
-    return task.sample(num_samples, key=keys[2]), features, test
-
-
 def _pass(activation: str, method: Method, name: str, peer: Callable[[], float], at_most: float | None = None) -> Row:
-    sample, features, test = _setting(NUM_SAMPLES, NUM_FEATURES, activation)
+    sample, features, test = problems.random_setting(NUM_SAMPLES, NUM_FEATURES, activation)
     marks: list[float] = []
 
     def ours() -> float:
@@ -121,12 +109,12 @@ def _per_pass(work: Callable[[], object], rows: int, repeats: int = 10) -> float
 
 
 def _measure_million() -> tuple[float, float]:
-    sample, features, test = _setting(1000, NUM_FEATURES, "relu")
+    sample, features, test = problems.random_setting(1000, NUM_FEATURES, "relu")
     began = time.perf_counter()
     problem = rfm.expected_mixup(sample, features, LAW, population=test, method="gram", num_ratios=NUM_RATIOS)
     jax.block_until_ready(problem.smoother)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    return time.perf_counter() - began, peak
+    held = peak.whole_bytes()
+    return time.perf_counter() - began, float("nan") if held is None else held / 1e9
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ def extra_bytes(work: Callable[[], object]) -> int | None:
     return (_kilobytes("VmHWM") - before) * 1024
 
 
+def whole_bytes() -> int | None:
+    """The most that this process ever held; None if nobody tells. (`getrusage` would count its parent's, on Linux.)"""
+    return _kilobytes("VmHWM") * 1024 if IS_TOLD else None
+
+
 def _kilobytes(field: str) -> int:
     lines = (PROCESS / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))

@@ -39,3 +39,15 @@ def wide() -> rfm.Problem:
 def without_clean_labels(problem: rfm.Problem) -> rfm.Problem:
     """The same problem, whose label noise nobody knows."""
     return rfm.Problem(problem.features, problem.labels, population=problem.population)
+
+
+def random_setting(
+    num_samples: int, num_features: int, activation: str
+) -> tuple[rfm.Sample, rfm.RandomFeatures, rfm.TestSet]:
+    """Originals, features and a small test set, from which a law makes a problem."""
+    teacher_key, feature_key, sample_key, test_key = jax.random.split(jax.random.key(0), 4)
+    task = rfm.TeacherStudent(input_dim=INPUT_DIM, num_hidden=10, weight_std=3.0, key=teacher_key)
+    features = rfm.RandomFeatures(INPUT_DIM, num_features, activation, key=feature_key)
+    test = task.test_set(features, NUM_TEST // 4, key=test_key)
+    assert isinstance(test, rfm.TestSet)  # the features are finitely many
+    return task.sample(num_samples, key=sample_key), features, test

@@ -202,12 +202,29 @@ _MINIBATCH_ROWS = (
 )
 
 
+def _print_scaling(console: Console, result: Result) -> None:
+    table = Table(title="Time and extra peak memory", title_justify="left")
+    for header in ("", "n", "p", "seconds", "MB"):
+        table.add_column(header, justify="right" if header else "left")
+    for work in result["work"].values:
+        for axis in result["axis"].values:
+            for point in range(result.sizes["point"]):
+                row = result.sel(work=work, axis=axis).isel(point=point)
+                sizes = (f"{int(row[name])}" for name in ("num_samples", "num_features"))
+                table.add_row(
+                    str(work), *sizes, f"{float(row['seconds']):.3g}", f"{float(row['extra_bytes']) / 1e6:.0f}"
+                )
+            table.add_section()
+    console.print(table)
+
+
 _PRINTERS = {
     "ucurve": _print_ucurve,
     "sample-size": _print_sample_size,
     "noise": _print_noise,
     "bound": _print_bound,
     "minibatch": _print_minibatch,
+    "scaling": _print_scaling,
 }
 
 

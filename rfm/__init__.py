@@ -8,6 +8,7 @@ from rfm.kernels import KernelProblem, KernelTest
 from rfm.minibatch import MinibatchRuns, largest_stable_step, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
+from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
 from rfm.synthesis import synthesize
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
@@ -53,6 +54,7 @@ __all__ = [
     "load_dataset",
     "minibatch_curve",
     "prepare",
+    "progress_bar",
     "ratio_rule",
     "simulate",
     "simulate_many",

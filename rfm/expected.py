@@ -32,7 +32,7 @@ from rfm.ratios import RatioRule, ratio_rule
 from rfm.tasks import Sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape
 
 MOST_ROWS = 2**14
 """Of one block."""
@@ -129,7 +129,7 @@ def expected_mixup(
         memory_budget: bytes that the pass may take, about, beside the data; None for blocks of the fastest size.
         devices: that share the rows; None for all that JAX's default backend has.
         checkpoint: a file that keeps the sums, so that an interrupted pass goes on from its last block.
-        progress: called with the blocks done and their number.
+        progress: called with the blocks done and their number; `rfm.progress_bar` draws them.
 
     Raises:
         ValueError: a law that is not expected, a budget too small for one block, the checkpoint of another problem.
@@ -153,8 +153,11 @@ def expected_mixup(
             "features, or a law with a table of pairs"
         )
     check_choice("method", method, KINDS)
+    sample = Sample(as_floating(sample.inputs), as_floating(sample.labels), sample.truth)
     labels = sample.labels.reshape(len(sample.labels), -1)
     check_count("num_samples (for Mixup)", len(labels), least=2)
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise ValueError(f"checkpoint: there is no folder {str(Path(checkpoint).parent)!r}; make it first")
     devices = jax.devices() if devices is None else list(devices)
     ratios = ratio_rule(law, sample.inputs, features, num_ratios=num_ratios, tolerance=tolerance)
     probe = features(sample.inputs[:1])

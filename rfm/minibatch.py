@@ -33,6 +33,9 @@ STEPS_A_CALL = 2**12
 ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
 BLOCK_BYTES = 2**26
+LANCZOS = 1e-7
+"""Tolerance of the iteration; an eigenvalue is off by about its square."""
+GOLDEN_RATIO = 0.6180339887498949
 STABILITY_WORK = 2e9
 """Rows times modes squared, above which the largest stable step is that of some of the pairs."""
 
@@ -62,9 +65,12 @@ class Source(eqx.Module):
     ) -> tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]:
         """Some of the pairs, at all ratios."""
 
-    def blocks(self, stride: int = 1) -> Iterator[tuple[Array, Array]]:
-        """All pairs, or one in so many, block by block."""
-        index = np.arange(0, self.num_pairs, stride)
+    def blocks(self, most: int | None = None) -> Iterator[tuple[Array, Array]]:
+        """All pairs, or so many of them, block by block."""
+        index = np.arange(self.num_pairs)
+        if most is not None and most < self.num_pairs:
+            # Steps of the golden ratio spread evenly over both originals of a pair, whatever their number.
+            index = np.unique((np.arange(most) * GOLDEN_RATIO % 1 * self.num_pairs).astype(int))
         probe = self.pairs(index[:1])[0]
         length = max(1, BLOCK_BYTES // (probe.size * probe.dtype.itemsize))
         for first in range(0, len(index), length):
@@ -318,9 +324,8 @@ def _largest_stable_step(
     if rank == 0:
         return float("inf")
     modes, weights = spectrum.modes[:, :rank], np.asarray(source.node_weights)
-    work = source.num_pairs * len(weights) * rank**2
-    stride = max(1, int(np.ceil(work / STABILITY_WORK)))
-    rows = np.concatenate([np.asarray(features @ modes) for features, _ in source.blocks(stride)])
+    most = max(1, int(STABILITY_WORK / (len(weights) * rank**2)))
+    rows = np.concatenate([np.asarray(features @ modes) for features, _ in source.blocks(most)])
     shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
     power = _BatchPower(rows, weights, np.asarray(spectrum.eigenvalues[:rank]), law, source.num_pairs)
@@ -334,7 +339,7 @@ def _largest_stable_step(
         return 1 / float(apply(np.ones(1))[0])
     operator = scipy.sparse.linalg.LinearOperator((rank**2, rank**2), matvec=apply, dtype=rows.dtype)
     # The largest eigenvalue's matrix is positive, so this start is not orthogonal to it.
-    largest = scipy.sparse.linalg.eigsh(operator, k=1, v0=np.eye(rank).ravel(), return_eigenvectors=False)
+    largest = scipy.sparse.linalg.eigsh(operator, k=1, v0=np.eye(rank).ravel(), tol=LANCZOS, return_eigenvectors=False)
     return 1 / float(largest[0])
 
 

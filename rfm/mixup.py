@@ -12,9 +12,10 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from rfm.checks import check_count, check_positive
+from theory.checks import as_floating
 
 
 class PairTable(eqx.Module):
@@ -30,13 +31,14 @@ class PairTable(eqx.Module):
     second: Int[Array, "rows"]
     lam: Float[Array, "rows"]
 
-    def mix(self, values: Float[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
+    def mix(self, values: Shaped[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
         """Lam values_i + (1 - lam) values_j, row by row: for inputs and labels alike.
 
         >>> table = PairTable(jnp.asarray([0, 1]), jnp.asarray([1, 1]), jnp.asarray([0.25, 0.5]))
         >>> table.mix(jnp.asarray([0.0, 4.0])).tolist()
         [3.0, 4.0]
         """
+        values = as_floating(values)
         lam = self.lam.astype(values.dtype).reshape(self.lam.shape + (1,) * (values.ndim - 1))
         return lam * values[self.first] + (1 - lam) * values[self.second]
 

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
-from theory.checks import Clock, check_clock, check_finite, check_shape, check_steps
+from theory.checks import Clock, as_floating, check_clock, check_finite, check_shape, check_steps
 from theory.population import Averages
 from theory.spectrum import Block, Method, Spectrum
 
@@ -186,9 +186,7 @@ def _clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -> np.nd
 
 
 def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int | None = None) -> Array:
-    array = jnp.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(float)
+    array = as_floating(values)
     array = array[:, None] if array.ndim == 1 and name != "features" else array
     check_shape(name, array, ndim=2, rows=rows, columns=columns)
     return check_finite(name, array)

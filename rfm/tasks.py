@@ -19,7 +19,7 @@ from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
 from theory import activation as activation_named
 from theory.activations import Activation
-from theory.checks import check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape
 
 
 class Sample(eqx.Module):
@@ -166,7 +166,7 @@ class DataTask(eqx.Module):
         num_test: int,
         key: PRNGKeyArray | None = None,
     ) -> None:
-        inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
+        inputs, targets = as_floating(inputs), as_floating(targets)
         check_shape("inputs", inputs, ndim=2)
         check_shape("targets", targets, ndim=max(targets.ndim, 1), rows=inputs.shape[0])
         check_finite("inputs", inputs)

@@ -5,7 +5,9 @@ Values are looked at where there are values; under ``jit`` and ``vmap`` only sha
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
 from theory.linalg import is_traced
@@ -35,6 +37,12 @@ def check_finite(name: str, array: Array) -> Array:
                 f"{where}; drop or impute those rows"
             )
     return array
+
+
+def as_floating(values: ArrayLike) -> Array:
+    """The array as it is, or in floating point if it holds whole numbers."""
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
 def check_clock(name: str, values: Clock) -> np.ndarray:

@@ -30,15 +30,21 @@ def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
     """a aᵀ."""
     if not _is_on_host(a):
         return a @ a.T
-    host = np.asarray(a)
-    return jnp.asarray(host @ host.T)
+    return _multiply(np.asarray(a), np.asarray(a).T)
 
 
 def product(a: Float[Array, "rows inner"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
     """A b."""
     if not _is_on_host(a) or not _is_on_host(b):
         return a @ b
-    return jnp.asarray(np.asarray(a) @ np.asarray(b))
+    return _multiply(np.asarray(a), np.asarray(b))
+
+
+def transposed_product(a: Float[Array, "inner rows"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
+    """Aᵀ b; a transpose of its own would be a copy."""
+    if not _is_on_host(a) or not _is_on_host(b):
+        return a.T @ b
+    return _multiply(np.asarray(a).T, np.asarray(b))
 
 
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
@@ -91,6 +97,18 @@ def triangular_factor(
         stacked[:num_above] = above
     _, r = scipy.linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)
     return jnp.asarray(r[: min(shape)])
+
+
+def _multiply(a: np.ndarray, b: np.ndarray) -> Array:
+    """A b by scipy's BLAS: numpy brings another, and the idle threads of one slow down the other.
+
+    BLAS counts columns first, so it is given bᵀ aᵀ; what lies the other way is passed as the transpose of itself.
+    """
+    (gemm,) = scipy.linalg.get_blas_funcs(("gemm",), (a, b))
+    left, right = b.T, a.T
+    turn_left, turn_right = (not array.flags.f_contiguous for array in (left, right))
+    first, second = left.T if turn_left else left, right.T if turn_right else right
+    return jnp.asarray(gemm(1.0, first, second, trans_a=turn_left, trans_b=turn_right).T)
 
 
 def _is_on_host(a: Array) -> bool:

@@ -298,7 +298,7 @@ def _from_eigenvectors(
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
     """eigh of Phi Phiᵀ, for fewer rows than features."""
     _, left = linalg.symmetric_eigen(linalg.row_gram(features))
-    return _from_left_vectors(left, linalg.product(features.T, left), labels, clean)
+    return _from_left_vectors(left, linalg.transposed_product(features, left), labels, clean)
 
 
 @eqx.filter_jit

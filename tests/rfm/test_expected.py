@@ -304,6 +304,13 @@ def test_several_targets_and_any_callable_go_through() -> None:
     assert np.allclose(ours.noise_risk, theirs.noise_risk, rtol=ORACLE, atol=ORACLE)
 
 
+def test_whole_numbers_may_be_labels() -> None:
+    counted = rfm.Sample(SAMPLE.inputs, jnp.arange(7), None)
+    measured = rfm.Sample(SAMPLE.inputs, jnp.arange(7.0), None)
+    ours, theirs = (rfm.expected_mixup(s, FEATURES, UNIFORM, population=TEST).spectrum() for s in (counted, measured))
+    assert np.array_equal(ours.label_coordinates, theirs.label_coordinates)
+
+
 def test_without_a_truth_the_total_is_there_and_the_split_is_not() -> None:
     bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
     curve = rfm.closed_form(rfm.expected_mixup(bare, FEATURES, UNIFORM, population=TEST), times=TIMES)
@@ -338,6 +345,8 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         rfm.expected_mixup(TASK.sample(1, key=KEYS[2]), FEATURES, UNIFORM, population=TEST)
     with pytest.raises(ValueError, match="memory_budget: must be a whole number"):
         expected(memory_budget=0)
+    with pytest.raises(ValueError, match="checkpoint: there is no folder 'nowhere'; make it first"):
+        expected(checkpoint="nowhere/pass.npz")
     with pytest.raises(ValueError, match="num_ratios: must be a whole number"):
         expected(num_ratios=0)
     with pytest.raises(ValueError, match="tolerance: must be a positive number, got 0"):

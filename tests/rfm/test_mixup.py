@@ -72,6 +72,11 @@ def test_a_ratio_of_one_keeps_the_first_and_of_zero_the_second() -> None:
     assert np.array_equal(second.mix(values), values[second.second])
 
 
+def test_whole_numbers_are_mixed_as_numbers() -> None:
+    table = rfm.PairTable(jnp.asarray([0]), jnp.asarray([1]), jnp.asarray([0.25]))
+    assert table.mix(jnp.asarray([0, 8])).tolist() == [6.0]
+
+
 @given(st.lists(st.floats(-1e3, 1e3), min_size=8, max_size=8), st.floats(-3, 3), st.floats(0, 1))
 def test_mixing_is_linear_and_stays_between_its_parents(values: list[float], scale: float, lam: float) -> None:
     a, b = jnp.asarray(values[:4]), jnp.asarray(values[4:])
