@@ -8,6 +8,7 @@ from theory.duals import AccuracyWarning, derivative, dual, dual_estimate, gauss
 from theory.filters import GradientDescent, GradientFlow, Rule, mean_decay
 from theory.hermite import hermite_coefficients
 from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
+from theory.momentum import HeavyBall, Nesterov
 from theory.noise import (
     CurvatureEstimate,
     LabelSpectrum,
@@ -49,9 +50,11 @@ __all__ = [
     "Decomposition",
     "GradientDescent",
     "GradientFlow",
+    "HeavyBall",
     "LabelSpectrum",
     "MinibatchCurve",
     "ModeRisk",
+    "Nesterov",
     "NoiseMoments",
     "Population",
     "RiskBound",

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory.checks import Clock, check_clock, check_steps
-from theory.filters import GradientDescent, Rule
+from theory.filters import Rule
 from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, risk_parts, train_loss, weights
 from theory.spectrum import Spectrum
@@ -174,12 +174,7 @@ def risk_curve(
 
 def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
     """Raises ValueError if the rule's steps are too long for the fastest mode."""
-    if isinstance(rule, GradientDescent) and rule.step_size * (largest_eigenvalue + rule.ridge) >= 2:
-        largest = rule.largest_stable_step(largest_eigenvalue)
-        raise ValueError(
-            f"step_size: {float(rule.step_size):g} diverges on this problem; pass a step below the largest stable one, "
-            f"2 / (mu_max + ridge) = {float(largest):.6g}"
-        )
+    rule.check_stable(largest_eigenvalue)
 
 
 def _fewer_coordinates(

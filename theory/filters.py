@@ -9,6 +9,7 @@ So a training rule *is* a pair of functions. A mode learns once mu t passes 1: m
 the clean pattern, first; modes of small eigenvalue, which carry Mixup's label noise, late. That order is the U-curve.
 """
 
+import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -20,7 +21,8 @@ from jaxtyping import Array, Bool, Float
 from theory.linalg import is_traced
 
 
-def _number(value: float | Array) -> float | Array:
+def number(value: float | Array) -> float | Array:
+    """The value as a Python float, unless it is an array, whose precision and derivatives count."""
     return float(value) if isinstance(value, int | np.number) else value
 
 
@@ -41,11 +43,19 @@ class Rule(eqx.Module):
 
     @abstractmethod
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        """How far a unit force has moved a mode by t; t itself (in units of time) on a null mode."""
+        """How far a unit force has moved a mode by t; on a null mode the time, but for momentum's late start."""
 
     @abstractmethod
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
-        """The time that t stands for."""
+        """The time that t stands for: a slow mode is learnt at about 1/mu of it, whatever the rule."""
+
+    @abstractmethod
+    def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
+        """The step size from which on the fastest mode no longer converges; infinite where there are no steps."""
+
+    @abstractmethod
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Raises ValueError if the rule's steps are too long for the fastest mode; says what to pass instead."""
 
     def fixed_gain(self, eigenvalues: Float[Array, "*times modes"]) -> Float[Array, "*times modes"]:
         """The gain at t = infinity, 1 / (mu + ridge); 0 on null modes, which no force moves."""
@@ -56,13 +66,13 @@ class Rule(eqx.Module):
         self, eigenvalues: Float[Array, "modes"], steps: Float[Array, "*times 1"]
     ) -> Float[Array, "*times modes"]:
         """A null mode does not decay, however long one waits; every other one has."""
-        return _rows(jnp.where(eigenvalues + self.ridge == 0, 1.0, jnp.zeros_like(eigenvalues)), steps)
+        return rows(jnp.where(eigenvalues + self.ridge == 0, 1.0, jnp.zeros_like(eigenvalues)), steps)
 
     def _with_limit(
         self, at_infinity: Bool[Array, "*times 1"], eigenvalues: Float[Array, "modes"], gain: Array
     ) -> Float[Array, "*times modes"]:
         """The gain, and the fixed one at infinity; elsewhere 1 / mu^2, its derivative, must not overflow."""
-        return jnp.where(at_infinity, self.fixed_gain(jnp.where(at_infinity, _rows(eigenvalues, at_infinity), 1)), gain)
+        return jnp.where(at_infinity, self.fixed_gain(jnp.where(at_infinity, rows(eigenvalues, at_infinity), 1)), gain)
 
 
 class GradientFlow(Rule):
@@ -76,11 +86,11 @@ class GradientFlow(Rule):
     [2.0, 2.0, 0.8647]
     """
 
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=_number)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
     counts_steps: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
-        _check_ridge(self.ridge)
+        check_ridge(self.ridge)
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         at_infinity = jnp.isinf(t)
@@ -96,8 +106,15 @@ class GradientFlow(Rule):
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         return t
 
+    def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
+        """Infinite: the flow takes no steps."""
+        return math.inf
+
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Returns: the flow never diverges."""
+
     def _decay(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return t[..., None] * _rows(eigenvalues + self.ridge, t[..., None])
+        return t[..., None] * rows(eigenvalues + self.ridge, t[..., None])
 
 
 class GradientDescent(Rule):
@@ -112,24 +129,23 @@ class GradientDescent(Rule):
     """
 
     # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=_number)  # type: ignore[misc]
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=_number)
+    step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
     counts_steps: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        _check_ridge(self.ridge)
-        if not is_traced(self.step_size) and not (np.isfinite(self.step_size) and self.step_size > 0):
-            raise ValueError(f"step_size: must be a positive number, got {self.step_size}")
+        check_ridge(self.ridge)
+        check_step_size(self.step_size)
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         progress = self._progress(eigenvalues)
         at_infinity = jnp.isinf(t)[..., None]
         steps = jnp.where(at_infinity, 0, t[..., None])
         slow = progress < SERIES_BELOW
-        log_form = jnp.exp(-steps * _rows(_minus_log1m(jnp.where(slow, progress, 0)), steps))
+        log_form = jnp.exp(-steps * rows(_minus_log1m(jnp.where(slow, progress, 0)), steps))
         # On a fast mode a power is as accurate, and it knows the sign of an overshooting mode.
-        power_form = jnp.power(_rows(1 - jnp.where(slow, 0, progress), steps), jnp.maximum(steps, 1))
-        left = jnp.where(_rows(slow, steps) | (steps == 0), log_form, power_form)
+        power_form = jnp.power(rows(1 - jnp.where(slow, 0, progress), steps), jnp.maximum(steps, 1))
+        left = jnp.where(rows(slow, steps) | (steps == 0), log_form, power_form)
         return jnp.where(at_infinity, self._left_at_infinity(eigenvalues, steps), left)
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
@@ -138,10 +154,10 @@ class GradientDescent(Rule):
         steps = jnp.where(at_infinity, 0, t)[..., None]
         slow = progress < SERIES_BELOW
         small = jnp.where(slow, progress, 0)
-        decay = steps * _rows(_minus_log1m(small), steps)
-        log_form = steps * mean_decay(decay) * _rows(_mean_log1m(small), steps)
-        power_form = (1 - self.residual(eigenvalues, steps[..., 0])) / _rows(jnp.where(slow, 1, progress), steps)
-        moved = self.step_size * jnp.where(_rows(slow, steps), log_form, power_form)
+        decay = steps * rows(_minus_log1m(small), steps)
+        log_form = steps * mean_decay(decay) * rows(_mean_log1m(small), steps)
+        power_form = (1 - self.residual(eigenvalues, steps[..., 0])) / rows(jnp.where(slow, 1, progress), steps)
+        moved = self.step_size * jnp.where(rows(slow, steps), log_form, power_form)
         return self._with_limit(at_infinity[..., None], eigenvalues, moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
@@ -153,7 +169,11 @@ class GradientDescent(Rule):
         >>> GradientDescent(step_size=0.1).largest_stable_step(4.0)
         0.5
         """
-        return 2 / (largest_eigenvalue + self.ridge)
+        return over_rate(2.0, largest_eigenvalue + self.ridge)
+
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Raises ValueError at the largest stable step and past it."""
+        check_below(self.step_size, self.largest_stable_step(largest_eigenvalue), "2 / (mu_max + ridge)")
 
     def _progress(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return self.step_size * (eigenvalues + self.ridge)
@@ -199,10 +219,32 @@ def _horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, 
     return total
 
 
-def _rows(vector: Array, steps: Array) -> Array:
+def rows(vector: Array, steps: Array) -> Array:
+    """The vector of modes, repeated for all times; steps has one axis more than the times."""
     return jnp.broadcast_to(vector, steps.shape[:-1] + vector.shape)
 
 
-def _check_ridge(ridge: float | Array) -> None:
+def over_rate(bound: float | Array, rate: float | Array) -> float | Array:
+    """Bound / rate, infinite at rate zero for plain numbers too: where nothing is learnt, nothing diverges."""
+    return math.inf if isinstance(rate, int | float) and rate == 0 else bound / rate
+
+
+def check_ridge(ridge: float | Array) -> None:
+    """Raises ValueError unless the decay is a number that is not negative."""
     if not is_traced(ridge) and not (np.isfinite(ridge) and ridge >= 0):
         raise ValueError(f"ridge: must be a number that is not negative, got {ridge}")
+
+
+def check_step_size(step_size: float | Array) -> None:
+    """Raises ValueError unless the step size is a positive number."""
+    if not is_traced(step_size) and not (np.isfinite(step_size) and step_size > 0):
+        raise ValueError(f"step_size: must be a positive number, got {step_size}")
+
+
+def check_below(step_size: float | Array, largest: float | Array, formula: str) -> None:
+    """Raises ValueError if the step size reaches the largest stable one, given by the formula."""
+    if step_size >= largest:
+        raise ValueError(
+            f"step_size: {float(step_size):g} diverges on this problem; pass a step below the largest stable one, "
+            f"{formula} = {float(largest):.6g}"
+        )

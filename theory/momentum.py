@@ -1,0 +1,205 @@
+"""Momentum: a mode as a damped oscillator, pushed by its force and carried on by its own velocity.
+
+A share beta of the last step is repeated at the next one. Slow modes then go 1 / (1 - beta) times as fast; fast modes
+ring. With s = eta (mu + ridge) and D what is kept of the velocity, the part e still to be learnt and its velocity obey
+
+    velocity_{k+1} = D velocity_k - s e_k,      e_{k+1} = e_k + velocity_{k+1},       velocity_0 = 0,
+
+D = beta for the heavy ball, beta (1 - s) for Nesterov. The two roots of z^2 - (1 + D - s) z + D say how a mode learns:
+both real (over-damped), equal (critical), or a complex pair (under-damped, it rings). Written in the roots, k steps are
+powers of them over their difference, which cancels near the critical mode, and has no derivative at it. Written as a
+matrix, k steps are its k-th power, a polynomial in s and D: the same for every kind of mode, with all its derivatives.
+Squaring reaches k in log2(k) multiplications, and the share s is kept out of the entries, so that slow modes keep
+their digits, and null modes need no special care.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from theory.filters import Rule, check_below, check_ridge, check_step_size, number, over_rate, rows
+from theory.linalg import is_traced
+
+MOST_STEPS = 2.0**63
+"""Later steps count as this one."""
+
+
+class _Momentum(Rule):
+    """What the two momentum rules share: all but what is kept of the velocity."""
+
+    # mypy counts the abstract ridge as the first field, here and in the subclasses; equinox does not.
+    step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
+    momentum: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
+    counts_steps: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        check_ridge(self.ridge)
+        check_step_size(self.step_size)
+        if not is_traced(self.momentum) and not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: must lie in [0, 1), got {self.momentum}")
+
+    @abstractmethod
+    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """D, the share of the velocity that a step of progress s keeps."""
+
+    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        at_infinity = jnp.isinf(t)[..., None]
+        left = self._after(eigenvalues, t).left
+        return jnp.where(at_infinity, self._left_at_infinity(eigenvalues, t[..., None]), left)
+
+    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        moved = self.step_size * self._after(eigenvalues, t).moved
+        return self._with_limit(jnp.isinf(t)[..., None], eigenvalues, moved)
+
+    def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """The effective time eta k / (1 - beta), at which slow modes stand where flow has them."""
+        return self.step_size * t / (1 - self.momentum)
+
+    def _after(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> "_State":
+        progress = self.step_size * (eigenvalues + self.ridge)
+        return _after(progress, self._kept(progress), jnp.where(jnp.isinf(t), 0, t))
+
+
+class HeavyBall(_Momentum):  # type: ignore[misc]
+    """Polyak's heavy ball: theta_{k+1} = theta_k - eta grad(theta_k) + beta (theta_k - theta_{k-1}), from rest.
+
+    The residual is e_k of this chapter with D = beta; critical at eta (mu + ridge) = (1 - sqrt(beta))^2, under-damped
+    above. On a null mode the gain is eta times the sum of (1 - beta^j) / (1 - beta) over j = 1..k. Exact in value and
+    in derivative for modes of every kind, down to mu = 0, to some hundred roundings of the largest value that the mode
+    takes; stable below 2 (1 + beta) / (mu_max + ridge) (``tests/theory/test_momentum.py``).
+
+    Attributes:
+        step_size: eta, unit time.
+        momentum: beta, in [0, 1); at 0 this is `GradientDescent`.
+        ridge: coupled weight decay, part of grad; unit 1/time.
+
+    Raises:
+        ValueError: a momentum outside of [0, 1), a step size that is not positive, a negative decay.
+
+    >>> rule = HeavyBall(step_size=0.5, momentum=0.5)
+    >>> rule.residual(jnp.asarray([0.0, 1.0]), jnp.asarray([1.0, 2.0])).tolist()
+    [[1.0, 0.5], [1.0, 0.0]]
+    >>> float(rule.time(jnp.asarray(3.0)))
+    3.0
+    """
+
+    def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
+        """2 (1 + beta) / (mu_max + ridge), where a root passes -1.
+
+        >>> HeavyBall(step_size=0.1, momentum=0.5).largest_stable_step(4.0)
+        0.75
+        """
+        return over_rate(2 * (1 + self.momentum), largest_eigenvalue + self.ridge)
+
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Raises ValueError at the largest stable step and past it."""
+        largest = self.largest_stable_step(largest_eigenvalue)
+        check_below(self.step_size, largest, "2 (1 + momentum) / (mu_max + ridge)")
+
+    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        return jnp.broadcast_to(jnp.asarray(self.momentum, progress.dtype), progress.shape)
+
+
+class Nesterov(_Momentum):  # type: ignore[misc]
+    """Nesterov's momentum, of constant beta: y = theta_k + beta (theta_k - theta_{k-1}), theta_{k+1} = y - eta grad(y).
+
+    The residual is e_k of this chapter with D = beta (1 - s), s = eta (mu + ridge); critical at
+    s = ((1 - beta) / (1 + beta))^2, under-damped above, up to s = 1. On null modes it is the heavy ball; the accuracy
+    is the same (``tests/theory/test_momentum.py``). Stable below (2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)).
+
+    Attributes:
+        step_size: eta, unit time.
+        momentum: beta, in [0, 1); at 0 this is `GradientDescent`.
+        ridge: coupled weight decay, part of grad; unit 1/time.
+
+    Raises:
+        ValueError: a momentum outside of [0, 1), a step size that is not positive, a negative decay.
+
+    >>> rule = Nesterov(step_size=0.5, momentum=0.5)
+    >>> rule.residual(jnp.asarray([0.0, 1.0]), jnp.asarray([1.0, 2.0])).tolist()
+    [[1.0, 0.5], [1.0, 0.125]]
+    """
+
+    def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
+        """(2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)), where a root passes -1.
+
+        >>> Nesterov(step_size=0.1, momentum=0.5).largest_stable_step(1.0)
+        1.5
+        """
+        bound = (2 + 2 * self.momentum) / (1 + 2 * self.momentum)
+        return over_rate(bound, largest_eigenvalue + self.ridge)
+
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Raises ValueError at the largest stable step and past it."""
+        largest = self.largest_stable_step(largest_eigenvalue)
+        check_below(self.step_size, largest, "(2 + 2 momentum) / ((1 + 2 momentum) (mu_max + ridge))")
+
+    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        return self.momentum * (1 - progress)
+
+
+class _State(NamedTuple):
+    """A mode on its way: e, what is left; -velocity / s; and (1 - e) / s, how far a force of 1/eta has moved it."""
+
+    left: Float[Array, "*times modes"]
+    speed: Float[Array, "*times modes"]
+    moved: Float[Array, "*times modes"]
+
+
+class _Power(NamedTuple):
+    """The matrix of n steps, (e, velocity) -> (left e + D speed velocity, -s speed e + kept velocity).
+
+    Left = 1 - s moved; moved and speed are what a mode at rest gets, and of the order of n on null modes.
+    """
+
+    left: Float[Array, "modes"]
+    speed: Float[Array, "modes"]
+    moved: Float[Array, "modes"]
+    kept: Float[Array, "modes"]
+
+
+def _after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> _State:
+    """The state after so many steps from rest: for each binary digit of the number, the power of that many steps."""
+    shape = (*steps.shape, *progress.shape)
+    state = _State(jnp.ones(shape, progress.dtype), jnp.zeros(shape, progress.dtype), jnp.zeros(shape, progress.dtype))
+    power = _Power(1 - progress, jnp.ones_like(progress), jnp.ones_like(progress), kept)
+
+    def digit(carry: tuple[_State, _Power, Array]) -> tuple[_State, _Power, Array]:
+        state, power, remaining = carry
+        half = jnp.floor(remaining / 2)
+        chosen = (remaining > 2 * half)[..., None]
+        moved = _advance(state, power, progress, kept)
+        taken = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), moved, state)
+        return taken, _squared(power, progress, kept), half
+
+    def digits(carry: tuple[_State, _Power, Array], _: None) -> tuple[tuple[_State, _Power, Array], None]:
+        return jax.lax.cond(jnp.any(carry[2] > 0), digit, lambda same: same, carry), None
+
+    remaining = jnp.minimum(steps, MOST_STEPS)
+    (state, _, _), _ = jax.lax.scan(digits, (state, power, remaining), length=int(np.log2(MOST_STEPS)) + 1)
+    return state
+
+
+def _advance(state: _State, power: _Power, progress: Array, kept: Array) -> _State:
+    left, speed, moved, still = (rows(entry, state.left) for entry in power)
+    coupled = rows(kept, state.left) * speed * state.speed
+    return _State(
+        left * state.left - rows(progress, state.left) * coupled,
+        speed * state.left + still * state.speed,
+        moved + left * state.moved + coupled,
+    )
+
+
+def _squared(power: _Power, progress: Array, kept: Array) -> _Power:
+    coupled = kept * power.speed**2
+    moved = power.moved * (1 + power.left) + coupled
+    # Of a slow mode 1 - s moved has all digits; of a fast one the square, which keeps its small size.
+    slow = progress * moved < 0.5
+    left = jnp.where(slow, 1 - progress * moved, power.left**2 - progress * coupled)
+    return _Power(left, power.speed * (power.left + power.kept), moved, power.kept**2 - progress * coupled)
