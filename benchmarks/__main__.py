@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "saved": closed_form.saved,
     "duals": duals.duals,
     "expected": expected.expected,
+    "accelerator": expected.accelerator,
     "million": expected.million,
     "minibatch": expected.minibatch,
     "neural-tangents": peers.neural_tangents,

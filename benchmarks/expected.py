@@ -37,6 +37,17 @@ def expected() -> list[Row]:
     ]
 
 
+def accelerator() -> list[Row]:
+    """The pass in float64 and float32 where JAX has an accelerator."""
+    what = "expected Mixup, relu, gram, on the accelerator: the pass / matrix product of as many rows"
+    if jax.default_backend() == "cpu":
+        return [Row(what, (), "x", SPEED, "JAX sees no accelerator here")]
+    return [
+        _pass("relu", "gram", f"{dtype} matrix product on the accelerator", _device_product(dtype), SPEED, dtype)
+        for dtype in ("float64", "float32")
+    ]
+
+
 def million() -> list[Row]:
     """All pairs of 1000 originals, 16 ratios, 1000 relu features, in a process of its own: minutes."""
     command = [sys.executable, "-m", "benchmarks.expected"]
@@ -64,8 +75,18 @@ def minibatch() -> list[Row]:
     return [Row(f"{RUNS} mini-batch runs side by side / one after another", ratios, "x", 0.8, note)]
 
 
-def _pass(activation: str, method: Method, name: str, peer: Callable[[], float], at_most: float | None = None) -> Row:
-    sample, features, test = problems.random_setting(NUM_SAMPLES, NUM_FEATURES, activation)
+def _pass(
+    activation: str,
+    method: Method,
+    name: str,
+    peer: Callable[[], float],
+    at_most: float | None = None,
+    dtype: str = "float64",
+) -> Row:
+    sample, features, test = jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if isinstance(leaf, jax.Array) else leaf,
+        problems.random_setting(NUM_SAMPLES, NUM_FEATURES, activation),
+    )
     marks: list[float] = []
 
     def ours() -> float:
@@ -87,6 +108,12 @@ def _product() -> Callable[[], float]:
     block = np.random.default_rng(0).normal(size=(BLOCK["gram"], NUM_FEATURES))
     other = block.copy()
     return lambda: _per_pass(lambda: block.T @ other, len(block))
+
+
+def _device_product(dtype: str) -> Callable[[], float]:
+    block = jnp.asarray(np.random.default_rng(0).normal(size=(BLOCK["gram"], NUM_FEATURES)), dtype)
+    other, product = block.copy(), jax.jit(lambda a, b: a.T @ b)
+    return lambda: _per_pass(lambda: product(block, other).block_until_ready(), len(block))
 
 
 def _factorisation() -> Callable[[], float]:

@@ -5,11 +5,12 @@ from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
-from rfm.minibatch import MinibatchRuns, largest_stable_step, minibatch_curve, simulate_minibatch
+from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
 from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
+from rfm.stability import largest_stable_step
 from rfm.synthesis import synthesize
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many

@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -155,24 +155,31 @@ def accumulate(
         ValueError: the checkpoint is not one, or belongs to another problem.
     """
     add, sums = _adder(tiling, zero)
-    positions, done = tiling.positions, 0
+    positions, state = tiling.positions, _State(sums, 0)
     if checkpoint is not None and checkpoint.exists():
-        done, leaves = _load(checkpoint, fingerprint)
-        sums = jax.tree.map(lambda like, leaf: jax.device_put(leaf, like.sharding), sums, _like(sums, leaves))
+        state = _load(checkpoint, fingerprint, sums)
     saved_at = time.monotonic()
     try:
-        for i, j in positions[done:]:
-            sums = jax.block_until_ready(add(sums, tiling.block(i, j)))
-            done += 1
+        for i, j in positions[state.done :]:
+            following = _State(add(state.sums, tiling.block(i, j)), state.done + 1)
+            jax.block_until_ready(state.sums)  # an accelerator has one block in its queue, and not all of them
+            state = following
             if progress is not None:
-                progress(done, len(positions))
+                progress(state.done, len(positions))
             if checkpoint is not None and time.monotonic() - saved_at > SAVE_EVERY:
-                _save(checkpoint, fingerprint, done, sums)
+                _save(checkpoint, fingerprint, state)
                 saved_at = time.monotonic()
     finally:
         if checkpoint is not None:
-            _save(checkpoint, fingerprint, done, sums)
-    return jax.device_put(sums if tiling.mesh is None else sums.together(), home)
+            _save(checkpoint, fingerprint, state)
+    return jax.device_put(state.sums if tiling.mesh is None else state.sums.together(), home)
+
+
+class _State(NamedTuple):
+    """One object, assigned at once: Ctrl-C cannot come between the sums and the number of blocks in them."""
+
+    sums: Sums
+    done: int
 
 
 def _adder(tiling: Tiling, zero: Sums) -> tuple[Callable[[Sums, Block], Sums], Sums]:
@@ -214,14 +221,15 @@ def _add_shares(
     return add(add(smoother, first_share, 1, first), second_share, 0, second)
 
 
-def _save(path: Path, fingerprint: dict[str, str], done: int, sums: Sums) -> None:
+def _save(path: Path, fingerprint: dict[str, str], state: _State) -> None:
     """Under a temporary name first, so that the file is always a whole one."""
-    state: dict[str, Any] = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(sums))}
-    state |= {"done": done, "fingerprint": json.dumps(fingerprint)}
+    leaves = jax.tree.leaves(state.sums)
+    stored: dict[str, Any] = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
+    stored |= {"done": state.done, "fingerprint": json.dumps(fingerprint)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **state)
+            np.savez(file, **stored)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -229,7 +237,7 @@ def _save(path: Path, fingerprint: dict[str, str], done: int, sums: Sums) -> Non
         temporary.unlink(missing_ok=True)
 
 
-def _load(path: Path, fingerprint: dict[str, str]) -> tuple[int, list[np.ndarray]]:
+def _load(path: Path, fingerprint: dict[str, str], like: Sums) -> _State:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found, done = json.loads(str(stored["fingerprint"])), int(stored["done"])
@@ -244,8 +252,5 @@ def _load(path: Path, fingerprint: dict[str, str]) -> tuple[int, list[np.ndarray
             f"checkpoint: {path} belongs to another problem, which differs in {', '.join(differing)}; pass another "
             "file, or delete it to start over"
         )
-    return done, leaves
-
-
-def _like(sums: Sums, leaves: list[np.ndarray]) -> Sums:
-    return jax.tree.unflatten(jax.tree.structure(sums), leaves)
+    sums = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return _State(jax.tree.map(lambda place, leaf: jax.device_put(leaf, place.sharding), like, sums), done)

@@ -32,7 +32,7 @@ from rfm.ratios import RatioRule, ratio_rule
 from rfm.tasks import Sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import check_finite, check_shape
 
 MOST_ROWS = 2**14
 """Of one block."""
@@ -153,7 +153,6 @@ def expected_mixup(
             "features, or a law with a table of pairs"
         )
     check_choice("method", method, KINDS)
-    sample = Sample(as_floating(sample.inputs), as_floating(sample.labels), sample.truth)
     labels = sample.labels.reshape(len(sample.labels), -1)
     check_count("num_samples (for Mixup)", len(labels), least=2)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():

@@ -7,6 +7,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import theory
 from theory.checks import check_shape
 
+STEPS_A_CALL = 2**12
+"""Compiled steps between two looks at the progress bar and at Ctrl-C."""
+
 
 def initial_weights(
     num_features: int, num_targets: int, dtype: jnp.dtype, start: theory.Start | None, key: PRNGKeyArray | None

@@ -26,11 +26,9 @@ import theory
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
 from rfm.problem import Problem
-from rfm.runs import initial_weights, recorded_curve
+from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
 
-STEPS_A_CALL = 2**12
-"""Compiled steps between two looks at the progress bar and at Ctrl-C."""
 SMALL_SIDE = 20
 
 

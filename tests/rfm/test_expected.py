@@ -304,13 +304,6 @@ def test_several_targets_and_any_callable_go_through() -> None:
     assert np.allclose(ours.noise_risk, theirs.noise_risk, rtol=ORACLE, atol=ORACLE)
 
 
-def test_whole_numbers_may_be_labels() -> None:
-    counted = rfm.Sample(SAMPLE.inputs, jnp.arange(7), None)
-    measured = rfm.Sample(SAMPLE.inputs, jnp.arange(7.0), None)
-    ours, theirs = (rfm.expected_mixup(s, FEATURES, UNIFORM, population=TEST).spectrum() for s in (counted, measured))
-    assert np.array_equal(ours.label_coordinates, theirs.label_coordinates)
-
-
 def test_without_a_truth_the_total_is_there_and_the_split_is_not() -> None:
     bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
     curve = rfm.closed_form(rfm.expected_mixup(bare, FEATURES, UNIFORM, population=TEST), times=TIMES)

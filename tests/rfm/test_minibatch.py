@@ -8,7 +8,7 @@ import scipy.stats
 
 import rfm
 import theory
-from rfm.minibatch import source_of
+from rfm.batches import draw_pairs, source_of
 from tests.tolerances import FLOAT32, IDENTITY, ORACLE, P_VALUE, SAMPLING
 
 KEYS = jax.random.split(jax.random.key(31), 8)
@@ -99,7 +99,7 @@ def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> 
 
 def test_a_subset_of_the_pairs_tells_the_largest_stable_step_about(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = rfm.largest_stable_step(UNIFORM, batch_size=2)
-    monkeypatch.setattr("rfm.minibatch.STABILITY_WORK", 8 * 8 * 10**2)  # eight of 25 pairs
+    monkeypatch.setattr("rfm.stability.STABILITY_WORK", 8 * 8 * 10**2)  # eight of 25 pairs
     assert np.isclose(rfm.largest_stable_step(UNIFORM, batch_size=2), exact, rtol=0.5)
 
 
@@ -171,10 +171,8 @@ def test_a_random_start_is_drawn_anew_for_each_run() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 20])
 @pytest.mark.parametrize("replace", [True, False])
 def test_pairs_are_drawn_uniformly_and_differ_if_asked_to(batch_size: int, replace: bool) -> None:
-    from rfm.minibatch import _draw_pairs
-
     law = theory.BatchLaw(batch_size, replace=replace)
-    drawn = np.asarray(jax.vmap(lambda key: _draw_pairs(key, law, 25))(jax.random.split(KEYS[5], 4000 // batch_size)))
+    drawn = np.asarray(jax.vmap(lambda key: draw_pairs(key, law, 25))(jax.random.split(KEYS[5], 4000 // batch_size)))
     assert scipy.stats.chisquare(np.bincount(drawn.ravel(), minlength=25)).pvalue > P_VALUE
     repeats = any(len(set(batch)) < batch_size for batch in drawn.tolist())
     assert repeats == (replace and batch_size > 1)

@@ -288,3 +288,9 @@ def test_a_kernel_truth_looks_like_the_data_it_was_fitted_to() -> None:
     assert explained > 0.5
     with pytest.raises(ValueError, match="bandwidth: must be a positive number, got 0"):
         rfm.KernelTruth(data.inputs, data.targets, bandwidth=0.0)
+
+
+def test_whole_numbers_may_be_data() -> None:
+    task = rfm.DataTask(np.arange(24).reshape(8, 3), np.arange(8), num_test=3)
+    sample = task.sample(4, key=jax.random.key(1))
+    assert sample.inputs.dtype == sample.labels.dtype == float

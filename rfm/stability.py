@@ -1,0 +1,99 @@
+"""The largest step size at which the variance of mini-batch training settles, for problems of any size.
+
+A step is stable in mean square if and only if eta P < L on symmetric matrices (see `theory.largest_stable_step`), with
+P[S] = E (X + ridge) S (X + ridge), of a batch's mean X of phi phiᵀ, and L[S] = (C + ridge) S + S (C + ridge). Lanczos
+iteration asks what P and L make of a matrix, and never writes them out.
+"""
+
+import numpy as np
+import scipy.sparse.linalg
+
+import theory
+from rfm.batches import batch_law, source_of
+from rfm.expected import ExpectedProblem
+from rfm.problem import Problem
+
+LANCZOS = 1e-7
+"""Tolerance of the iteration; an eigenvalue is off by about its square."""
+STABILITY_WORK = 2e9
+"""Rows times modes squared, above which the largest stable step is that of some of the pairs."""
+
+
+def largest_stable_step(
+    problem: Problem | ExpectedProblem,
+    *,
+    batch_size: int,
+    shared_lam: bool = False,
+    replace: bool = True,
+    ridge: float = 0.0,
+) -> float:
+    """The step size from which on the variance of mini-batch training grows without bound.
+
+    By Lanczos iteration on E X S X, without its matrix: exact, as `theory.largest_stable_step`, as long as rows times
+    features squared stay below `STABILITY_WORK`; beyond that some of the pairs stand for all.
+
+    >>> import rfm
+    >>> problem = rfm.Problem(jnp.asarray([[1.0], [3.0]]), jnp.ones(2), population=rfm.TestSet(jnp.eye(1), jnp.ones(1)))
+    >>> round(largest_stable_step(problem, batch_size=1), 6)  # 2 E phi^2 / E phi^4
+    0.243902
+    """
+    law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
+    spectrum = problem.spectrum()
+    rank = spectrum.rank
+    if rank == 0:
+        return float("inf")
+    modes, weights = spectrum.modes[:, :rank], np.asarray(source.node_weights)
+    most = max(1, int(STABILITY_WORK / (len(weights) * rank**2)))
+    rows = np.concatenate([np.asarray(features @ modes) for features, _ in source.blocks(most)])
+    shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
+    scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
+    power = _BatchPower(rows, weights, np.asarray(spectrum.eigenvalues[:rank]), law, source.num_pairs)
+
+    def apply(flat: np.ndarray) -> np.ndarray:
+        scaled = scale * flat.reshape(rank, rank)
+        pulled = ridge * (shifted[:, None] + shifted[None, :] - ridge) * scaled
+        return (scale * (power(scaled) + pulled)).ravel()
+
+    if rank == 1:
+        return 1 / float(apply(np.ones(1))[0])
+    operator = scipy.sparse.linalg.LinearOperator((rank**2, rank**2), matvec=apply, dtype=rows.dtype)
+    # The largest eigenvalue's matrix is positive, so this start is not orthogonal to it.
+    largest = scipy.sparse.linalg.eigsh(operator, k=1, v0=np.eye(rank).ravel(), tol=LANCZOS, return_eigenvectors=False)
+    return 1 / float(largest[0])
+
+
+class _BatchPower:
+    """S -> E X S X of a batch's mean of phi phiᵀ, in the coordinates of the modes."""
+
+    def __init__(
+        self, rows: np.ndarray, weights: np.ndarray, eigenvalues: np.ndarray, law: theory.BatchLaw, num_pairs: int
+    ) -> None:
+        self.rows, self.weights, self.eigenvalues, self.law, self.num_pairs = rows, weights, eigenvalues, law, num_pairs
+        scaled = rows * np.sqrt(weights / len(rows))[None, :, None]
+        self.by_node = [scaled[:, q].T @ scaled[:, q] / weights[q] for q in range(len(weights))]
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        law = self.law
+        own = self._rows(matrix)
+        shared = law.shared_lam and len(self.weights) > 1
+        two = self._nodes(matrix) if shared else np.outer(self.eigenvalues, self.eigenvalues) * matrix
+        if not law.replace and self.num_pairs > 1:
+            of_pairs = own if law.shared_lam or len(self.weights) == 1 else self._pairs(matrix)
+            two = (self.num_pairs * two - of_pairs) / (self.num_pairs - 1)
+        return own / law.size + (1 - 1 / law.size) * two
+
+    def _rows(self, matrix: np.ndarray) -> np.ndarray:
+        """The mean over rows of phi phiᵀ S phi phiᵀ."""
+        flat = self.rows.reshape(-1, self.rows.shape[2])
+        weights = np.tile(self.weights / len(self.rows), len(self.rows))
+        return flat.T @ ((weights * np.sum((flat @ matrix) * flat, axis=1))[:, None] * flat)
+
+    def _nodes(self, matrix: np.ndarray) -> np.ndarray:
+        """The mean over ratios of C_q S C_q."""
+        return sum(w * c @ matrix @ c for w, c in zip(self.weights, self.by_node, strict=True))
+
+    def _pairs(self, matrix: np.ndarray) -> np.ndarray:
+        """The mean over pairs of C_g S C_g, where C_g is a pair's mean over ratios."""
+        inner = np.einsum("gqk,grk->gqr", self.rows @ matrix, self.rows, optimize=True)
+        inner *= (self.weights[:, None] * self.weights[None, :])[None]
+        return np.tensordot(self.rows, inner @ self.rows, ((0, 1), (0, 1))) / len(self.rows)
