@@ -32,6 +32,7 @@ from theory.noise import (
 )
 from theory.population import Averages, Population, RiskParts, TestSet
 from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
+from theory.schedules import StepSchedule, cosine_steps, inverse_sqrt_steps, step_decay_steps
 from theory.smoother import RiskOverLabels, risk_over_labels
 from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
 from theory.turning import turning_point
@@ -63,6 +64,7 @@ __all__ = [
     "Rule",
     "Spectrum",
     "Start",
+    "StepSchedule",
     "TestSet",
     "activation",
     "batch_moments",
@@ -71,6 +73,7 @@ __all__ = [
     "bounded_noise_risk",
     "check_method",
     "check_stable",
+    "cosine_steps",
     "cross_entropy_floor",
     "decompose",
     "decompose_blocks",
@@ -81,6 +84,7 @@ __all__ = [
     "gaussian_mean",
     "hard_label_error",
     "hermite_coefficients",
+    "inverse_sqrt_steps",
     "label_spectrum",
     "largest_stable_step",
     "leaky_relu",
@@ -100,6 +104,7 @@ __all__ = [
     "risk_over_labels",
     "risk_parts",
     "smoothness_upper",
+    "step_decay_steps",
     "strong_convexity_lower",
     "suggest_method",
     "total_variation_lower",
