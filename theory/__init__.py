@@ -8,7 +8,7 @@ from theory.duals import AccuracyWarning, derivative, dual, dual_estimate, gauss
 from theory.filters import GradientDescent, GradientFlow, Rule, mean_decay
 from theory.hermite import hermite_coefficients
 from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
-from theory.momentum import HeavyBall, Nesterov
+from theory.momentum import HeavyBall, Nesterov, NesterovIncreasing
 from theory.noise import (
     CurvatureEstimate,
     LabelSpectrum,
@@ -56,6 +56,7 @@ __all__ = [
     "MinibatchCurve",
     "ModeRisk",
     "Nesterov",
+    "NesterovIncreasing",
     "NoiseMoments",
     "Population",
     "RiskBound",

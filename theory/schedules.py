@@ -33,9 +33,9 @@ def _step_sizes(values: ArrayLike | Sequence[float]) -> Array:
 class StepSchedule(Rule):
     """Full-batch gradient descent with step eta_k at step k: residual = product of (1 - eta_k (mu + ridge)).
 
-    Exact in value and in derivative down to mu = 0, where the gain is the sum of the steps, to about a rounding a step
-    (``tests/theory/test_schedules.py``). A schedule ends: ``steps`` past its length are refused by `risk_curve`, and
-    residual and gain are NaN there. Its limit t = infinity is that of training on to convergence, by further steps
+    Exact in value and in derivative down to mu = 0, where the gain is the sum of the steps, to 1e-13 after 100 000
+    steps (``tests/theory/test_schedules.py``). A schedule ends: ``steps`` past its length are refused by `risk_curve`,
+    and residual and gain are NaN there. Its limit t = infinity is that of training on to convergence, by further steps
     whose sum diverges: the minimum-norm (or ridge) solution.
 
     Differentiated in reverse, it holds the residuals of all steps.
@@ -120,10 +120,10 @@ class StepSchedule(Rule):
         def step(carry: _Course, now: tuple[Array, Array]) -> tuple[_Course, None]:
             left, moved, lefts, moveds = carry
             size, row = now
-            factor = 1 - size * rate
-            moved = factor * moved + size
-            # Of a slow mode 1 - mu gain has all digits; of a fast one the product, which keeps its small size.
-            left = jnp.where(rate * moved < 0.5, 1 - rate * moved, factor * left)
+            # Adding up what each step changes rounds at random; a factor 1 - eta mu would round alike at every step.
+            moved = moved + size * left
+            # Of a slow mode 1 - mu gain has all digits; of a fast one the difference, which keeps its small size.
+            left = jnp.where(rate * moved < 0.5, 1 - rate * moved, left - size * rate * left)
             return (left, moved, lefts.at[row].set(left), moveds.at[row].set(moved)), None
 
         ones, zeros = jnp.ones_like(rate), jnp.zeros_like(rate)

@@ -134,6 +134,14 @@ def test_filters_are_exact_in_value_and_derivative(share: float) -> None:
     assert np.all(np.abs(slopes[1] - exact[3]) <= DERIVATIVE * (time**2 + np.abs(exact[3])))
 
 
+def test_a_hundred_thousand_steps_do_not_add_up_their_rounding() -> None:
+    mu, end = jnp.asarray([1e-12, 1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 1e-4, 1e-3]), jnp.asarray(1e5)
+    residual, gain = filters(jnp.full(100_000, 0.9), jnp.asarray(0.0), mu, end)
+    exact = theory.GradientDescent(0.9)
+    assert np.allclose(residual, exact.residual(mu, end), rtol=0, atol=IDENTITY)
+    assert np.allclose(gain, exact.gain(mu, end), rtol=IDENTITY, atol=0)
+
+
 # --- identities and limits -----------------------------------------------------------------------------------------
 
 eigenvalue_lists = st.lists(
