@@ -5,14 +5,18 @@ PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := theory rfm experiments figures tests benchmarks
+# The tests mostly compile: what one worker has compiled, the other one and the next run read from here.
+COMPILED := JAX_COMPILATION_CACHE_DIR=$(VENV)/.jax-cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: help ucurve figures test bench bench-peer clean
+.PHONY: help ucurve figures test bench bench-peer scaling clean
 
 help:
 	@echo "make ucurve   set up, run the main experiment, print its table, draw its figure"
 	@echo "make figures  run every experiment that has no result yet, draw every figure"
 	@echo "make test     set up, then lint, types, tests and doctests"
 	@echo "make bench    set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
+	@echo "make scaling  measure how time and memory grow with the sizes, draw it"
 	@echo "make clean    remove the virtual environments and all results"
 
 ucurve: $(VENV)/.installed
@@ -46,12 +50,16 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
+	$(COMPILED) OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
 bench-peer: $(PEER_VENV)/.installed
+
+scaling: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.scaling results/scaling.nc
+	$(BIN)/python -m figures.scaling results/scaling.nc
 
 clean:
 	rm -rf $(VENV) $(PEER_VENV) results figures/*.pdf figures/*.png

@@ -15,6 +15,7 @@ FITTED = 3
 """Largest sizes that the exponents are fitted to."""
 WORKS = ((style.BLACK, "o"), (style.ORANGE, "^"))
 LABELS = {"originals": "originals  $n$", "features": "features  $p$"}
+MEGABYTES = tuple(float(factor * 10**power) for power in range(6) for factor in (1, 2, 5))
 SIZES = {"originals": "num_samples", "features": "num_features"}
 
 
@@ -38,7 +39,9 @@ def draw(result: Result) -> Figure:
         constants = np.unique(result.sel(axis=axis)[SIZES[fixed]].values)
         panels[0, column].set_title(f"{fixed}: " + " and ".join(f"{value:g}" for value in constants))
     panels[0, 0].set_ylabel("time (s)")
-    panels[1, 0].set_ylabel("extra peak memory (MB)")
+    panels[1, 0].set_ylabel("extra peak memory of a first call (MB)")
+    low, high = panels[1, 0].get_ylim()
+    style.plain_log_ticks(panels[1, 0].yaxis, [tick for tick in MEGABYTES if low <= tick <= high])
     for axes in panels[:, 0]:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.35)
