@@ -1,6 +1,7 @@
 """Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
 
 from theory.activations import ACTIVATIONS, BrokenConstant, BrokenLine, activation, leaky_relu
+from theory.averaging import Averaged
 from theory.batches import BatchLaw, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
@@ -41,6 +42,7 @@ __all__ = [
     "ACTIVATIONS",
     "METHODS",
     "AccuracyWarning",
+    "Averaged",
     "Averages",
     "BatchLaw",
     "BatchMoments",

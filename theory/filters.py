@@ -193,14 +193,14 @@ def mean_decay(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
     [1.0, 0.6321]
     """
     small = x < SERIES_BELOW
-    series = _horner(jnp.where(small, x, 0), _DECAY_SERIES)
+    series = horner(jnp.where(small, x, 0), _DECAY_SERIES)
     safe = jnp.where(small, 1, x)
     return jnp.where(small, series, -jnp.expm1(-safe) / safe)
 
 
 def _mean_log1m(s: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """-log(1 - s) / s for 0 <= s < SERIES_BELOW."""
-    return _horner(s, _LOG_SERIES)
+    return horner(s, _LOG_SERIES)
 
 
 def _minus_log1m(s: Float[Array, "*any"]) -> Float[Array, "*any"]:
@@ -212,7 +212,8 @@ _DECAY_SERIES = [(-1.0) ** k / float(np.prod(np.arange(1.0, k + 2))) for k in ra
 _LOG_SERIES = [1.0 / (k + 1) for k in range(_TERMS)]
 
 
-def _horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, "*any"]:
+def horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, "*any"]:
+    """The polynomial of these coefficients, lowest order first."""
     total = jnp.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total = total * x + coefficient

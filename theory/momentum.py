@@ -14,7 +14,8 @@ their digits, and null modes need no special care.
 """
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,6 +28,9 @@ from theory.linalg import is_traced
 
 MOST_STEPS = 2.0**63
 """Later steps count as this one."""
+
+States = TypeVar("States")
+Powers = TypeVar("Powers")
 
 
 class _Momentum(Rule):
@@ -45,7 +49,7 @@ class _Momentum(Rule):
             raise ValueError(f"momentum: must lie in [0, 1), got {self.momentum}")
 
     @abstractmethod
-    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+    def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         """D, the share of the velocity that a step of progress s keeps."""
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
@@ -61,9 +65,9 @@ class _Momentum(Rule):
         """The effective time eta k / (1 - beta), at which slow modes stand where flow has them."""
         return self.step_size * t / (1 - self.momentum)
 
-    def _after(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> "_State":
+    def _after(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> "State":
         progress = self.step_size * (eigenvalues + self.ridge)
-        return _after(progress, self._kept(progress), jnp.where(jnp.isinf(t), 0, t))
+        return _after(progress, self.kept(progress), jnp.where(jnp.isinf(t), 0, t))
 
 
 class HeavyBall(_Momentum):  # type: ignore[misc]
@@ -102,7 +106,7 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
         largest = self.largest_stable_step(largest_eigenvalue)
         check_below(self.step_size, largest, "2 (1 + momentum) / (mu_max + ridge)")
 
-    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+    def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return jnp.broadcast_to(jnp.asarray(self.momentum, progress.dtype), progress.shape)
 
 
@@ -140,7 +144,7 @@ class Nesterov(_Momentum):  # type: ignore[misc]
         largest = self.largest_stable_step(largest_eigenvalue)
         check_below(self.step_size, largest, "(2 + 2 momentum) / ((1 + 2 momentum) (mu_max + ridge))")
 
-    def _kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+    def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return self.momentum * (1 - progress)
 
 
@@ -203,7 +207,7 @@ class NesterovIncreasing(Rule):
         check_below(self.step_size, self.largest_stable_step(largest_eigenvalue), "4 / (3 (mu_max + ridge))")
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """A mode on its way: e, what is left; -velocity / s; and (1 - e) / s, how far a force of 1/eta has moved it."""
 
     left: Float[Array, "*times modes"]
@@ -211,7 +215,7 @@ class _State(NamedTuple):
     moved: Float[Array, "*times modes"]
 
 
-class _Power(NamedTuple):
+class Power(NamedTuple):
     """The matrix of n steps, (e, velocity) -> (left e + D speed velocity, -s speed e + kept velocity).
 
     Left = 1 - s moved; moved and speed are what a mode at rest gets, and of the order of n on null modes.
@@ -223,21 +227,34 @@ class _Power(NamedTuple):
     kept: Float[Array, "modes"]
 
 
-def _after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> _State:
-    """The state after so many steps from rest: for each binary digit of the number, the power of that many steps."""
-    shape = (*steps.shape, *progress.shape)
-    state = _State(jnp.ones(shape, progress.dtype), jnp.zeros(shape, progress.dtype), jnp.zeros(shape, progress.dtype))
-    power = _Power(1 - progress, jnp.ones_like(progress), jnp.ones_like(progress), kept)
+def _after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
+    """The state after so many steps from rest."""
+    return by_squaring(
+        at_rest(progress, steps),
+        one_step(progress, kept),
+        steps,
+        lambda state, power: advance(state, power, progress, kept),
+        lambda power: squared(power, progress, kept),
+    )
 
-    def digit(carry: tuple[_State, _Power, Array]) -> tuple[_State, _Power, Array]:
+
+def by_squaring(
+    state: States,
+    power: Powers,
+    steps: Float[Array, "*times"],
+    advance: Callable[[States, Powers], States],
+    squared: Callable[[Powers], Powers],
+) -> States:
+    """The state after so many steps: for each binary digit of the number, it advances by the power of that many."""
+
+    def digit(carry: tuple[States, Powers, Array]) -> tuple[States, Powers, Array]:
         state, power, remaining = carry
         half = jnp.floor(remaining / 2)
         chosen = (remaining > 2 * half)[..., None]
-        moved = _advance(state, power, progress, kept)
-        taken = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), moved, state)
-        return taken, _squared(power, progress, kept), half
+        taken = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), advance(state, power), state)
+        return taken, squared(power), half
 
-    def digits(carry: tuple[_State, _Power, Array], _: None) -> tuple[tuple[_State, _Power, Array], None]:
+    def digits(carry: tuple[States, Powers, Array], _: None) -> tuple[tuple[States, Powers, Array], None]:
         return jax.lax.cond(jnp.any(carry[2] > 0), digit, lambda same: same, carry), None
 
     remaining = jnp.minimum(steps, MOST_STEPS)
@@ -245,23 +262,34 @@ def _after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: 
     return state
 
 
-def _advance(state: _State, power: _Power, progress: Array, kept: Array) -> _State:
+def at_rest(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
+    """Before the first step."""
+    ones = jnp.ones((*steps.shape, *progress.shape), progress.dtype)
+    return State(ones, jnp.zeros_like(ones), jnp.zeros_like(ones))
+
+
+def one_step(progress: Float[Array, "modes"], kept: Float[Array, "modes"]) -> Power:
+    """The matrix of one step."""
+    return Power(1 - progress, jnp.ones_like(progress), jnp.ones_like(progress), kept)
+
+
+def advance(state: State, power: Power, progress: Array, kept: Array) -> State:
     left, speed, moved, still = (rows(entry, state.left) for entry in power)
     coupled = rows(kept, state.left) * speed * state.speed
-    return _State(
+    return State(
         left * state.left - rows(progress, state.left) * coupled,
         speed * state.left + still * state.speed,
         moved + left * state.moved + coupled,
     )
 
 
-def _squared(power: _Power, progress: Array, kept: Array) -> _Power:
+def squared(power: Power, progress: Array, kept: Array) -> Power:
     coupled = kept * power.speed**2
     moved = power.moved * (1 + power.left) + coupled
     # Of a slow mode 1 - s moved has all digits; of a fast one the square, which keeps its small size.
     slow = progress * moved < 0.5
     left = jnp.where(slow, 1 - progress * moved, power.left**2 - progress * coupled)
-    return _Power(left, power.speed * (power.left + power.kept), moved, power.kept**2 - progress * coupled)
+    return Power(left, power.speed * (power.left + power.kept), moved, power.kept**2 - progress * coupled)
 
 
 @jax.custom_jvp
