@@ -402,6 +402,12 @@ def test_rising_momentum_is_exact_in_value_and_derivative() -> None:
             assert np.all(error <= DERIVATIVE * (time ** (which + 1) + np.abs(exact[2 + which, row]))), count
 
 
+def test_a_hundred_thousand_steps_of_rising_momentum_do_not_add_up_their_rounding() -> None:
+    mu = jnp.geomspace(1e-18, 1.0, 400)
+    residual, gain = rising(jnp.asarray(0.37), jnp.asarray(0.0), mu, jnp.asarray([1e3, 1e5]))
+    assert np.allclose(mu[None, :] * gain + residual, 1, rtol=0, atol=IDENTITY)
+
+
 def test_rising_momentum_moves_a_null_mode_by_the_time_that_it_shows() -> None:
     k = jnp.asarray([7.0, 0.0, 1.0, 1000.0, 7.0])
     residual, gain = rising(jnp.asarray(0.3), jnp.asarray(0.0), jnp.zeros(1), k)
