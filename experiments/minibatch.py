@@ -45,7 +45,6 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     exact = {name: np.empty((*shape, len(long_steps))) for name in _CURVES}
     drawn = {name: np.empty((*shape, config.num_seeds, len(steps))) for name in _RUNS}
     limit = {name: np.empty(shape) for name in _LIMITS}
-    keys = list(jax.random.split(seed.keys.pairs, config.num_seeds))
     advance = stage("training", len(problems) * len(sizes) * config.num_seeds * int(steps[-1]))
     is_diagonal = False
     for index, problem in enumerate(problems.values()):
@@ -58,13 +57,14 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
                 exact[name][index, place] = getattr(curve, name)
             for name in _LIMITS:
                 limit[name][index, place] = getattr(curve, name)
+            key = jax.random.fold_in(seed.keys.pairs, index * len(sizes) + place)
             runs = rfm.simulate_minibatch(
                 problem,
                 batch_size=size,
                 step_size=step_size,
                 steps=steps,
                 shared_lam=config.shared_lam,
-                keys=keys,
+                keys=list(jax.random.split(key, config.num_seeds)),
                 progress=advance,
             )
             drawn["simulated_risk"][index, place] = runs.parts.risk.sum(axis=2)

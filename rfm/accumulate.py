@@ -158,6 +158,7 @@ def accumulate(
     positions, state = tiling.positions, _State(sums, 0)
     if checkpoint is not None and checkpoint.exists():
         state = _load(checkpoint, fingerprint, sums)
+    found = state.done
     saved_at = time.monotonic()
     try:
         for i, j in positions[state.done :]:
@@ -170,7 +171,7 @@ def accumulate(
                 _save(checkpoint, fingerprint, state)
                 saved_at = time.monotonic()
     finally:
-        if checkpoint is not None:
+        if checkpoint is not None and state.done > found:
             _save(checkpoint, fingerprint, state)
     return jax.device_put(state.sums if tiling.mesh is None else state.sums.together(), home)
 
@@ -242,6 +243,8 @@ def _load(path: Path, fingerprint: dict[str, str], like: Sums) -> _State:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found, done = json.loads(str(stored["fingerprint"])), int(stored["done"])
             leaves = [stored[f"leaf{index}"] for index in range(len(stored.files) - 2)]
+    except OSError:
+        raise
     except Exception as error:  # numpy and zipfile raise many kinds, as the damage has it
         raise ValueError(
             f"checkpoint: {path} is not a whole checkpoint ({error}); delete it, or pass another"

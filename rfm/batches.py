@@ -18,12 +18,11 @@ from rfm.expected import ExpectedProblem
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.problem import Problem
-from rfm.ratios import RatioRule
+from rfm.ratios import GOLDEN_RATIO, RatioRule
 from rfm.tasks import Sample
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
-GOLDEN_RATIO = 0.6180339887498949
 
 Rows = tuple[Float[Array, "rows features"], Float[Array, "rows columns"]]
 
@@ -101,7 +100,7 @@ class FreshPairs(Source):
 
     @property
     def node_weights(self) -> Float[Array, "nodes"]:
-        return jnp.asarray(self.ratios.weights, self.labels.dtype)
+        return jnp.asarray(self.ratios.weights, self.sample.inputs.dtype)
 
     def draw(self, key: PRNGKeyArray, law: theory.BatchLaw) -> Rows:
         pair_key, ratio_key = jax.random.split(key)

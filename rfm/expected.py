@@ -32,7 +32,8 @@ from rfm.ratios import RatioRule, ratio_rule
 from rfm.tasks import Sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape
+from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14
 """Of one block."""
@@ -91,15 +92,12 @@ class ExpectedProblem(Solvable):
         Raises:
             ValueError: labels of another shape, or not finite.
         """
-        new = check_finite("labels", jnp.asarray(labels, self.smoother.dtype)).reshape(len(self.smoother), -1)
-        check_shape("labels", new, ndim=2, columns=self.found.label_coordinates.shape[1])
-        found, singular = self.found, jnp.sqrt(self.found.eigenvalues)[:, None]
-        force = found.modes.T @ (self.smoother.T @ new) / len(new)
-        coordinates = jnp.where(singular > 0, force / jnp.where(singular > 0, singular, 1), 0)
-        outside = jnp.maximum(mixed_power(new, self.ratios) - jnp.sum(coordinates**2, axis=0), 0)
-        spectrum = dataclasses.replace(found, label_coordinates=coordinates, label_outside=outside, method="gram")
+        new = as_floating(labels).astype(self.smoother.dtype)
+        new = check_finite("labels", new[:, None] if new.ndim == 1 else new)
+        check_shape("labels", new, ndim=2, rows=len(self.smoother), columns=self.found.label_coordinates.shape[1])
+        force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios)
         sample = Sample(self.sample.inputs, new, self.sample.truth)
-        return dataclasses.replace(self, sample=sample, found=spectrum, method="gram")
+        return dataclasses.replace(self, sample=sample, found=relabelled(self.found, force, power), method="gram")
 
 
 def expected_mixup(
@@ -123,7 +121,7 @@ def expected_mixup(
         features: phi, finitely many.
         law: ``Mixup(alpha=..., pairs="expected")`` or ``Mixup(lam=..., pairs="expected")``.
         population: what the risk is averaged over.
-        method: ``qr``, accurate at all times, or ``gram``, about three times as fast; see `theory.spectrum`.
+        method: ``qr``, accurate at all times, or ``gram``, two to three times as fast; see `theory.spectrum`.
         num_ratios: quadrature nodes over lam; None for as many as the tolerance needs.
         tolerance: relative, of the mean of phi phiᵀ along pairs; what was reached is in ``ratios.error``.
         memory_budget: bytes that the pass may take, about, beside the data; None for blocks of the fastest size.
@@ -153,15 +151,18 @@ def expected_mixup(
             "features, or a law with a table of pairs"
         )
     check_choice("method", method, KINDS)
+    sample = _checked(sample)
     labels = sample.labels.reshape(len(sample.labels), -1)
     check_count("num_samples (for Mixup)", len(labels), least=2)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise ValueError(f"checkpoint: there is no folder {str(Path(checkpoint).parent)!r}; make it first")
     devices = jax.devices() if devices is None else list(devices)
-    ratios = ratio_rule(law, sample.inputs, features, num_ratios=num_ratios, tolerance=tolerance)
+    if not devices:
+        raise ValueError("devices: there is none in the list; leave it None for all")
+    ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
     probe = features(sample.inputs[:1])
     check_population(population, probe.shape[1], labels.shape[1])
-    most_rows = _most_rows(len(labels), probe, len(ratios) * len(devices) ** 2, method, memory_budget)
+    most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
     tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
     clean_targets = 0 if sample.truth is None else labels.shape[1]
     shape = Shape(len(tiling.inputs), probe.shape[1], labels.shape[1], clean_targets, probe.dtype)
@@ -194,15 +195,26 @@ def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> F
     return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
 
 
-def _most_rows(num_samples: int, probe: Array, fewest: int, method: Method, budget: int | None) -> int:
-    """Rows of a block, from the budget; `fewest` is one pair a device."""
-    num_features, item = probe.shape[1], probe.dtype.itemsize
+def _checked(sample: Sample) -> Sample:
+    inputs, labels = as_floating(sample.inputs), as_floating(sample.labels)
+    check_shape("inputs", inputs, ndim=2)
+    check_shape("labels", labels, ndim=labels.ndim, rows=len(inputs))
+    return Sample(check_finite("inputs", inputs), check_finite("labels", labels), sample.truth)
+
+
+def _most_rows(
+    num_samples: int, probe: Array, num_ratios: int, devices: list[jax.Device], method: Method, budget: int | None
+) -> int:
+    """Rows of a block, from the budget: at least one pair a device."""
+    num_features, item, fewest = probe.shape[1], probe.dtype.itemsize, num_ratios * len(devices) ** 2
     least = 2048 if method == "gram" else 2 * num_features
     rows = max(least, min(MOST_ROWS, BLOCK_BYTES[method] // (num_features * item)))
     if budget is None:
         return max(fewest, rows)
     check_count("memory_budget", budget)
-    fixed = (SQUARE_COPIES[method] * num_features + 2 * num_samples) * num_features * item
+    # Every device sums for itself; those of a CPU do it in the same memory.
+    sums = len(devices) if devices[0].platform == "cpu" else 1
+    fixed = sums * (SQUARE_COPIES[method] * num_features + 2 * num_samples) * num_features * item
     row = BLOCK_COPIES[method] * num_features * item
     if fixed + fewest * row > budget:
         raise ValueError(

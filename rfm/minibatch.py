@@ -5,6 +5,7 @@ rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn
 Every step draws from a key of its own, folded from the run's key and the number of the step.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -16,12 +17,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.batches import Source, batch_law, source_of
+from rfm.checks import check_choice
 from rfm.expected import ExpectedProblem
-from rfm.problem import Problem
+from rfm.problem import PrecisionWarning, Problem
 from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
-from rfm.stability import largest_stable_step
+from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
-from theory.checks import Clock, check_steps
+from theory.checks import Clock, check_shape, check_steps
 
 ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
@@ -63,10 +65,28 @@ def minibatch_curve(
     [1.0, 0.625, 0.0]
     """
     law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
+    check_choice("moments", moments, ("auto", "exact", "diagonal"))
     spectrum = problem.spectrum()
+    if start is not None and start.weights is not None:
+        check_shape("start.weights", start.weights, ndim=2, rows=spectrum.modes.shape[0],
+                    columns=spectrum.label_coordinates.shape[1])  # fmt: skip
+    if moments == "exact" and spectrum.rank > MAX_EXACT_MODES:
+        raise ValueError(
+            f"moments: the exact ones of {spectrum.rank} modes are too large, at most {MAX_EXACT_MODES} are allowed; "
+            "pass moments='diagonal', or 'auto'"
+        )
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
     found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
-    return theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
+    curve = theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
+    if curve.trusted_until < curve.times[-1]:
+        warnings.warn(
+            f"the mean can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
+            f"t = {float(curve.times[-1]):.3g} (method {spectrum.method!r}); ask for fewer steps, or pass "
+            "method='qr' to rfm.expected_mixup",
+            PrecisionWarning,
+            stacklevel=2,
+        )
+    return curve
 
 
 class MinibatchRuns(eqx.Module):
@@ -138,13 +158,15 @@ def simulate_minibatch(
     if len(keys) == 0:
         raise ValueError("keys: there is none; pass one jax.random.key a run")
     rule = theory.GradientDescent(step_size, ridge)
-    _check_stable(problem, law, rule)
     spectrum = problem.spectrum()
+    _check_stable(spectrum, source, law, rule)
     num_targets, num_features = spectrum.label_coordinates.shape[1], spectrum.modes.shape[0]
     _check_traceable(source, law)
     dtype = spectrum.eigenvalues.dtype
     rows = 1 if spectrum.clean_coordinates is None else 2
-    together = max(1, ENSEMBLE_BYTES // (batch_size * num_features * dtype.itemsize))
+    # Distinct pairs may be drawn by permuting all of them.
+    bytes_a_run = max(batch_size * num_features, 0 if replace else source.num_pairs) * dtype.itemsize
+    together = max(1, ENSEMBLE_BYTES // bytes_a_run)
     pieces = []
     for first in range(0, len(keys), together):
         split = [jax.random.split(key) for key in keys[first : first + together]]
@@ -157,10 +179,10 @@ def simulate_minibatch(
     return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained)
 
 
-def _check_stable(problem: Problem | ExpectedProblem, law: theory.BatchLaw, rule: theory.GradientDescent) -> None:
-    largest = largest_stable_step(
-        problem, batch_size=law.size, shared_lam=law.shared_lam, replace=law.replace, ridge=float(rule.ridge)
-    )
+def _check_stable(
+    spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, rule: theory.GradientDescent
+) -> None:
+    largest = limit_of(spectrum, source, law, float(rule.ridge))
     if rule.step_size >= largest:
         raise ValueError(
             f"step_size: at {float(rule.step_size):g} the variance of batches of {law.size} grows without bound; pass "

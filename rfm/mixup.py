@@ -103,7 +103,7 @@ class Mixup(eqx.Module):
             if isinstance(pairs, str):
                 raise ValueError(f"pairs: {pairs!r} is not known; pass 'all', 'expected' or a number of random pairs")
             check_count("pairs", pairs)
-        self.lam, self.alpha, self.pairs = lam, alpha, pairs
+        self.lam, self.alpha, self.pairs = lam, alpha, pairs if isinstance(pairs, str) else int(pairs)
 
     @property
     def needs_key(self) -> bool:

@@ -14,10 +14,16 @@ import theory
 from rfm.checks import check_count, check_positive
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
+from rfm.truths import Truth
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS = 48
 PILOT_FEATURES = 256
+GOLDEN_RATIO = 0.6180339887498949
+MIRRORED = 1e-14
+"""Nodes are mirror images to a few roundings; a fixed ratio that is only near 1/2 is not."""
+LEAST_TOLERANCE = 10
+"""Roundings that two averages differ by, whatever the number of ratios."""
 
 
 class RatioRule(eqx.Module):
@@ -26,7 +32,8 @@ class RatioRule(eqx.Module):
     Attributes:
         lam: ascending, in [0, 1].
         weights: of sum one.
-        error: relative, of the mean of phi phiᵀ over some pairs, estimated by twice as many ratios; 0 for a fixed one.
+        error: relative, of the means of phi phiᵀ, phi, lam phi and f phi over some pairs, estimated by twice as many
+            ratios; 0 for a fixed one. (Covariances of batches are of the fourth order in phi, and less exact.)
     """
 
     lam: Float[np.ndarray, "ratios"]
@@ -36,7 +43,8 @@ class RatioRule(eqx.Module):
     @property
     def is_symmetric(self) -> bool:
         """Whether swapping the two of a pair, lam -> 1 - lam, changes nothing."""
-        return bool(np.allclose(self.lam + self.lam[::-1], 1) and np.allclose(self.weights, self.weights[::-1]))
+        mirrored = np.concatenate([self.lam + self.lam[::-1] - 1, self.weights - self.weights[::-1]])
+        return bool(np.max(np.abs(mirrored)) < MIRRORED)
 
     def __len__(self) -> int:
         return len(self.lam)
@@ -46,6 +54,7 @@ def ratio_rule(
     law: Mixup,
     inputs: Float[Array, "samples inputs"],
     features: FeatureMap,
+    truth: Truth | None = None,
     *,
     num_ratios: int | None = None,
     tolerance: float = 1e-8,
@@ -56,8 +65,10 @@ def ratio_rule(
         law: whose ratios.
         inputs: the originals; `PILOT_PAIRS` pairs of them, spread evenly, are tried.
         features: phi.
+        truth: f, if it is known: the clean labels are integrated too.
         num_ratios: this many instead, and then only their error is estimated.
-        tolerance: relative. Where even `FINEST` ratios miss it, those are returned, and their error says so.
+        tolerance: relative, but at least some roundings. Where even `FINEST` ratios miss it, those are returned, and
+            their error says so.
 
     Raises:
         ValueError: a number of ratios that is not a positive whole number, or a tolerance that is not positive.
@@ -74,10 +85,11 @@ def ratio_rule(
     alpha = law.alpha
     assert alpha is not None
     pilot = _pilot(inputs)
+    tolerance = max(tolerance, LEAST_TOLERANCE * float(jnp.finfo(inputs.dtype).eps))
     number = COARSEST if num_ratios is None else num_ratios
-    coarse = _moment(alpha, number, pilot, features)
+    coarse = _moment(alpha, number, pilot, features, truth)
     while True:
-        fine = _moment(alpha, 2 * number, pilot, features)
+        fine = _moment(alpha, 2 * number, pilot, features, truth)
         error = float(np.linalg.norm(coarse - fine) / max(np.linalg.norm(fine), np.finfo(fine.dtype).tiny))
         if num_ratios is not None or error <= tolerance or number >= FINEST:
             return RatioRule(*theory.beta_rule(alpha, number), error)
@@ -85,21 +97,26 @@ def ratio_rule(
 
 
 def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[Array, Array]:
-    """Pairs of different originals, each of them first and second about equally often."""
+    """Pairs of different originals, near ones and far ones, however the sample is sorted."""
     num_samples = inputs.shape[0]
-    count = np.arange(min(PILOT_PAIRS, num_samples * (num_samples - 1)))
-    first = (count * max(1, num_samples // PILOT_PAIRS)) % num_samples
-    second = (first + 1 + count % (num_samples - 1)) % num_samples
-    return inputs[first], inputs[second]
+    pairs = np.unique((np.arange(2 * PILOT_PAIRS) * GOLDEN_RATIO % 1 * num_samples**2).astype(int))
+    first, second = pairs // num_samples, pairs % num_samples
+    different = np.flatnonzero(first != second)[:: -(-len(pairs) // PILOT_PAIRS)]
+    return inputs[first[different]], inputs[second[different]]
 
 
-def _moment(alpha: float, num_ratios: int, pilot: tuple[Array, Array], features: FeatureMap) -> np.ndarray:
-    """The mean over the pilot pairs and the ratios of phi phiᵀ, of phi, and of lam phi, some features of many."""
+def _moment(
+    alpha: float, num_ratios: int, pilot: tuple[Array, Array], features: FeatureMap, truth: Truth | None
+) -> np.ndarray:
+    """The means over the pilot pairs and the ratios, of some features if they are many."""
     first, second = pilot
     lam, weights = theory.beta_rule(alpha, num_ratios)
     ratio = jnp.asarray(lam, first.dtype)[:, None, None]
-    phi = np.asarray(features((ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1])))
+    inputs = (ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1])
+    phi = np.asarray(features(inputs))
     phi = phi[:, :: -(-phi.shape[1] // PILOT_FEATURES)]
-    tall = np.repeat(weights / len(first), len(first))[:, None] * phi
-    mixed = np.repeat(lam, len(first))[:, None]
-    return np.concatenate([tall.T @ phi, tall.sum(axis=0)[None], (mixed * tall).sum(axis=0)[None]])
+    beside = [phi, np.ones((len(phi), 1)), np.repeat(lam, len(first))[:, None]]
+    if truth is not None:
+        clean = np.asarray(truth(inputs)).reshape(len(phi), -1)
+        beside.append(clean / max(np.sqrt(np.mean(clean**2)), np.finfo(phi.dtype).tiny))
+    return (np.repeat(weights / len(first), len(first))[:, None] * phi).T @ np.concatenate(beside, axis=1)

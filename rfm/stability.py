@@ -5,18 +5,23 @@ P[S] = E (X + ridge) S (X + ridge), of a batch's mean X of phi phiᵀ, and L[S] 
 iteration asks what P and L make of a matrix, and never writes them out.
 """
 
+import warnings
+
 import numpy as np
 import scipy.sparse.linalg
 
 import theory
-from rfm.batches import batch_law, source_of
+from rfm.batches import Source, batch_law, source_of
+from rfm.checks import check_scale
 from rfm.expected import ExpectedProblem
-from rfm.problem import Problem
+from rfm.problem import PrecisionWarning, Problem
 
 LANCZOS = 1e-7
 """Tolerance of the iteration; an eigenvalue is off by about its square."""
 STABILITY_WORK = 2e9
 """Rows times modes squared, above which the largest stable step is that of some of the pairs."""
+STABILITY_BYTES = 2**27
+"""Of the rows, likewise."""
 
 
 def largest_stable_step(
@@ -30,7 +35,10 @@ def largest_stable_step(
     """The step size from which on the variance of mini-batch training grows without bound.
 
     By Lanczos iteration on E X S X, without its matrix: exact, as `theory.largest_stable_step`, as long as rows times
-    features squared stay below `STABILITY_WORK`; beyond that some of the pairs stand for all.
+    features squared stay below `STABILITY_WORK`; beyond that some of the pairs stand for all, and a warning says so.
+
+    Warns:
+        PrecisionWarning: only some of the pairs were looked at.
 
     >>> import rfm
     >>> problem = rfm.Problem(jnp.asarray([[1.0], [3.0]]), jnp.ones(2), population=rfm.TestSet(jnp.eye(1), jnp.ones(1)))
@@ -38,12 +46,23 @@ def largest_stable_step(
     0.243902
     """
     law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
-    spectrum = problem.spectrum()
+    return limit_of(problem.spectrum(), source, law, ridge)
+
+
+def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ridge: float) -> float:
+    """The same, of rows whose spectrum is known."""
+    check_scale("ridge", ridge)
     rank = spectrum.rank
     if rank == 0:
-        return float("inf")
+        return 2 / ridge if ridge > 0 else float("inf")
     modes, weights = spectrum.modes[:, :rank], np.asarray(source.node_weights)
-    most = max(1, int(STABILITY_WORK / (len(weights) * rank**2)))
+    most = max(1, int(min(STABILITY_WORK / (len(weights) * rank**2), STABILITY_BYTES / (8 * len(weights) * rank))))
+    if most < source.num_pairs:
+        warnings.warn(
+            f"the largest stable step is estimated from {most} of {source.num_pairs} pairs; it may be ten percent off",
+            PrecisionWarning,
+            stacklevel=3,
+        )
     rows = np.concatenate([np.asarray(features @ modes) for features, _ in source.blocks(most)])
     shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])

@@ -83,11 +83,11 @@ class Tiling(eqx.Module):
         most_rows: int,
         devices: list[jax.Device],
     ) -> "Tiling":
-        """Tiles of at most that many rows, if one pair a device allows it."""
+        """Tiles of at most that many rows, but of one pair a device at least."""
         num_samples, num_devices = inputs.shape[0], len(devices)
         side = min(num_samples, max(1, math.isqrt(most_rows // len(ratios))))
         side = -(-num_samples // -(-num_samples // side))  # as even as it goes
-        side = num_devices * -(-side // num_devices)
+        side = num_devices * max(1, side // num_devices)
         padded = np.minimum(np.arange(side * -(-num_samples // side)), num_samples - 1)
         inputs = inputs[padded]
         arrays = (

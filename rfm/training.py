@@ -90,6 +90,8 @@ def simulate(
             start=start,
             progress=progress,
         ).curve(0)
+    if shared_lam or not replace:
+        raise ValueError("shared_lam, replace: they say how batches are drawn; pass batch_size=, or leave them out")
     if isinstance(problem, ExpectedProblem):
         raise ValueError(
             "batch_size: fresh pairs come in batches; pass batch_size= (rfm.closed_form has the mean of all)"

@@ -32,7 +32,8 @@ Modes = Int[np.ndarray, "entries"]
 Block = tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]
 
 MAX_EXACT_MODES = 100
-"""The exact moments of 100 modes are a matrix of 5050 x 5050 entries, 200 MB; its size grows as the fourth power."""
+"""The exact moments of 100 modes are a matrix of 5050 x 5050 entries, 200 MB, of which
+some seven are alive at once; their size grows as the fourth power."""
 
 CHUNK_BYTES = 2**26
 """Products of features are formed for so many rows at once that they stay below this."""

@@ -23,7 +23,7 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     if not _is_on_host(a):
         return a.T @ a
     host = np.asarray(a)
-    return jnp.asarray(host.T @ host)
+    return jnp.asarray(host.T @ host)  # numpy knows that one half is the mirror image of the other
 
 
 def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:

@@ -35,8 +35,11 @@ from theory.batches import BatchMoments
 from theory.checks import Clock, check_steps
 from theory.filters import GradientDescent, mean_decay
 from theory.population import Averages
-from theory.risk import Start, risk_parts
+from theory.risk import Start, risk_parts, weights
 from theory.spectrum import Spectrum
+from theory.trust import rounding_error, trusted_until
+
+TRUSTED = 1e-6
 
 
 class MinibatchCurve(eqx.Module):
@@ -53,6 +56,7 @@ class MinibatchCurve(eqx.Module):
         mean_risk_at_infinity: summed over targets, as are the next two.
         spread_at_infinity: the price of a constant step size.
         gradient_power_at_infinity: the floor that gradients do not fall below.
+        trusted_until: the time after which rounding may exceed 1e-6 of the mean risk; see `theory.trust`.
         infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limits hang on rounding.
         is_diagonal: whether spreads, gradients and the largest stable step are those of the diagonal approximation.
     """
@@ -67,6 +71,7 @@ class MinibatchCurve(eqx.Module):
     mean_risk_at_infinity: Float[Array, ""]
     spread_at_infinity: Float[Array, ""]
     gradient_power_at_infinity: Float[Array, ""]
+    trusted_until: Float[Array, ""]
     infinity_is_resolved: Bool[Array, ""]
     is_diagonal: bool = eqx.field(static=True)
 
@@ -183,10 +188,13 @@ def minibatch_curve(
     spread, variance, gradient = _moments_at(moments, rule, offset, seen, jnp.maximum(rates, 0), vectors, with_end)
     decay = moments.ridge * rule.residual(jnp.zeros_like(with_end[:1]), with_end)
     gradient = gradient + decay**2 * jnp.sum(outside**2, axis=0)[None, :]
+    mean_risk, weight_power = _of_mean(spectrum, averages, rule, clock, start)
+    risk, times = jnp.sum(mean_risk, axis=1), rule.time(clock)
+    error = rounding_error(spectrum, averages, times, risk, weight_power)
     return MinibatchCurve(
         steps=clock,
-        times=rule.time(clock),
-        mean_risk_by_target=_mean_risk(spectrum, averages, rule, clock, start),
+        times=times,
+        mean_risk_by_target=mean_risk,
         spread_by_target=spread[:-1],
         weight_variance_by_target=variance[:-1],
         gradient_power_by_target=gradient[:-1],
@@ -194,16 +202,19 @@ def minibatch_curve(
         mean_risk_at_infinity=jnp.sum(averages.risk_parts(resting[:, None, :], None).risk),
         spread_at_infinity=jnp.sum(spread[-1]),
         gradient_power_at_infinity=jnp.sum(gradient[-1]),
+        trusted_until=trusted_until(times, risk, error, TRUSTED, spectrum.rounding_order),
         infinity_is_resolved=spectrum.infinity_is_resolved | (moments.ridge > spectrum.rank_cut),
         is_diagonal=moments.is_diagonal,
     )
 
 
 @eqx.filter_jit
-def _mean_risk(
+def _of_mean(
     spectrum: Spectrum, averages: Averages, rule: GradientDescent, clock: Float[Array, "times"], start: Start | None
-) -> Float[Array, "times targets"]:
-    return risk_parts(spectrum, averages, rule, clock, start).risk
+) -> tuple[Float[Array, "times targets"], Float[Array, "times"]]:
+    """The risk of the mean weights, and their power."""
+    power = jnp.sum(weights(spectrum, rule, clock, start) ** 2, axis=(0, 2))
+    return risk_parts(spectrum, averages, rule, clock, start).risk, power
 
 
 @eqx.filter_jit

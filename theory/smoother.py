@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.filters import Rule
+from theory.linalg import is_traced
 from theory.population import Averages
 from theory.risk import risk_parts, weights
 from theory.spectrum import Spectrum
@@ -50,6 +51,9 @@ def risk_over_labels(
         t: times, or steps for a rule that counts them.
         variance: of the independent normal noise of each label.
 
+    Raises:
+        ValueError: a negative variance.
+
     >>> import theory
     >>> phi, y = jnp.eye(2), jnp.asarray([2.0, 4.0])
     >>> test = theory.TestSet(phi, y)
@@ -57,7 +61,9 @@ def risk_over_labels(
     >>> late.mean.round(6).tolist(), late.std.round(6).tolist()  # each of two labels fitted, noise and all
     ([[0.5]], [[0.5]])
     """
-    return _over_labels(spectrum, averages, smoother, rule, t, jnp.asarray(variance))
+    if not is_traced(variance) and not variance >= 0:
+        raise ValueError(f"variance: must be a number that is not negative, got {variance}")
+    return _over_labels(spectrum, averages, smoother, rule, jnp.asarray(t), jnp.asarray(variance))
 
 
 @eqx.filter_jit

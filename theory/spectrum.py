@@ -271,6 +271,33 @@ def from_moments(
     return _from_eigenvectors(eigenvalues, modes, force, power, clean_force, (num_rows, second_moment.shape[0]))
 
 
+def relabelled(spectrum: Spectrum, force: Float[Array, "features targets"], power: Float[Array, "targets"]) -> Spectrum:
+    """The same features with other labels, of which the force and the power are known; the clean labels stay.
+
+    The force carries a rounding error of the size of the largest modes', so labels are known as well as by the Gram
+    route, whatever the spectrum came from, and not at all in modes below its rounding level.
+
+    >>> spectrum = decompose(jnp.eye(2), jnp.asarray([1.0, 1.0]))
+    >>> relabelled(spectrum, jnp.asarray([[1.0], [0.0]]), jnp.asarray([2.0])).label_coordinates.round(6).tolist()
+    [[1.4142139999999999], [0.0]]
+    """
+    eigenvalues = spectrum.eigenvalues
+    cut = jnp.maximum(spectrum.rank_cut, _rounding_level(spectrum.modes.shape, eigenvalues) * eigenvalues[0])
+    known = (eigenvalues > cut)[:, None]
+    inside = spectrum.modes.T @ force / jnp.sqrt(jnp.where(known[:, 0], eigenvalues, 1))[:, None]
+    coordinates = jnp.where(known, inside, 0)
+    return Spectrum(
+        eigenvalues=eigenvalues,
+        modes=spectrum.modes,
+        label_coordinates=coordinates,
+        label_outside=jnp.maximum(power - jnp.sum(coordinates**2, axis=0), 0),
+        clean_coordinates=spectrum.clean_coordinates,
+        infinity_is_resolved=_is_resolved(eigenvalues, cut),
+        rank_cut=cut,
+        method="gram",
+    )
+
+
 @eqx.filter_jit
 def _from_eigenvectors(
     eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, int]

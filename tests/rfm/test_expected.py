@@ -117,6 +117,18 @@ def test_other_labels_need_no_other_pass(method: str) -> None:
     assert ours.method == "gram"  # it rounds like that, and says so
 
 
+def test_labels_beyond_the_features_reach_are_lost_whether_they_are_new_or_not() -> None:
+    inputs = jnp.linspace(-1.0, 1.0, 8)[:, None]
+    features = rfm.RandomFeatures(1, 40, key=KEYS[1])  # of some ten modes above rounding
+    sample = rfm.Sample(inputs, jnp.cos(9.0 * inputs[:, 0]), None)
+    test = theory.TestSet(features(inputs), sample.labels)
+    problem = rfm.expected_mixup(sample, features, UNIFORM, population=test)
+    times = jnp.asarray([1.0, 1e3, 1e6])
+    ours, theirs = (theory.train_loss(p.spectrum(), theory.GradientFlow(), times)
+                    for p in (problem.with_labels(sample.labels), problem))  # fmt: skip
+    assert np.allclose(ours, theirs, rtol=GRAM_AT_1E6)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_size_of_the_blocks_changes_rounding_only(method: str) -> None:
     whole = expected(method=method)
@@ -183,7 +195,10 @@ def test_an_interrupted_pass_goes_on_from_its_last_block_to_the_same_bits(
         assert np.array_equal(a, b)
     assert np.array_equal(resumed.smoother, whole.smoother)
     # A finished one is only read.
+    (tmp_path / "pass.npz").chmod(0o400)
+    before = file.stat().st_mtime_ns
     assert np.array_equal(expected(**settings, checkpoint=file, progress=interrupt).smoother, whole.smoother)
+    assert file.stat().st_mtime_ns == before
     assert [path.name for path in tmp_path.iterdir()] == ["pass.npz"]
 
 
@@ -274,6 +289,26 @@ def test_the_error_of_the_ratios_is_about_what_it_says(activation: str, num_rati
     assert said < 100 * off + EXACT
 
 
+def test_the_ratios_do_not_depend_on_how_the_sample_is_sorted() -> None:
+    inputs = jnp.linspace(-3.0, 3.0, 300)[:, None]
+    features = rfm.RandomFeatures(1, 12, weight_std=1.5, key=KEYS[1])
+    ordered = rfm.ratio_rule(UNIFORM, inputs, features)
+    shuffled = rfm.ratio_rule(UNIFORM, jax.random.permutation(KEYS[4], inputs), features)
+    assert len(ordered) == len(shuffled) > 8
+
+
+def test_the_ratios_are_enough_for_the_truth_too() -> None:
+    flat = rfm.RandomFeatures(4, 12, "identity", key=KEYS[1])
+    assert len(rfm.ratio_rule(UNIFORM, SAMPLE.inputs, flat)) == 4
+    assert len(rfm.ratio_rule(UNIFORM, SAMPLE.inputs, flat, TASK.truth)) > 4
+
+
+def test_a_ratio_near_one_half_is_not_one_half() -> None:
+    lopsided = rfm.ratio_rule(rfm.Mixup(lam=0.5 + 1e-9, pairs="expected"), SAMPLE.inputs, FEATURES)
+    assert not lopsided.is_symmetric
+    assert all(rfm.ratio_rule(rfm.Mixup(alpha=a, pairs="expected"), SAMPLE.inputs, FEATURES).is_symmetric for a in (0.1, 1.0, 9.0))  # fmt: skip  # noqa: E501
+
+
 def test_a_tighter_tolerance_takes_more_ratios_and_reaches_it() -> None:
     rules = [rfm.ratio_rule(UNIFORM, SAMPLE.inputs, FEATURES, tolerance=10.0**-k) for k in (2, 6, 12)]
     assert [len(rule) for rule in rules] == sorted({len(rule) for rule in rules})
@@ -304,10 +339,23 @@ def test_several_targets_and_any_callable_go_through() -> None:
     assert np.allclose(ours.noise_risk, theirs.noise_risk, rtol=ORACLE, atol=ORACLE)
 
 
+def test_whole_numbers_are_averaged_as_numbers() -> None:
+    def whole(sample: rfm.Sample, kind: type) -> rfm.Sample:  # what a user can make whose types nobody checks
+        return jax.tree.map(lambda a: jnp.round(4 * a).astype(kind), rfm.Sample(sample.inputs, sample.labels, None))
+
+    ours, theirs = (
+        rfm.expected_mixup(whole(SAMPLE, kind), FEATURES, UNIFORM, population=TEST) for kind in (int, float)
+    )
+    assert np.array_equal(ours.spectrum().label_coordinates, theirs.spectrum().label_coordinates)
+    step = rfm.largest_stable_step(ours, batch_size=2)
+    assert step == rfm.largest_stable_step(theirs, batch_size=2)
+
+
 def test_without_a_truth_the_total_is_there_and_the_split_is_not() -> None:
     bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
-    curve = rfm.closed_form(rfm.expected_mixup(bare, FEATURES, UNIFORM, population=TEST), times=TIMES)
-    assert np.allclose(curve.risk, rfm.closed_form(expected(), times=TIMES).risk, rtol=ORACLE)
+    # The truth has a say in the number of ratios.
+    curve = rfm.closed_form(rfm.expected_mixup(bare, FEATURES, UNIFORM, population=TEST, num_ratios=16), times=TIMES)
+    assert np.allclose(curve.risk, rfm.closed_form(expected(num_ratios=16), times=TIMES).risk, rtol=ORACLE)
     assert curve.decomposition is None
 
 
@@ -326,6 +374,7 @@ def test_single_precision_stays_there() -> None:
 
 
 def test_what_cannot_be_averaged_is_refused() -> None:
+    bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
     with pytest.raises(
         ValueError, match=r'law: pass rfm.Mixup\(..., pairs="expected"\), got Mixup\(lam=0.5, pairs=all'
     ):
@@ -344,8 +393,19 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         expected(num_ratios=0)
     with pytest.raises(ValueError, match="tolerance: must be a positive number, got 0"):
         expected(tolerance=0.0)
-    with pytest.raises(ValueError, match=r"labels: has shape \(7, 2\); pass an array of shape \(any, 1\)"):
-        expected().with_labels(jnp.ones((7, 2)))
+    for shape in ((7, 2), (1, 7), (6,)):
+        with pytest.raises(ValueError, match=r"labels: has shape .*; pass an array of shape \(7, 1\)"):
+            expected().with_labels(jnp.ones(shape))
+    with pytest.raises(ValueError, match=r"labels: 1 of 7 values are not finite"):
+        expected().with_labels(jnp.ones(7).at[3].set(jnp.nan))
+    holed = rfm.Sample(SAMPLE.inputs.at[2, 1].set(jnp.inf), SAMPLE.labels, None)
+    with pytest.raises(ValueError, match=r"inputs: 1 of 28 values are not finite, the first \(inf\) at index \(2, 1\)"):
+        rfm.expected_mixup(holed, FEATURES, UNIFORM, population=TEST)
+    short = jax.tree.unflatten(jax.tree.structure(bare), [SAMPLE.inputs, SAMPLE.labels[:5]])
+    with pytest.raises(ValueError, match=r"labels: has shape \(5,\)"):
+        rfm.expected_mixup(short, FEATURES, UNIFORM, population=TEST)
+    with pytest.raises(ValueError, match="devices: there is none in the list"):
+        expected(devices=[])
     with pytest.raises(ValueError, match="block_rows: expected Mixup chooses its own"):
         rfm.synthesize(SAMPLE, FEATURES, UNIFORM, population=TEST, block_rows=10)
     infinite = rfm.RandomFeatures(4, np.inf, key=KEYS[1])

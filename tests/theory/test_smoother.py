@@ -68,3 +68,10 @@ def test_without_noise_the_risk_is_certain() -> None:
     risk = theory.risk_parts(spectrum, problem.population, rule, steps).risk
     assert np.allclose(ours.mean, risk, rtol=IDENTITY, atol=0)
     assert not np.any(ours.std)
+
+
+def test_a_negative_variance_is_refused() -> None:
+    problem = named("tall")
+    spectrum = theory.decompose(problem.features, problem.labels)
+    with pytest.raises(ValueError, match="variance: must be a number that is not negative, got -1"):
+        theory.risk_over_labels(spectrum, problem.population, problem.features, theory.GradientFlow(), TIMES, -1.0)
