@@ -31,6 +31,13 @@ def expected() -> list[Row]:
     """All pairs of 120 originals, 16 ratios, 1000 features: the whole pass against bare products of as many rows."""
     return [
         _pass("relu", "gram", "matrix product", _product(), at_most=SPEED),
+        compare(
+            "a symmetric update alone / matrix product, as many rows",
+            _symmetric(),
+            _product(),
+            clock=own_clock,
+            rounds=3,
+        ),
         _pass("tanh", "gram", "matrix product", _product()),
         compare("tanh alone / matrix product, as many rows", _tanh(), _product(), clock=own_clock, rounds=3),
         _pass("tanh", "qr", "LAPACK's QR", _factorisation()),
@@ -114,6 +121,12 @@ def _device_product(dtype: str) -> Callable[[], float]:
     block = jnp.asarray(np.random.default_rng(0).normal(size=(BLOCK["gram"], NUM_FEATURES)), dtype)
     other, product = block.copy(), jax.jit(lambda a, b: a.T @ b)
     return lambda: _per_pass(lambda: product(block, other).block_until_ready(), len(block))
+
+
+def _symmetric() -> Callable[[], float]:
+    """A matrix with itself: half of the arithmetic, which is all that the pass needs."""
+    block = np.random.default_rng(0).normal(size=(BLOCK["gram"], NUM_FEATURES))
+    return lambda: _per_pass(lambda: block.T @ block, len(block))
 
 
 def _factorisation() -> Callable[[], float]:

@@ -1,9 +1,10 @@
 """The mean of the iterates: training that looks back on all of its way, and so forgets its noise only slowly.
 
-Averaging theta_1..theta_k (Polyak and Ruppert) replaces residual and gain by their means along the way. A fast mode,
-learnt at once, still owes what it owed at the start, shared out over all steps: the averaged residual falls as
-1 / (mu t), not exponentially. A slow mode stands where it stood at half of the time. On the average of a flow the late
-residual 1 / (mu t) is that of ridge regression of ridge 1/t: averaging is a decay that fades as training goes on.
+Averaging theta_1..theta_k (Polyak and Juditsky, 1992, `polyak1992averaging`) replaces residual and gain by their
+means along the way. A fast mode, learnt at once, still owes what it owed at the start, shared out over all steps: the
+averaged residual falls as 1 / (mu t), not exponentially. A slow mode stands where it stood at half of the time. On
+the average of a flow the late residual 1 / (mu t) is that of ridge regression of ridge 1/t: averaging is a decay that
+fades as training goes on.
 
 The sums obey the same two-term law as the iterates (see `theory.momentum`), and are reached by squaring as they are.
 """

@@ -119,7 +119,7 @@ def risk_curve(
     Args:
         spectrum: from `decompose`.
         averages: a `TestSet` or a `Population`.
-        rule: `GradientFlow()`, with t in times, or `GradientDescent(step_size)`, with t in whole steps.
+        rule: `GradientFlow()`, with t in times, or one that counts whole steps, such as `GradientDescent(step_size)`.
         t: ascending, from 0 on.
         start: where training starts; None for zero weights.
         tolerance: the relative error that `trusted_until` answers for.

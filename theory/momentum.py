@@ -11,6 +11,8 @@ powers of them over their difference, which cancels near the critical mode, and 
 matrix, k steps are its k-th power, a polynomial in s and D: the same for every kind of mode, with all its derivatives.
 Squaring reaches k in log2(k) multiplications, and the share s is kept out of the entries, so that slow modes keep
 their digits, and null modes need no special care.
+
+Source: Polyak (1964), `polyak1964`; Nesterov (1983), `nesterov1983`; powers of the matrix are our own way.
 """
 
 from abc import abstractmethod
