@@ -5,9 +5,6 @@ PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := theory rfm experiments figures tests benchmarks
-# The tests mostly compile: what one worker has compiled, the other one and the next run read from here.
-COMPILED := JAX_COMPILATION_CACHE_DIR=$(VENV)/.jax-cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: help ucurve figures test bench bench-peer scaling clean
 
@@ -50,7 +47,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	$(COMPILED) OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

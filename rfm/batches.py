@@ -124,14 +124,16 @@ class FreshPairs(Source):
 
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
         first, second = index // self.labels.shape[0], index % self.labels.shape[0]
-        lam = jnp.asarray(self.ratios.lam, self.labels.dtype)[None, :, None]
 
-        def mix(values: Array) -> Array:
-            return lam * values[first][:, None, :] + (1 - lam) * values[second][:, None, :]
+        # By numpy, which need not compile for each number of pairs.
+        def mix(values: Array) -> np.ndarray:
+            there = np.asarray(values)
+            lam = self.ratios.lam.astype(there.dtype)[None, :, None]
+            return lam * there[first][:, None, :] + (1 - lam) * there[second][:, None, :]
 
         inputs = mix(self.sample.inputs)
-        phi = self.features(inputs.reshape(-1, inputs.shape[2]))
-        return phi.reshape(*inputs.shape[:2], -1), mix(self.labels)
+        phi = self.features(jnp.asarray(inputs.reshape(-1, inputs.shape[2])))
+        return phi.reshape(*inputs.shape[:2], -1), jnp.asarray(mix(self.labels))
 
 
 def source_of(problem: Problem | ExpectedProblem) -> Source:

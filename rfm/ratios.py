@@ -96,23 +96,24 @@ def ratio_rule(
         number, coarse = 2 * number, fine
 
 
-def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[Array, Array]:
+def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of different originals, near ones and far ones, however the sample is sorted."""
     num_samples = inputs.shape[0]
     pairs = np.unique((np.arange(2 * PILOT_PAIRS) * GOLDEN_RATIO % 1 * num_samples**2).astype(int))
     first, second = pairs // num_samples, pairs % num_samples
     different = np.flatnonzero(first != second)[:: -(-len(pairs) // PILOT_PAIRS)]
-    return inputs[first[different]], inputs[second[different]]
+    there = np.asarray(inputs)
+    return there[first[different]], there[second[different]]
 
 
 def _moment(
-    alpha: float, num_ratios: int, pilot: tuple[Array, Array], features: FeatureMap, truth: Truth | None
+    alpha: float, num_ratios: int, pilot: tuple[np.ndarray, np.ndarray], features: FeatureMap, truth: Truth | None
 ) -> np.ndarray:
     """The means over the pilot pairs and the ratios, of some features if they are many."""
     first, second = pilot
     lam, weights = theory.beta_rule(alpha, num_ratios)
-    ratio = jnp.asarray(lam, first.dtype)[:, None, None]
-    inputs = (ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1])
+    ratio = lam.astype(first.dtype)[:, None, None]
+    inputs = jnp.asarray((ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1]))
     phi = np.asarray(features(inputs))
     phi = phi[:, :: -(-phi.shape[1] // PILOT_FEATURES)]
     beside = [phi, np.ones((len(phi), 1)), np.repeat(lam, len(first))[:, None]]

@@ -63,7 +63,7 @@ def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ri
             PrecisionWarning,
             stacklevel=3,
         )
-    rows = np.concatenate([np.asarray(features @ modes) for features, _ in source.blocks(most)])
+    rows = np.concatenate([np.asarray(features) @ np.asarray(modes) for features, _ in source.blocks(most)])
     shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
     power = _BatchPower(rows, weights, np.asarray(spectrum.eigenvalues[:rank]), law, source.num_pairs)

@@ -89,10 +89,10 @@ class Tiling(eqx.Module):
         side = -(-num_samples // -(-num_samples // side))  # as even as it goes
         side = num_devices * max(1, side // num_devices)
         padded = np.minimum(np.arange(side * -(-num_samples // side)), num_samples - 1)
-        inputs = inputs[padded]
+        inputs, labels = (jnp.asarray(np.asarray(values)[padded]) for values in (inputs, labels))
         arrays = (
             inputs,
-            labels[padded],
+            labels,
             features.preactivations(inputs) if isinstance(features, RandomFeatures) else None,
             features,
             truth,

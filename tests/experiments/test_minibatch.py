@@ -13,8 +13,13 @@ from tests.tolerances import IDENTITY, ORACLE, SAMPLING
 
 
 @pytest.fixture(scope="module")
-def small():
-    return {name: variable.values for name, variable in run_minibatch(MINIBATCH).items()}
+def stored():
+    return run_minibatch(MINIBATCH)
+
+
+@pytest.fixture(scope="module")
+def small(stored):
+    return {name: variable.values for name, variable in stored.items()}
 
 
 @pytest.mark.parametrize(("drawn", "exact", "power"), [("risk", "risk", 1), ("gradient_power", "gradient_norm", 2)])
@@ -38,9 +43,9 @@ def test_gradients_vanish_under_erm_alone(small):
     assert np.all(small["largest_stable_step"] > small["step_size"])
 
 
-def test_the_table_says_what_was_measured(tmp_path):
+def test_the_table_says_what_was_measured(stored, tmp_path):
     file = tmp_path / "minibatch.nc"
-    store.write(file, "minibatch", run_minibatch(MINIBATCH), {})
+    store.write(file, "minibatch", stored, {})
     console = Console(record=True, width=120)
     report.print_result(console, store.read(file))
     text = console.export_text()

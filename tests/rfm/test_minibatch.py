@@ -39,7 +39,6 @@ LAWS = [{"shared_lam": shared, "replace": replace} for shared in (False, True) f
         (UNIFORM, 6, 0.7, {"shared_lam": True}),
         (UNIFORM, 12, 0.8, {"replace": False, "ridge": 0.05}),
         (CONCENTRATED, 4, 0.3, {}),
-        (FIXED, 3, 0.6, {"replace": False}),
         (TABLE, 3, 0.8, {"replace": False}),
     ],
 )
