@@ -118,6 +118,7 @@ def _moment(
     phi = phi[:, :: -(-phi.shape[1] // PILOT_FEATURES)]
     beside = [phi, np.ones((len(phi), 1)), np.repeat(lam, len(first))[:, None]]
     if truth is not None:
-        clean = np.asarray(truth(inputs)).reshape(len(phi), -1)
-        beside.append(clean / max(np.sqrt(np.mean(clean**2)), np.finfo(phi.dtype).tiny))
+        # In units of its size at the originals, which has nothing to do with the ratios.
+        size = np.sqrt(np.mean(np.asarray(truth(jnp.asarray(first))) ** 2))
+        beside.append(np.asarray(truth(inputs)).reshape(len(phi), -1) / max(size, np.finfo(phi.dtype).tiny))
     return (np.repeat(weights / len(first), len(first))[:, None] * phi).T @ np.concatenate(beside, axis=1)
