@@ -28,70 +28,63 @@ INTERRUPTED = 130
 
 
 @dataclasses.dataclass(frozen=True)
-class UCurve:
+class Run:
+    """What the commands that run an experiment have in common; each says where its own results go."""
+
+    run: Any
+    output: Path
+    """The result file; an old one is replaced once the new one is whole."""
+    figure: Path | None
+    """The figure's path without its ending, .pdf and .png; None for no figure."""
+    config: Path | None = None
+    """Take the fields from a .toml file or from an older result; flags override it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UCurve(Run):
     """Run the main experiment: the U-curve of ERM and two Mixup laws, in closed form and in simulation."""
 
     run: UCurveConfig = dataclasses.field(default_factory=UCurveConfig)
     output: Path = Path("results/ucurve.nc")
-    """The result file; an old one is replaced once the new one is whole."""
     figure: Path | None = Path("figures/ucurve")
-    """The figure's path without its ending, .pdf and .png; None for no figure."""
     num_workers: int | None = None
     """Threads of the simulation; None for one a core. The numbers do not depend on it."""
-    config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleSize:
+class SampleSize(Run):
     """Run the overtraining penalty against the number of samples, at fixed p and for p that grows with n."""
 
     run: SampleSizeConfig = dataclasses.field(default_factory=SampleSizeConfig)
     output: Path = Path("results/sample_size.nc")
-    """The result file; an old one is replaced once the new one is whole."""
     figure: Path | None = Path("figures/sample_size")
-    """The figure's path without its ending, .pdf and .png; None for no figure."""
-    config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
+class Noise(Run):
     """Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels."""
 
     run: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
     output: Path = Path("results/noise.nc")
-    """The result file; an old one is replaced once the new one is whole."""
     figure: Path | None = Path("figures/noise")
-    """The figure's path without its ending, .pdf and .png; None for no figure."""
-    config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Bound:
+class Bound(Run):
     """Run the bounds of the literature beside the exact curve, over training time."""
 
     run: BoundConfig = dataclasses.field(default_factory=BoundConfig)
     output: Path = Path("results/bound.nc")
-    """The result file; an old one is replaced once the new one is whole."""
     figure: Path | None = Path("figures/bound")
-    """The figure's path without its ending, .pdf and .png; None for no figure."""
-    config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Minibatch:
+class Minibatch(Run):
     """Run training on fresh batches: mean, spread and gradients in closed form, beside real runs."""
 
     run: MinibatchConfig = dataclasses.field(default_factory=MinibatchConfig)
     output: Path = Path("results/minibatch.nc")
-    """The result file; an old one is replaced once the new one is whole."""
     figure: Path | None = Path("figures/minibatch")
-    """The figure's path without its ending, .pdf and .png; None for no figure."""
-    config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
 
 
 @dataclasses.dataclass(frozen=True)

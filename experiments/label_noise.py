@@ -12,7 +12,8 @@ import rfm
 import theory
 from experiments.configs import NoiseConfig
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
-from rfm.checks import check_choice, check_count, check_positive, check_scale
+from rfm.checks import check_choice, check_count
+from theory.checks import check_not_negative, check_positive
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""
@@ -172,4 +173,4 @@ def _check(config: NoiseConfig) -> None:
     for std in config.teacher_weight_stds:
         check_positive("teacher_weight_stds", std)
     check_positive("alpha", config.alpha)
-    check_scale("sharpness", config.sharpness)
+    check_not_negative("sharpness", config.sharpness)

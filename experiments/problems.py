@@ -15,8 +15,9 @@ from jaxtyping import Array, PRNGKeyArray
 
 import rfm
 from experiments.configs import BoundConfig, MinibatchConfig, SampleSizeConfig, TaskConfig, UCurveConfig
-from rfm.checks import check_choice, check_count, check_positive, check_scale
+from rfm.checks import check_choice, check_count
 from theory import ACTIVATIONS
+from theory.checks import check_not_negative, check_positive
 
 MOST_TEST = 1000
 """Rows of a data set that are held out unless a number is given, at most."""
@@ -89,7 +90,7 @@ def check_bound(config: BoundConfig) -> None:
     check_count("num_samples", config.num_samples, least=2)
     check_count("num_features", config.num_features)
     fixed_law(config)
-    check_scale("start_variance", config.start_variance)
+    check_not_negative("start_variance", config.start_variance)
     check_positive("final_time", config.final_time)
     check_count("num_times", config.num_times, least=2)
 
@@ -232,6 +233,6 @@ def _check_task(config: TaskConfig) -> None:
     if config.num_test is not None:
         check_count("num_test", config.num_test)
     for name in ("teacher_weight_std", "label_noise_std", "feature_weight_std", "feature_bias_std"):
-        check_scale(name, getattr(config, name))
+        check_not_negative(name, getattr(config, name))
     for name in ("teacher_activation", "feature_activation"):
         check_choice(name, getattr(config, name), ACTIVATIONS)

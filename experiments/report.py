@@ -6,18 +6,17 @@ from contextlib import contextmanager
 from math import floor, isfinite, log10
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments.store import Result, Variable, over_seeds, provenance_of
 from experiments.variables import Advance, Stage
+from rfm.progress import bars
 
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Stage]:
     """One bar a stage, with the time left; silent where the console is no terminal."""
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with bars(console) as progress:
 
         def stage(name: str, total: int) -> Advance:
             task = progress.add_task(name, total=total)

@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 
 from experiments.variables import Variables
+from rfm.files import replacing
 
 # A coordinate off by one rounding would otherwise drop points from a difference without a word.
 xr.set_options(arithmetic_join="exact")
@@ -60,14 +61,8 @@ def write(path: Path, kind: str, variables: Variables, provenance: Mapping[str, 
             "provenance": json.dumps({**provenance, "layout": LAYOUT, "variables": sorted(variables)}),
         },
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # or a crash of the machine may leave the new name on an empty file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path, kind: str | None = None) -> Result:

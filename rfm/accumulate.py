@@ -5,7 +5,6 @@ Two kinds of sums, as in `theory.spectrum`: the second moment itself (fast), or 
 """
 
 import json
-import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from rfm.files import replacing
 from rfm.tiles import AXIS, Block, Tiling
 from theory import Spectrum, linalg
 from theory.spectrum import from_moments, from_triangle
@@ -223,19 +223,11 @@ def _add_shares(
 
 
 def _save(path: Path, fingerprint: dict[str, str], state: _State) -> None:
-    """Under a temporary name first, so that the file is always a whole one."""
     leaves = jax.tree.leaves(state.sums)
     stored: dict[str, Any] = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
     stored |= {"done": state.done, "fingerprint": json.dumps(fingerprint)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **stored)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **stored)
 
 
 def _load(path: Path, fingerprint: dict[str, str], like: Sums) -> _State:

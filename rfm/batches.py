@@ -18,7 +18,7 @@ from rfm.expected import ExpectedProblem
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.problem import Problem
-from rfm.ratios import GOLDEN_RATIO, RatioRule
+from rfm.ratios import RatioRule, spread_evenly
 from rfm.tasks import Sample
 
 BLOCK_BYTES = 2**26
@@ -54,8 +54,7 @@ class Source(eqx.Module):
         """All pairs, or so many of them, block by block."""
         index = np.arange(self.num_pairs)
         if most is not None and most < self.num_pairs:
-            # Steps of the golden ratio spread evenly over both originals of a pair, whatever their number.
-            index = np.unique((np.arange(most) * GOLDEN_RATIO % 1 * self.num_pairs).astype(int))
+            index = spread_evenly(most, self.num_pairs)
         probe = self.pairs(index[:1])[0]
         length = max(1, BLOCK_BYTES // (probe.size * probe.dtype.itemsize))
         for first in range(0, len(index), length):
@@ -152,7 +151,7 @@ def source_of(problem: Problem | ExpectedProblem) -> Source:
     )
 
 
-def batch_law(problem: Problem | ExpectedProblem, batch_size: int, shared_lam: bool, replace: bool) -> theory.BatchLaw:
+def batch_law(source: Source, batch_size: int, shared_lam: bool, replace: bool) -> theory.BatchLaw:
     """How batches are drawn.
 
     Raises:
@@ -160,12 +159,11 @@ def batch_law(problem: Problem | ExpectedProblem, batch_size: int, shared_lam: b
     """
     check_count("batch_size", batch_size)
     law = theory.BatchLaw(batch_size, shared_lam, replace)
-    num_pairs = source_of(problem).num_pairs
-    if not replace and batch_size > num_pairs:
-        what = "rows" if isinstance(problem, Problem) else "pairs"
+    if not replace and batch_size > source.num_pairs:
+        what = "rows" if isinstance(source, TableRows) else "pairs"
         raise ValueError(
-            f"batch_size: {batch_size} different {what} asked for, but there are only {num_pairs}; pass at most that "
-            "many, or replace=True"
+            f"batch_size: {batch_size} different {what} asked for, but there are only {source.num_pairs}; pass at most "
+            "that many, or replace=True"
         )
     return law
 

@@ -1,6 +1,5 @@
 """Checks of the arguments from which problems are made; those of arrays are in `theory.checks`."""
 
-import math
 import numbers
 from collections.abc import Iterable
 
@@ -9,18 +8,6 @@ def check_count(name: str, value: float, *, least: int = 1) -> None:
     """Raises ValueError unless the value is a whole number, `least` or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}")
-
-
-def check_scale(name: str, value: float) -> None:
-    """Raises ValueError unless the value is a finite number that is not negative."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: must be a finite number that is not negative, got {value!r}")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raises ValueError unless the value is a finite number above zero."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: must be a positive number, got {value!r}")
 
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:

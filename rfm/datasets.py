@@ -15,8 +15,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.checks import check_positive
 from rfm.truths import Inputs, Values
+from theory.checks import check_positive
 
 MAX_CLASSES = 1000
 

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count, check_scale
+from rfm.checks import check_count
 from theory import activation as activation_named
 from theory import dual
 from theory.activations import Activation
+from theory.checks import check_not_negative
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""
@@ -56,8 +57,8 @@ class RandomFeatures(eqx.Module):
         check_count("input_dim", input_dim)
         if num_features != math.inf:
             check_count("num_features", num_features)
-        check_scale("weight_std", weight_std)
-        check_scale("bias_std", bias_std)
+        check_not_negative("weight_std", weight_std)
+        check_not_negative("bias_std", bias_std)
         weight_key, bias_key = jax.random.split(key)
         rows = 0 if num_features == math.inf else int(num_features)
         self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))

@@ -64,7 +64,8 @@ def minibatch_curve(
     >>> curve.risk.round(4).tolist()  # half of the labels are seen in the first step
     [1.0, 0.625, 0.0]
     """
-    law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
+    source = source_of(problem)
+    law = batch_law(source, batch_size, shared_lam, replace)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     spectrum = problem.spectrum()
     if start is not None and start.weights is not None:
@@ -153,7 +154,8 @@ def simulate_minibatch(
     >>> runs.parts.risk[0, :, 0].tolist()
     [1.0, 0.625]
     """
-    law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
+    source = source_of(problem)
+    law = batch_law(source, batch_size, shared_lam, replace)
     recorded = check_steps(steps)
     if len(keys) == 0:
         raise ValueError("keys: there is none; pass one jax.random.key a run")
@@ -226,16 +228,22 @@ def _train(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
 
 
-def _gradient(
+def _gradients(
     source: Source,
     law: theory.BatchLaw,
     ridge: float | Array,
-    weights: Float[Array, "rows features"],
-    key: PRNGKeyArray,
-) -> Float[Array, "rows features"]:
-    features, labels = source.draw(key, law)
-    residual = weights @ features.T - labels.T
-    return residual @ features / law.size + ridge * weights
+    weights: Float[Array, "runs rows features"],
+    keys: Array,
+    step: Array,
+) -> Float[Array, "runs rows features"]:
+    """Of the batches that the runs draw at a step."""
+
+    def one(weights: Float[Array, "rows features"], key: PRNGKeyArray) -> Float[Array, "rows features"]:
+        features, labels = source.draw(jax.random.fold_in(key, step), law)
+        residual = weights @ features.T - labels.T
+        return residual @ features / law.size + ridge * weights
+
+    return jax.vmap(one)(weights, keys)
 
 
 @eqx.filter_jit
@@ -249,10 +257,7 @@ def _advance(
     count: Array,
 ) -> Float[Array, "runs rows features"]:
     def step(index: Array, weights: Array) -> Array:
-        def one(weights: Array, key: PRNGKeyArray) -> Array:
-            return _gradient(source, law, rule.ridge, weights, jax.random.fold_in(key, index))
-
-        return weights - rule.step_size * jax.vmap(one)(weights, keys)
+        return weights - rule.step_size * _gradients(source, law, rule.ridge, weights, keys, index)
 
     return jax.lax.fori_loop(done, done + count, step, weights)
 
@@ -276,9 +281,5 @@ def _measure(
     parts = population.risk_parts(stacked, noise)
     fitted = jnp.sqrt(spectrum.eigenvalues)[:, None, None] * jnp.tensordot(spectrum.modes.T, stacked, 1)
     misfit = jnp.sum((fitted - spectrum.label_coordinates[:, None, :]) ** 2, axis=0) + spectrum.label_outside[None, :]
-
-    def one(weights: Array, key: PRNGKeyArray) -> Array:
-        return _gradient(source, law, rule.ridge, weights, jax.random.fold_in(key, done))
-
-    gradient = jax.vmap(one)(weights, keys)[:, :num_targets]
+    gradient = _gradients(source, law, rule.ridge, weights, keys, done)[:, :num_targets]
     return parts, jnp.sum(misfit, axis=1) / 2, jnp.sum(gradient**2, axis=2), jnp.swapaxes(trained, 1, 2)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from rfm.checks import check_count, check_positive
-from theory.checks import as_floating
+from rfm.checks import check_count
+from theory.checks import as_floating, check_positive
 
 
 class PairTable(eqx.Module):

@@ -8,13 +8,14 @@ as relu, fall as 1 / n^2 pair by pair, and the average over many pairs does bett
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 import theory
-from rfm.checks import check_count, check_positive
+from rfm.checks import check_count
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.truths import Truth
+from theory.checks import check_positive
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS = 48
@@ -96,10 +97,18 @@ def ratio_rule(
         number, coarse = 2 * number, fine
 
 
+def spread_evenly(most: int, num_pairs: int) -> Int[np.ndarray, "pairs"]:
+    """So many indices of pairs, or fewer, ascending.
+
+    Steps of the golden ratio spread evenly over both originals of a pair, whatever their number.
+    """
+    return np.unique((np.arange(most) * GOLDEN_RATIO % 1 * num_pairs).astype(int))
+
+
 def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of different originals, near ones and far ones, however the sample is sorted."""
     num_samples = inputs.shape[0]
-    pairs = np.unique((np.arange(2 * PILOT_PAIRS) * GOLDEN_RATIO % 1 * num_samples**2).astype(int))
+    pairs = spread_evenly(2 * PILOT_PAIRS, num_samples**2)
     first, second = pairs // num_samples, pairs % num_samples
     different = np.flatnonzero(first != second)[:: -(-len(pairs) // PILOT_PAIRS)]
     there = np.asarray(inputs)

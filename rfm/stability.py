@@ -12,9 +12,9 @@ import scipy.sparse.linalg
 
 import theory
 from rfm.batches import Source, batch_law, source_of
-from rfm.checks import check_scale
 from rfm.expected import ExpectedProblem
 from rfm.problem import PrecisionWarning, Problem
+from theory.checks import check_not_negative
 
 LANCZOS = 1e-7
 """Tolerance of the iteration; an eigenvalue is off by about its square."""
@@ -45,13 +45,14 @@ def largest_stable_step(
     >>> round(largest_stable_step(problem, batch_size=1), 6)  # 2 E phi^2 / E phi^4
     0.243902
     """
-    law, source = batch_law(problem, batch_size, shared_lam, replace), source_of(problem)
+    source = source_of(problem)
+    law = batch_law(source, batch_size, shared_lam, replace)
     return limit_of(problem.spectrum(), source, law, ridge)
 
 
 def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ridge: float) -> float:
     """The same, of rows whose spectrum is known."""
-    check_scale("ridge", ridge)
+    check_not_negative("ridge", ridge)
     rank = spectrum.rank
     if rank == 0:
         return 2 / ridge if ridge > 0 else float("inf")

@@ -12,14 +12,14 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count, check_scale
+from rfm.checks import check_count
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelTest, as_test_set
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
 from theory import activation as activation_named
 from theory.activations import Activation
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_not_negative, check_shape
 
 
 class Sample(eqx.Module):
@@ -50,7 +50,7 @@ class GaussianTask(eqx.Module):
 
     def __init__(self, truth: Truth, input_dim: int, label_noise_std: float = 0.0) -> None:
         check_count("input_dim", input_dim)
-        check_scale("label_noise_std", label_noise_std)
+        check_not_negative("label_noise_std", label_noise_std)
         self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:
@@ -121,7 +121,7 @@ class TeacherStudent(GaussianTask):
     ) -> None:
         check_count("input_dim", input_dim)
         check_count("num_hidden", num_hidden)
-        check_scale("weight_std", weight_std)
+        check_not_negative("weight_std", weight_std)
         weight_key, readout_key = jax.random.split(key)
         teacher = TwoLayerTeacher(
             weight_std * jax.random.normal(weight_key, (num_hidden, input_dim)),
@@ -171,7 +171,7 @@ class DataTask(eqx.Module):
         check_shape("targets", targets, ndim=max(targets.ndim, 1), rows=inputs.shape[0])
         check_finite("inputs", inputs)
         check_finite("targets", targets)
-        check_scale("label_noise_std", label_noise_std)
+        check_not_negative("label_noise_std", label_noise_std)
         num_rows = inputs.shape[0]
         check_count("num_test", num_test)
         if num_test >= num_rows:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.filters import GradientDescent, GradientFlow, Rule, horner, mean_decay, rows
+from theory.filters import GradientDescent, GradientFlow, Response, Rule, horner, mean_decay, rows
 from theory.momentum import HeavyBall, Nesterov, Power, State, advance, at_rest, by_squaring, one_step, squared
 
 
@@ -62,14 +62,14 @@ class Averaged(Rule):
         return self.rule.counts_steps
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        at_infinity = jnp.isinf(t)
-        left, _ = self._means(eigenvalues, jnp.where(at_infinity, 0, t))
-        return jnp.where(at_infinity[..., None], self._left_at_infinity(eigenvalues, t[..., None]), left)
+        return self.response(eigenvalues, t).residual
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        at_infinity = jnp.isinf(t)
-        _, moved = self._means(eigenvalues, jnp.where(at_infinity, 0, t))
-        return self._with_limit(at_infinity[..., None], eigenvalues, moved)
+        return self.response(eigenvalues, t).gain
+
+    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        left, moved = self._means(eigenvalues, jnp.where(jnp.isinf(t), 0, t))
+        return self._in_the_limit(eigenvalues, t, left, moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """That of the rule."""

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from theory import linalg
+from theory.checks import check_not_negative
 from theory.noise import check_probabilities
 from theory.spectrum import Spectrum
 
@@ -133,8 +134,7 @@ def batch_moments(
     check_probabilities("node_weights", node_weights[None, :])
     rank = spectrum.rank
     _check_rank(rank, diagonal)
-    if not (np.isfinite(ridge) and ridge >= 0):
-        raise ValueError(f"ridge: must be a number that is not negative, got {ridge}")
+    check_not_negative("ridge", ridge)
     eigenvalues, modes = spectrum.eigenvalues[:rank], spectrum.modes[:, :rank]
     force = jnp.sqrt(eigenvalues)[:, None] * spectrum.label_coordinates[:rank]
     optimum = force / (eigenvalues + ridge)[:, None]

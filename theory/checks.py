@@ -39,6 +39,18 @@ def check_finite(name: str, array: Array) -> Array:
     return array
 
 
+def check_not_negative(name: str, value: float | Array) -> None:
+    """Raises ValueError unless the value is a finite number that is not negative."""
+    if not is_traced(value) and not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}: must be a finite number that is not negative, got {value}")
+
+
+def check_positive(name: str, value: float | Array) -> None:
+    """Raises ValueError unless the value is a finite number above zero."""
+    if not is_traced(value) and not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: must be a positive number, got {value}")
+
+
 def as_floating(values: ArrayLike) -> Array:
     """The array as it is, or in floating point if it holds whole numbers."""
     array = jnp.asarray(values)

@@ -11,19 +11,26 @@ the clean pattern, first; modes of small eigenvalue, which carry Mixup's label n
 
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from theory.linalg import is_traced
+from theory.checks import check_not_negative, check_positive
 
 
 def number(value: float | Array) -> float | Array:
     """The value as a Python float, unless it is an array, whose precision and derivatives count."""
     return float(value) if isinstance(value, int | np.number) else value
+
+
+class Response(NamedTuple):
+    """What a rule makes of all modes."""
+
+    residual: Float[Array, "*times modes"]
+    gain: Float[Array, "*times modes"]
 
 
 class Rule(eqx.Module):
@@ -44,6 +51,10 @@ class Rule(eqx.Module):
     @abstractmethod
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         """How far a unit force has moved a mode by t; on a null mode the time, but for momentum's late start."""
+
+    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> "Response":
+        """Residual and gain, in one pass where the rule can."""
+        return Response(self.residual(eigenvalues, t), self.gain(eigenvalues, t))
 
     @abstractmethod
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
@@ -68,11 +79,49 @@ class Rule(eqx.Module):
         """A null mode does not decay, however long one waits; every other one has."""
         return rows(jnp.where(eigenvalues + self.ridge == 0, 1.0, jnp.zeros_like(eigenvalues)), steps)
 
+    def _in_the_limit(
+        self,
+        eigenvalues: Float[Array, "modes"],
+        t: Float[Array, "*times"],
+        residual: Float[Array, "*times modes"],
+        gain: Float[Array, "*times modes"],
+    ) -> Response:
+        """What was found at finite times, and at infinite ones the limits."""
+        at_infinity = jnp.isinf(t)[..., None]
+        left = jnp.where(at_infinity, self._left_at_infinity(eigenvalues, t[..., None]), residual)
+        return Response(left, self._with_limit(at_infinity, eigenvalues, gain))
+
     def _with_limit(
         self, at_infinity: Bool[Array, "*times 1"], eigenvalues: Float[Array, "modes"], gain: Array
     ) -> Float[Array, "*times modes"]:
         """The gain, and the fixed one at infinity; elsewhere 1 / mu^2, its derivative, must not overflow."""
         return jnp.where(at_infinity, self.fixed_gain(jnp.where(at_infinity, rows(eigenvalues, at_infinity), 1)), gain)
+
+
+class ConstantStep(Rule):
+    """A rule whose steps all have one size.
+
+    Attributes:
+        step_size: eta, unit time.
+        stable_below: what bounds it, as the message about a longer one writes it.
+    """
+
+    step_size: eqx.AbstractVar[float | Float[Array, ""]]
+    counts_steps: ClassVar[bool] = True
+    stable_below: eqx.AbstractClassVar[str]
+
+    def __check_init__(self) -> None:
+        check_not_negative("ridge", self.ridge)
+        check_positive("step_size", self.step_size)
+
+    def check_stable(self, largest_eigenvalue: float) -> None:
+        """Raises ValueError at the largest stable step and past it."""
+        largest = self.largest_stable_step(largest_eigenvalue)
+        if self.step_size >= largest:
+            raise ValueError(
+                f"step_size: {float(self.step_size):g} diverges on this problem; pass a step below the largest stable "
+                f"one, {self.stable_below} = {float(largest):.6g}"
+            )
 
 
 class GradientFlow(Rule):
@@ -90,7 +139,7 @@ class GradientFlow(Rule):
     counts_steps: ClassVar[bool] = False
 
     def __check_init__(self) -> None:
-        check_ridge(self.ridge)
+        check_not_negative("ridge", self.ridge)
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         at_infinity = jnp.isinf(t)
@@ -117,7 +166,7 @@ class GradientFlow(Rule):
         return t[..., None] * rows(eigenvalues + self.ridge, t[..., None])
 
 
-class GradientDescent(Rule):
+class GradientDescent(ConstantStep):
     """Full-batch gradient descent, k steps of size eta: residual = (1 - eta (mu + ridge))^k.
 
     Stable below eta = 2 / (mu_max + ridge); between half of that and that, the fastest modes overshoot and alternate.
@@ -131,11 +180,7 @@ class GradientDescent(Rule):
     # mypy counts the abstract ridge as the first field; equinox does not.
     step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
-    counts_steps: ClassVar[bool] = True
-
-    def __check_init__(self) -> None:
-        check_ridge(self.ridge)
-        check_step_size(self.step_size)
+    stable_below: ClassVar[str] = "2 / (mu_max + ridge)"
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         progress = self._progress(eigenvalues)
@@ -170,10 +215,6 @@ class GradientDescent(Rule):
         0.5
         """
         return over_rate(2.0, largest_eigenvalue + self.ridge)
-
-    def check_stable(self, largest_eigenvalue: float) -> None:
-        """Raises ValueError at the largest stable step and past it."""
-        check_below(self.step_size, self.largest_stable_step(largest_eigenvalue), "2 / (mu_max + ridge)")
 
     def _progress(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return self.step_size * (eigenvalues + self.ridge)
@@ -228,24 +269,3 @@ def rows(vector: Array, steps: Array) -> Array:
 def over_rate(bound: float | Array, rate: float | Array) -> float | Array:
     """Bound / rate, infinite at rate zero for plain numbers too: where nothing is learnt, nothing diverges."""
     return math.inf if isinstance(rate, int | float) and rate == 0 else bound / rate
-
-
-def check_ridge(ridge: float | Array) -> None:
-    """Raises ValueError unless the decay is a number that is not negative."""
-    if not is_traced(ridge) and not (np.isfinite(ridge) and ridge >= 0):
-        raise ValueError(f"ridge: must be a number that is not negative, got {ridge}")
-
-
-def check_step_size(step_size: float | Array) -> None:
-    """Raises ValueError unless the step size is a positive number."""
-    if not is_traced(step_size) and not (np.isfinite(step_size) and step_size > 0):
-        raise ValueError(f"step_size: must be a positive number, got {step_size}")
-
-
-def check_below(step_size: float | Array, largest: float | Array, formula: str) -> None:
-    """Raises ValueError if the step size reaches the largest stable one, given by the formula."""
-    if step_size >= largest:
-        raise ValueError(
-            f"step_size: {float(step_size):g} diverges on this problem; pass a step below the largest stable one, "
-            f"{formula} = {float(largest):.6g}"
-        )

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.filters import Rule, check_below, check_ridge, check_step_size, number, over_rate, rows
+from theory.filters import ConstantStep, Response, number, over_rate, rows
 from theory.linalg import is_traced
 
 MOST_STEPS = 2.0**63
@@ -35,18 +35,15 @@ States = TypeVar("States")
 Powers = TypeVar("Powers")
 
 
-class _Momentum(Rule):
+class _Momentum(ConstantStep):
     """What the two momentum rules share: all but what is kept of the velocity."""
 
-    # mypy counts the abstract ridge as the first field, here and in the subclasses; equinox does not.
+    # mypy counts the abstract ridge as the first field; equinox does not.
     step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
     momentum: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
-    counts_steps: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        check_ridge(self.ridge)
-        check_step_size(self.step_size)
         if not is_traced(self.momentum) and not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: must lie in [0, 1), got {self.momentum}")
 
@@ -55,21 +52,19 @@ class _Momentum(Rule):
         """D, the share of the velocity that a step of progress s keeps."""
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        at_infinity = jnp.isinf(t)[..., None]
-        left = self._after(eigenvalues, t).left
-        return jnp.where(at_infinity, self._left_at_infinity(eigenvalues, t[..., None]), left)
+        return self.response(eigenvalues, t).residual
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        moved = self.step_size * self._after(eigenvalues, t).moved
-        return self._with_limit(jnp.isinf(t)[..., None], eigenvalues, moved)
+        return self.response(eigenvalues, t).gain
+
+    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        progress = self.step_size * (eigenvalues + self.ridge)
+        after = _after(progress, self.kept(progress), jnp.where(jnp.isinf(t), 0, t))
+        return self._in_the_limit(eigenvalues, t, after.left, self.step_size * after.moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k / (1 - beta), at which slow modes stand where flow has them."""
         return self.step_size * t / (1 - self.momentum)
-
-    def _after(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> "State":
-        progress = self.step_size * (eigenvalues + self.ridge)
-        return _after(progress, self.kept(progress), jnp.where(jnp.isinf(t), 0, t))
 
 
 class HeavyBall(_Momentum):  # type: ignore[misc]
@@ -95,6 +90,8 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
     3.0
     """
 
+    stable_below: ClassVar[str] = "2 (1 + momentum) / (mu_max + ridge)"
+
     def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
         """2 (1 + beta) / (mu_max + ridge), where a root passes -1.
 
@@ -102,11 +99,6 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
         0.75
         """
         return over_rate(2 * (1 + self.momentum), largest_eigenvalue + self.ridge)
-
-    def check_stable(self, largest_eigenvalue: float) -> None:
-        """Raises ValueError at the largest stable step and past it."""
-        largest = self.largest_stable_step(largest_eigenvalue)
-        check_below(self.step_size, largest, "2 (1 + momentum) / (mu_max + ridge)")
 
     def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return jnp.broadcast_to(jnp.asarray(self.momentum, progress.dtype), progress.shape)
@@ -132,6 +124,8 @@ class Nesterov(_Momentum):  # type: ignore[misc]
     [[1.0, 0.5], [1.0, 0.125]]
     """
 
+    stable_below: ClassVar[str] = "(2 + 2 momentum) / ((1 + 2 momentum) (mu_max + ridge))"
+
     def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
         """(2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)), where a root passes -1.
 
@@ -141,16 +135,11 @@ class Nesterov(_Momentum):  # type: ignore[misc]
         bound = (2 + 2 * self.momentum) / (1 + 2 * self.momentum)
         return over_rate(bound, largest_eigenvalue + self.ridge)
 
-    def check_stable(self, largest_eigenvalue: float) -> None:
-        """Raises ValueError at the largest stable step and past it."""
-        largest = self.largest_stable_step(largest_eigenvalue)
-        check_below(self.step_size, largest, "(2 + 2 momentum) / ((1 + 2 momentum) (mu_max + ridge))")
-
     def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return self.momentum * (1 - progress)
 
 
-class NesterovIncreasing(Rule):
+class NesterovIncreasing(ConstantStep):
     """Nesterov's momentum as it is usually run, with beta_k = k / (k + 3) at step k = 0, 1, ...
 
     No power of one matrix tells k steps here: one pass over them serves all times that are asked for, and costs as many
@@ -176,21 +165,17 @@ class NesterovIncreasing(Rule):
     # mypy counts the abstract ridge as the first field; equinox does not.
     step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
-    counts_steps: ClassVar[bool] = True
-
-    def __check_init__(self) -> None:
-        check_ridge(self.ridge)
-        check_step_size(self.step_size)
+    stable_below: ClassVar[str] = "4 / (3 (mu_max + ridge))"
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        at_infinity = jnp.isinf(t)
-        left, _ = _rising(self.step_size * (eigenvalues + self.ridge), jnp.where(at_infinity, 0, t))
-        return jnp.where(at_infinity[..., None], self._left_at_infinity(eigenvalues, t[..., None]), left)
+        return self.response(eigenvalues, t).residual
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        at_infinity = jnp.isinf(t)
-        _, moved = _rising(self.step_size * (eigenvalues + self.ridge), jnp.where(at_infinity, 0, t))
-        return self._with_limit(at_infinity[..., None], eigenvalues, self.step_size * moved)
+        return self.response(eigenvalues, t).gain
+
+    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        left, moved = _rising(self.step_size * (eigenvalues + self.ridge), jnp.where(jnp.isinf(t), 0, t))
+        return self._in_the_limit(eigenvalues, t, left, self.step_size * moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k (k + 7) / 8, the gain of a null mode."""
@@ -203,10 +188,6 @@ class NesterovIncreasing(Rule):
         1.0
         """
         return over_rate(4 / 3, largest_eigenvalue + self.ridge)
-
-    def check_stable(self, largest_eigenvalue: float) -> None:
-        """Raises ValueError at the largest stable step and past it."""
-        check_below(self.step_size, self.largest_stable_step(largest_eigenvalue), "4 / (3 (mu_max + ridge))")
 
 
 class State(NamedTuple):

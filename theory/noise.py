@@ -22,7 +22,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, Int
 
-from theory.checks import check_finite
+from theory.checks import check_finite, check_not_negative, check_positive
 from theory.linalg import is_traced
 from theory.spectrum import Spectrum
 
@@ -59,7 +59,7 @@ def strong_convexity_lower(constant: Constant, inputs: Inputs, others: Inputs, l
     >>> strong_convexity_lower(2.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
     """
-    _check_not_negative("constant", constant)
+    check_not_negative("constant", constant)
     return constant / 2 * _ratio(lam) * jnp.sum((inputs - others) ** 2, axis=1)
 
 
@@ -78,7 +78,7 @@ def lipschitz_upper(constant: Constant, inputs: Inputs, others: Inputs, lam: Rat
     >>> lipschitz_upper(1.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
     """
-    _check_not_negative("constant", constant)
+    check_not_negative("constant", constant)
     return 2 * constant * _ratio(lam) * jnp.linalg.norm(inputs - others, axis=1)
 
 
@@ -119,7 +119,7 @@ def passed_on_covariance(
     >>> passed_on_covariance(jnp.asarray([0, 0]), jnp.asarray([1, 2]), jnp.asarray([0.5, 0.5]), 4.0).tolist()
     [[2.0, 1.0], [1.0, 2.0]]
     """
-    _check_not_negative("label_noise_variance", label_noise_variance)
+    check_not_negative("label_noise_variance", label_noise_variance)
     same = [[(a[:, None] == b[None, :]) for b in (first, second)] for a in (first, second)]
     shares = (lam, 1 - lam)
     shared = [same[i][j] * jnp.outer(shares[i], shares[j]) for i in range(2) for j in range(2)]
@@ -209,8 +209,7 @@ def beta_rule(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"],
     >>> round(float(weights @ ratios**2), 12)
     0.333333333333
     """
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha: must be a positive number, got {alpha}")
+    check_positive("alpha", alpha)
     nodes, weights = scipy.special.roots_jacobi(num_nodes, alpha - 1, alpha - 1)
     return (1 + nodes) / 2, weights / weights.sum()
 
@@ -289,8 +288,7 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
     >>> round(float(cross_entropy_floor(1.0, jnp.full(10, 0.1))), 6)
     0.45
     """
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha: must be a positive number, got {alpha}")
+    check_positive("alpha", alpha)
     proportions = check_probabilities("proportions", proportions[None, :])[0]
     entropy = scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1)
     return (1 - jnp.sum(proportions**2)) * entropy
@@ -330,8 +328,3 @@ def _share(lam: Ratio) -> Array:
     if not is_traced(share) and not bool(jnp.all((share >= 0) & (share <= 1))):  # NaN is not
         raise ValueError(f"lam: must lie in [0, 1], got {lam}")
     return share
-
-
-def _check_not_negative(name: str, value: Constant) -> None:
-    if not is_traced(value) and not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: must be a finite number that is not negative, got {value}")

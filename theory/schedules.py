@@ -19,8 +19,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_shape
-from theory.filters import Rule, check_ridge, number, over_rate
+from theory.checks import as_floating, check_finite, check_not_negative, check_shape
+from theory.filters import Response, Rule, number, over_rate
 from theory.linalg import is_traced
 
 
@@ -60,18 +60,20 @@ class StepSchedule(Rule):
     counts_steps: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        check_ridge(self.ridge)
+        check_not_negative("ridge", self.ridge)
         if not is_traced(self.step_sizes) and np.any(np.asarray(self.step_sizes) < 0):
             first = int(np.argmax(np.asarray(self.step_sizes) < 0))
             raise ValueError(f"step_sizes: must not be negative, got {self.step_sizes[first]:g} at index {first}")
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        left, _ = self._course(eigenvalues, t)
-        return jnp.where(jnp.isinf(t)[..., None], self._left_at_infinity(eigenvalues, t[..., None]), left)
+        return self.response(eigenvalues, t).residual
 
     def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        _, moved = self._course(eigenvalues, t)
-        return self._with_limit(jnp.isinf(t)[..., None], eigenvalues, moved)
+        return self.response(eigenvalues, t).gain
+
+    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        left, moved = self._course(eigenvalues, t)
+        return self._in_the_limit(eigenvalues, t, left, moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The sum of the steps up to t.

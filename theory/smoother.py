@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from theory.checks import check_not_negative
 from theory.filters import Rule
-from theory.linalg import is_traced
 from theory.population import Averages
 from theory.risk import risk_parts, weights
 from theory.spectrum import Spectrum
@@ -61,8 +61,7 @@ def risk_over_labels(
     >>> late.mean.round(6).tolist(), late.std.round(6).tolist()  # each of two labels fitted, noise and all
     ([[0.5]], [[0.5]])
     """
-    if not is_traced(variance) and not variance >= 0:
-        raise ValueError(f"variance: must be a number that is not negative, got {variance}")
+    check_not_negative("variance", variance)
     return _over_labels(spectrum, averages, smoother, rule, jnp.asarray(t), jnp.asarray(variance))
 
 

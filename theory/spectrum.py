@@ -283,9 +283,7 @@ def relabelled(spectrum: Spectrum, force: Float[Array, "features targets"], powe
     """
     eigenvalues = spectrum.eigenvalues
     cut = jnp.maximum(spectrum.rank_cut, _rounding_level(spectrum.modes.shape, eigenvalues) * eigenvalues[0])
-    known = (eigenvalues > cut)[:, None]
-    inside = spectrum.modes.T @ force / jnp.sqrt(jnp.where(known[:, 0], eigenvalues, 1))[:, None]
-    coordinates = jnp.where(known, inside, 0)
+    coordinates = _from_force(eigenvalues, spectrum.modes, force, eigenvalues > cut)
     return Spectrum(
         eigenvalues=eigenvalues,
         modes=spectrum.modes,
@@ -303,23 +301,30 @@ def _from_eigenvectors(
     eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, int]
 ) -> Spectrum:
     eigenvalues = jnp.maximum(eigenvalues, 0)
-    singular = jnp.sqrt(eigenvalues)[:, None]
     cut = _rounding_level(shape, eigenvalues) * eigenvalues[0]
-
-    def coordinates(force: Array) -> Array:
-        return jnp.where(singular > 0, modes.T @ force / jnp.where(singular > 0, singular, 1), 0)
-
-    label_coordinates = coordinates(force)
+    known = eigenvalues > 0
+    label_coordinates = _from_force(eigenvalues, modes, force, known)
     return Spectrum(
         eigenvalues=eigenvalues,
         modes=modes,
         label_coordinates=label_coordinates,
         label_outside=jnp.maximum(power - jnp.sum(label_coordinates**2, axis=0), 0),
-        clean_coordinates=None if clean_force is None else coordinates(clean_force),
+        clean_coordinates=None if clean_force is None else _from_force(eigenvalues, modes, clean_force, known),
         infinity_is_resolved=_is_resolved(eigenvalues, cut),
         rank_cut=cut,
         method="gram",
     )
+
+
+def _from_force(
+    eigenvalues: Float[Array, "modes"],
+    modes: Float[Array, "features modes"],
+    force: Float[Array, "features targets"],
+    known: Bool[Array, "modes"],
+) -> Float[Array, "modes targets"]:
+    """The label coordinates, Uᵀ b / sqrt(mu), of the modes that are known, and 0 of the others."""
+    singular = jnp.sqrt(jnp.where(known, eigenvalues, 1))
+    return jnp.where(known[:, None], modes.T @ force / singular[:, None], 0)
 
 
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:

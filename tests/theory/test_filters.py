@@ -304,5 +304,5 @@ def test_a_step_size_must_be_positive(step_size: float) -> None:
 @pytest.mark.parametrize("ridge", [-1e-9, np.inf, np.nan])
 @pytest.mark.parametrize("rule", [theory.GradientFlow, lambda ridge: theory.GradientDescent(0.1, ridge)])
 def test_a_ridge_must_not_be_negative(ridge: float, rule: Callable[[float], theory.Rule]) -> None:
-    with pytest.raises(ValueError, match=rf"ridge: must be a number that is not negative, got {ridge}"):
+    with pytest.raises(ValueError, match=rf"ridge: must be a finite number that is not negative, got {ridge}"):
         rule(ridge)

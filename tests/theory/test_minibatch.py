@@ -645,7 +645,7 @@ def test_rows_that_are_not_those_of_the_spectrum_are_refused() -> None:
         theory.batch_moments(table.spectrum, [], one, law)
     with pytest.raises(ValueError, match="node_weights: row 0 sums to 2"):
         theory.batch_moments(table.spectrum, [(features, labels)], 2 * one, law)
-    with pytest.raises(ValueError, match="ridge: must be a number that is not negative"):
+    with pytest.raises(ValueError, match="ridge: must be a finite number that is not negative"):
         theory.batch_moments(table.spectrum, [(features, labels)], one, law, ridge=-1.0)
     with pytest.raises(ValueError, match="spectrum: has no mode above its rank cut"):
         theory.batch_moments(theory.decompose(jnp.zeros((2, 3)), jnp.zeros(2)), [], one, law)

@@ -572,7 +572,7 @@ def test_a_momentum_must_lie_below_one(kind: Kind, momentum: float) -> None:
 def test_the_other_settings_are_checked_too(kind: Callable[..., theory.Rule]) -> None:
     with pytest.raises(ValueError, match="step_size: must be a positive number, got 0"):
         kind(0.0, 0.5)
-    with pytest.raises(ValueError, match="ridge: must be a number that is not negative, got -1"):
+    with pytest.raises(ValueError, match="ridge: must be a finite number that is not negative, got -1"):
         kind(0.1, 0.5, -1.0)
     with pytest.raises(ValueError, match=rf"steps: {kind.__name__} counts steps; pass steps=, and not times="):
         rfm.closed_form(named("tall"), times=[1.0], rule=kind(0.1, 0.5))

@@ -316,5 +316,5 @@ def test_step_sizes_must_be_a_list_of_numbers_that_are_not_negative(
 
 
 def test_a_ridge_must_not_be_negative() -> None:
-    with pytest.raises(ValueError, match="ridge: must be a number that is not negative, got -1"):
+    with pytest.raises(ValueError, match="ridge: must be a finite number that is not negative, got -1"):
         theory.StepSchedule([0.1], -1.0)

@@ -73,5 +73,5 @@ def test_without_noise_the_risk_is_certain() -> None:
 def test_a_negative_variance_is_refused() -> None:
     problem = named("tall")
     spectrum = theory.decompose(problem.features, problem.labels)
-    with pytest.raises(ValueError, match="variance: must be a number that is not negative, got -1"):
+    with pytest.raises(ValueError, match="variance: must be a finite number that is not negative, got -1"):
         theory.risk_over_labels(spectrum, problem.population, problem.features, theory.GradientFlow(), TIMES, -1.0)
