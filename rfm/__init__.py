@@ -7,13 +7,14 @@ from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
 from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
+from rfm.phases import TrainingPhase, closed_form_phases
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
 from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
 from rfm.stability import largest_stable_step
 from rfm.synthesis import synthesize
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
-from rfm.training import largest_eigenvalue, simulate, simulate_many
+from rfm.training import largest_eigenvalue, simulate, simulate_many, simulate_phases
 from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
 from theory import Population, Start, TestSet
 
@@ -45,9 +46,11 @@ __all__ = [
     "StreamedProblem",
     "TeacherStudent",
     "TestSet",
+    "TrainingPhase",
     "Truth",
     "TwoLayerTeacher",
     "closed_form",
+    "closed_form_phases",
     "expected_mixup",
     "largest_eigenvalue",
     "largest_stable_step",
@@ -60,5 +63,6 @@ __all__ = [
     "simulate",
     "simulate_many",
     "simulate_minibatch",
+    "simulate_phases",
     "synthesize",
 ]

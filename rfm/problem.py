@@ -148,16 +148,19 @@ def closed_form(
         PrecisionWarning: the last time lies past ``trusted_until``.
     """
     rule = theory.GradientFlow() if rule is None else rule
-    t = _clock(rule, times, steps)
-    latest = float(rule.time(jnp.asarray(t[-1])))
-    if method != "auto":
-        theory.check_method(method)
-    spectrum = problem.spectrum(problem.suggest_method(latest) if method == "auto" else method)
+    t = checked_clock(rule, times, steps)
+    spectrum = spectrum_until(problem, float(rule.time(jnp.asarray(t[-1]))), method)
     check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])
     curve = theory.risk_curve(spectrum, problem.population, rule, t, start=start, tolerance=tolerance, by_mode=by_mode)
-    if curve.trusted_until < latest:
-        _warn_of_rounding(curve, latest, tolerance)
+    warn_if_rounded(curve, tolerance)
     return curve
+
+
+def spectrum_until(problem: Solvable, latest_time: float, method: Method | Literal["auto"]) -> Spectrum:
+    """The problem's spectrum by the method, or by one that is accurate until that time."""
+    if method != "auto":
+        theory.check_method(method)
+    return problem.spectrum(problem.suggest_method(latest_time) if method == "auto" else method)
 
 
 def check_population(population: Averages, num_features: int, num_targets: int) -> None:
@@ -173,7 +176,8 @@ def check_population(population: Averages, num_features: int, num_targets: int) 
         raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
 
 
-def _clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -> np.ndarray:
+def checked_clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -> np.ndarray:
+    """The one of both that the rule asks for; raises ValueError if it is not given, or the other one is."""
     if rule.counts_steps:
         if steps is None or times is not None:
             raise ValueError(f"steps: {type(rule).__name__} counts steps; pass steps=, and not times=")
@@ -193,7 +197,11 @@ def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int 
     return check_finite(name, array)
 
 
-def _warn_of_rounding(curve: theory.Curve, latest: float, tolerance: float) -> None:
+def warn_if_rounded(curve: theory.Curve, tolerance: float) -> None:
+    """Warns the caller's caller if the last time lies past ``trusted_until``; says what would help."""
+    latest = float(curve.times[-1])
+    if curve.trusted_until >= latest:
+        return
     dtype = curve.risk_by_target.dtype
     remedies = []
     if dtype == jnp.float32:

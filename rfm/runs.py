@@ -49,6 +49,7 @@ def recorded_curve(
         train_loss=train_loss,
         turning_time=times[turning],
         turning_risk=risk[turning],
+        rounding_error=jnp.zeros_like(risk),
         trusted_until=jnp.asarray(jnp.inf, risk.dtype),
         risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
         infinity_is_resolved=jnp.asarray(False),

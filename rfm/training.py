@@ -1,11 +1,12 @@
-"""The real thing: gradient descent on the mixed features, recorded as the same curve that theory predicts.
+"""The real thing: training on the mixed features, recorded as the same curve that theory predicts.
 
-Each full-batch step computes the residual of every row and pushes it back through the features,
+Each full-batch gradient computes the residual of every row and pushes it back through the features,
 
-    theta <- theta - eta [ (Phi theta - y)ᵀ Phi / m + ridge theta ],
+    (Phi theta - y)ᵀ Phi / m + ridge theta,
 
-and knows nothing of eigenvalues. Where the clean labels are known, a second model is trained on them from the same
-start; the two differ by what the label noise has been learnt to. Batches of fresh rows are trained by `rfm.minibatch`.
+and knows nothing of eigenvalues; `rfm.optimizers` makes steps of it. Where the clean labels are known, a second model
+is trained on them from the same start; the two differ by what the label noise has been learnt to. Batches of fresh rows
+are trained by `rfm.minibatch`.
 """
 
 import os
@@ -25,7 +26,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import theory
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
-from rfm.problem import Problem
+from rfm.optimizers import State, check_trainable, solution, step
+from rfm.phases import TrainingPhase
+from rfm.problem import Problem, Solvable, check_population
 from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
 
@@ -42,8 +45,9 @@ class Progress(Protocol):
 def simulate(
     problem: Problem | ExpectedProblem,
     *,
-    step_size: float,
     steps: Clock,
+    step_size: float | None = None,
+    rule: theory.Rule | None = None,
     batch_size: int | None = None,
     shared_lam: bool = False,
     replace: bool = True,
@@ -52,17 +56,18 @@ def simulate(
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
 ) -> theory.Curve:
-    """Trains by gradient descent, on all rows or on batches of fresh ones, and records the risk.
+    """Trains on all rows, or by gradient descent on batches of fresh ones, and records the risk.
 
     Args:
         problem: what is trained.
-        step_size: eta, below the largest stable one.
         steps: the step counts to record at, ascending.
+        step_size: eta of gradient descent, below the largest stable one; or
+        rule: any rule that takes steps, such as ``theory.HeavyBall(step_size, momentum)``; not with batches.
         batch_size: B, rows drawn anew at every step: pairs and ratios of an `ExpectedProblem`, or rows of a `Problem`;
             `rfm.simulate_minibatch` trains many such runs side by side. None for all rows of a `Problem`.
         shared_lam: one ratio a batch instead of one a row.
         replace: whether the pairs of a batch are independent, or all different.
-        ridge: coupled weight decay.
+        ridge: coupled weight decay; a rule brings its own.
         start: the initial weights; a variance draws them at random about that mean. None for zero.
         key: draws batches and a random start.
         progress: called as training goes on.
@@ -76,6 +81,8 @@ def simulate(
     [1.0, 0.25, 0.0625]
     """
     if batch_size is not None:
+        if step_size is None or rule is not None:
+            raise ValueError("step_size, rule: batches are trained by gradient descent; pass step_size=, and no rule=")
         if key is None:
             raise ValueError("key: batches are drawn at random; pass key=jax.random.key(seed)")
         return simulate_minibatch(
@@ -96,30 +103,70 @@ def simulate(
         raise ValueError(
             "batch_size: fresh pairs come in batches; pass batch_size= (rfm.closed_form has the mean of all)"
         )
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "
-            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
-        )
-    rule = theory.GradientDescent(step_size, ridge)
+    if (step_size is None) == (rule is None):
+        raise ValueError(f"step_size, rule: pass one of them, got {step_size} and {rule}")
+    if rule is None:
+        assert step_size is not None
+        rule = theory.GradientDescent(step_size, ridge)
+    elif ridge != 0:
+        raise ValueError(f"ridge: {type(rule).__name__} brings its own; pass the rule with ridge={ridge}")
+    return simulate_phases([TrainingPhase(problem, rule)], steps=steps, start=start, key=key, progress=progress)
+
+
+def simulate_phases(
+    phases: Sequence[TrainingPhase],
+    *,
+    steps: Clock,
+    start: theory.Start | None = None,
+    key: PRNGKeyArray | None = None,
+    progress: Progress | None = None,
+) -> theory.Curve:
+    """Trains in phases, such as Mixup until t_1 and plain training after it; momentum begins anew with each.
+
+    Args:
+        phases: in their order, of the same features and targets; the risk is that over the first one's population.
+        steps: the step counts to record at, from the beginning of the first phase on.
+        start: the initial weights; a variance draws them at random about that mean. None for zero.
+        key: draws a random start.
+        progress: called as training goes on.
+
+    Raises:
+        ValueError: a step size that diverges, steps past the end of the phases, a random start without a key.
+
+    >>> import jax.numpy as jnp, rfm, theory
+    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (3 * jnp.ones(2), jnp.ones(2)))
+    >>> descent = theory.GradientDescent(1.0)
+    >>> phases = [rfm.TrainingPhase(noisy, descent, 2), rfm.TrainingPhase(plain, descent)]
+    >>> simulate_phases(phases, steps=[0, 1, 2, 3]).risk.tolist()
+    [1.0, 0.25, 1.5625, 0.390625]
+    """
+    ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
     recorded = check_steps(steps)
-    theory.check_stable(rule, largest_eigenvalue(problem))
-    model = _Model.at_start(problem, rule, start, key)
-    parts, losses, done = [], [], 0
-    for step in recorded:
-        while done < step:
-            count = int(min(step - done, STEPS_A_CALL))
-            model = _advance(model, jnp.asarray(count))
-            jax.block_until_ready(model.weights)
-            done += count
-            if progress is not None:
-                progress(count)
-        part, loss = _measure(model, problem.population)
-        parts.append(part)
-        losses.append(loss)
-    clock = jnp.asarray(recorded, problem.features.dtype)
-    joined: theory.RiskParts = jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
-    return recorded_curve(clock, rule.time(clock), joined, jnp.stack(losses))
+    theory.check_reached(recorded, ends[-1])
+    problems = [_trainable(phase.problem) for phase in phases]
+    for problem, phase in zip(problems, phases, strict=True):
+        check_trainable(phase.rule)
+        theory.check_stable(phase.rule, largest_eigenvalue(problem))
+    first = problems[0]
+    num_features, num_targets, dtype = first.features.shape[1], first.labels.shape[1], first.features.dtype
+    for problem in problems:
+        check_population(first.population, problem.features.shape[1], problem.labels.shape[1])
+    split = all(problem.clean_labels is not None for problem in problems)
+    initial = initial_weights(num_features, num_targets, dtype, start, key).T
+    weights = jnp.concatenate([initial] * (2 if split else 1))
+    records: list[_Record] = []
+    times, elapsed = [], jnp.zeros((), dtype)
+    for problem, phase, begin, end in zip(problems, phases, [0.0, *ends[:-1]], ends, strict=True):
+        last = min(end, recorded[-1])
+        inside = recorded[(recorded > begin) & (recorded <= end) | (recorded == begin) & (begin == 0)] - begin
+        model = _Model.of(problem, phase.rule, split)
+        found, weights = _train(model, weights, inside, max(last - begin, 0), first.population, progress)
+        records += found
+        times.append(elapsed + phase.rule.time(jnp.asarray(inside, dtype)))
+        elapsed = elapsed + phase.rule.time(jnp.asarray(max(last - begin, 0), dtype))
+    joined: _Record = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
+    return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined)
 
 
 def simulate_many(
@@ -194,52 +241,81 @@ def largest_eigenvalue(problem: Problem) -> float:
     return float(singular[0]) ** 2 / rows
 
 
+def _trainable(problem: Solvable) -> Problem:
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "
+            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
+        )
+    return problem
+
+
 class _Model(eqx.Module):
-    """Weights in training, one row a set of labels: the labels, then the clean labels."""
+    """What is trained, and how; one row of weights a set of labels: the labels, then the clean labels."""
 
     features: Float[Array, "samples features"]
     labels: Float[Array, "rows samples"]
-    weights: Float[Array, "rows features"]
-    step_size: Float[Array, ""]
-    ridge: Float[Array, ""]
+    rule: theory.Rule
     num_targets: int = eqx.field(static=True)
 
     @staticmethod
-    def at_start(
-        problem: Problem, rule: theory.GradientDescent, start: theory.Start | None, key: PRNGKeyArray | None
-    ) -> "_Model":
-        dtype, num_targets = problem.features.dtype, problem.labels.shape[1]
-        labels = [problem.labels] if problem.clean_labels is None else [problem.labels, problem.clean_labels]
-        initial = initial_weights(problem.features.shape[1], num_targets, dtype, start, key)
+    def of(problem: Problem, rule: theory.Rule, split: bool) -> "_Model":
+        dtype = problem.features.dtype
+        labels = [problem.labels, problem.clean_labels] if split else [problem.labels]
         return _Model(
             problem.features,
-            jnp.concatenate(labels, axis=1).T.astype(dtype),
-            jnp.concatenate([initial.T] * len(labels)),
-            jnp.asarray(rule.step_size, dtype),
-            jnp.asarray(rule.ridge, dtype),
-            num_targets,
+            jnp.concatenate([array for array in labels if array is not None], axis=1).T.astype(dtype),
+            jax.tree.map(lambda number: jnp.asarray(number, dtype), rule),  # else each step size compiles again
+            problem.labels.shape[1],
         )
 
     def gradient(self, weights: Float[Array, "rows features"]) -> Float[Array, "rows features"]:
         # Rows of weights, not columns: XLA then multiplies by Phi and its transpose without copying either.
         residual = weights @ self.features.T - self.labels
-        return residual @ self.features / self.features.shape[0] + self.ridge * weights
+        return residual @ self.features / self.features.shape[0] + self.rule.ridge * weights
+
+
+_Record = tuple[theory.RiskParts, Float[Array, "times"]]
+
+
+def _train(
+    model: _Model,
+    weights: Float[Array, "rows features"],
+    steps: np.ndarray,
+    last: float,
+    population: theory.Averages,
+    progress: Progress | None,
+) -> tuple[list[_Record], Float[Array, "rows features"]]:
+    """The risk and its parts, and the training loss, at the steps, and the weights at the last one."""
+    state, done = State.at_rest(weights), 0
+    records: list[_Record] = []
+    for target in [*steps, last]:
+        while done < target:
+            count = int(min(target - done, STEPS_A_CALL))
+            state = _advance(model, state, jnp.asarray(done), jnp.asarray(count))
+            jax.block_until_ready(state)
+            done += count
+            if progress is not None:
+                progress(count)
+        if len(records) < len(steps):
+            records.append(_measure(model, solution(model.rule, state, done), population))
+    return records, solution(model.rule, state, done)
 
 
 @eqx.filter_jit
-def _advance(model: _Model, count: Array) -> _Model:
-    def step(_: Array, weights: Array) -> Array:
-        return weights - model.step_size * model.gradient(weights)
+def _advance(model: _Model, state: State, done: Array, count: Array) -> State:
+    def one(k: Array, state: State) -> State:
+        return step(model.rule, model.gradient, k, state)
 
-    return eqx.tree_at(lambda m: m.weights, model, jax.lax.fori_loop(0, count, step, model.weights))
+    return jax.lax.fori_loop(done, done + count, one, state)
 
 
 @eqx.filter_jit
-def _measure(model: _Model, population: theory.Averages) -> tuple[theory.RiskParts, Array]:
+def _measure(model: _Model, weights: Float[Array, "rows features"], population: theory.Averages) -> _Record:
     num_targets = model.num_targets
-    trained = model.weights[:num_targets].T[:, None, :]
-    clean = model.weights[num_targets:].T[:, None, :]
+    trained = weights[:num_targets].T[:, None, :]
+    clean = weights[num_targets:].T[:, None, :]
     noise = trained - clean if clean.size else None
-    residual = model.weights[:num_targets] @ model.features.T - model.labels[:num_targets]
+    residual = weights[:num_targets] @ model.features.T - model.labels[:num_targets]
     loss = jnp.sum(residual**2) / (2 * model.features.shape[0])
-    return population.risk_parts(trained, noise), loss
+    return population.risk_parts(trained, noise), loss[None]

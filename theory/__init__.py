@@ -6,8 +6,9 @@ from theory.batches import BatchLaw, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
 from theory.duals import AccuracyWarning, derivative, dual, dual_estimate, gaussian_mean
-from theory.filters import GradientDescent, GradientFlow, Rule, mean_decay
+from theory.filters import ConstantStep, GradientDescent, GradientFlow, Rule, mean_decay
 from theory.hermite import hermite_coefficients
+from theory.matrix_functions import filtered_force
 from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
 from theory.momentum import HeavyBall, Nesterov, NesterovIncreasing
 from theory.noise import (
@@ -31,9 +32,19 @@ from theory.noise import (
     strong_convexity_lower,
     total_variation_lower,
 )
+from theory.phases import Phase, check_reached, end_of, phase_ends, phased_curve
 from theory.population import Averages, Population, RiskParts, TestSet
 from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
 from theory.schedules import StepSchedule, cosine_steps, inverse_sqrt_steps, step_decay_steps
+from theory.sensitivity import (
+    Moments,
+    MomentsOverRatios,
+    TurningPoint,
+    beta_weights,
+    differentiable_parts,
+    differentiable_risk,
+    turning_risk,
+)
 from theory.smoother import RiskOverLabels, risk_over_labels
 from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
 from theory.turning import turning_point
@@ -48,6 +59,7 @@ __all__ = [
     "BatchMoments",
     "BrokenConstant",
     "BrokenLine",
+    "ConstantStep",
     "CurvatureEstimate",
     "Curve",
     "Decomposition",
@@ -57,9 +69,12 @@ __all__ = [
     "LabelSpectrum",
     "MinibatchCurve",
     "ModeRisk",
+    "Moments",
+    "MomentsOverRatios",
     "Nesterov",
     "NesterovIncreasing",
     "NoiseMoments",
+    "Phase",
     "Population",
     "RiskBound",
     "RiskOverLabels",
@@ -69,21 +84,28 @@ __all__ = [
     "Start",
     "StepSchedule",
     "TestSet",
+    "TurningPoint",
     "activation",
     "batch_moments",
     "beta_noise_moments",
     "beta_rule",
+    "beta_weights",
     "bounded_noise_risk",
     "check_method",
+    "check_reached",
     "check_stable",
     "cosine_steps",
     "cross_entropy_floor",
     "decompose",
     "decompose_blocks",
     "derivative",
+    "differentiable_parts",
+    "differentiable_risk",
     "dual",
     "dual_estimate",
+    "end_of",
     "estimate_curvature",
+    "filtered_force",
     "gaussian_mean",
     "hard_label_error",
     "hermite_coefficients",
@@ -102,6 +124,8 @@ __all__ = [
     "noise_moments",
     "noise_weights",
     "passed_on_covariance",
+    "phase_ends",
+    "phased_curve",
     "quadratic_noise",
     "risk_curve",
     "risk_over_labels",
@@ -113,5 +137,6 @@ __all__ = [
     "total_variation_lower",
     "train_loss",
     "turning_point",
+    "turning_risk",
     "weights",
 ]

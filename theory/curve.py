@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from theory.checks import Clock, check_clock, check_steps
 from theory.filters import Rule
 from theory.population import Averages, RiskParts
-from theory.risk import ModeRisk, Start, mode_risk, risk_parts, train_loss, weights
+from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
 from theory.trust import rounding_error, trusted_until
 from theory.turning import turning_point
@@ -43,6 +43,7 @@ class Curve(eqx.Module):
         train_loss: |Phi theta - y|^2 / (2 m), summed over targets.
         turning_time: where the risk is lowest; refined off the grid in closed form, on the grid in a simulation.
         turning_risk: the risk there.
+        rounding_error: an estimate of what rounding does to the risk, absolute.
         trusted_until: the time after which rounding may exceed `tolerance` relative to the risk.
         risk_at_infinity: the risk of the limit t = infinity; NaN where it was not computed (a simulation).
         infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limit hangs on rounding.
@@ -57,6 +58,7 @@ class Curve(eqx.Module):
     train_loss: Float[Array, "times"]
     turning_time: Float[Array, ""]
     turning_risk: Float[Array, ""]
+    rounding_error: Float[Array, "times"]
     trusted_until: Float[Array, ""]
     risk_at_infinity: Float[Array, ""]
     infinity_is_resolved: Bool[Array, ""]
@@ -163,6 +165,7 @@ def risk_curve(
         train_loss=loss,
         turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
         turning_risk=jnp.asarray(turning_risk, dtype),
+        rounding_error=error,
         trusted_until=trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
         risk_at_infinity=_total_risk(_truncated(reduced), seen, rule, jnp.full(1, jnp.inf, dtype), start)[0],
         infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
@@ -199,8 +202,9 @@ def _truncated(spectrum: Spectrum) -> Spectrum:
 
 @eqx.filter_jit
 def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
-    weight_power = jnp.sum(weights(spectrum, rule, clock, start) ** 2, axis=(0, 2))
-    return risk_parts(spectrum, averages, rule, clock, start), train_loss(spectrum, rule, clock, start), weight_power
+    trained = train(spectrum, rule, clock, start)
+    weight_power = jnp.sum(trained.weights**2, axis=(0, 2))
+    return parts_of(trained, spectrum, averages, rule, clock, start), trained.loss, weight_power
 
 
 def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:

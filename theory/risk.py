@@ -17,7 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.filters import Rule
+from theory.filters import Response, Rule
 from theory.population import Averages, RiskParts
 from theory.spectrum import Spectrum
 
@@ -25,15 +25,19 @@ Times = Float[Array, "times"]
 
 
 class Start(eqx.Module):
-    """Where training starts: theta_0 = `weights` + random weights of variance `variance`, averaged over exactly.
+    """Where training starts: theta_0 = `weights` + xi `spread` g, g standard normal and averaged over exactly.
 
     Attributes:
         weights: the mean of theta_0; None for zero.
-        variance: xi^2, the variance of each independent entry of theta_0 about that mean.
+        variance: xi^2, by default the variance of each independent entry of theta_0 about that mean.
+        noise_weights: the part of `weights` that label noise has made, in an earlier phase of training; None for zero.
+        spread: how independent draws enter the weights; None for the identity.
     """
 
     weights: Float[Array, "features targets"] | None = None
     variance: float | Float[Array, ""] = 0.0
+    noise_weights: Float[Array, "features targets"] | None = None
+    spread: Float[Array, "features draws"] | None = None
 
 
 def weights(
@@ -46,14 +50,44 @@ def weights(
     >>> weights(spectrum, theory.GradientFlow(), jnp.asarray([0.0, jnp.inf]))[:, :, 0].round(4).tolist()
     [[0.0, 2.0], [0.0, 4.0]]
     """
-    learnt = jnp.tensordot(spectrum.modes, _learnt(spectrum, rule, t, spectrum.label_coordinates), 1)
-    remaining = _remaining(spectrum, rule, t, start)
-    return learnt if remaining is None else learnt + remaining
+    return train(spectrum, rule, t, start).weights
 
 
-def noise_weights(spectrum: Spectrum, rule: Rule, t: Times) -> Float[Array, "features times targets"]:
-    """The part of the weights that learnt the label noise z = y - y*, from zero."""
-    return jnp.tensordot(spectrum.modes, _learnt(spectrum, rule, t, spectrum.noise_coordinates), 1)
+def noise_weights(
+    spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None
+) -> Float[Array, "features times targets"]:
+    """The part of the weights that learnt the label noise z = y - y*.
+
+    Raises:
+        ValueError: the spectrum holds no clean labels.
+    """
+    return _noise(spectrum, rule, t, rule.response(spectrum.eigenvalues, t), start)
+
+
+class Training(eqx.Module):
+    """What training has made of the weights at the given times.
+
+    Attributes:
+        weights: theta_t, in the mean over a random start.
+        noise: the part of them that learnt the label noise; None without clean labels.
+        loss: |Phi theta_t - y|^2 / (2 m), in the mean over a random start.
+        response: of the modes.
+    """
+
+    weights: Float[Array, "features times targets"]
+    noise: Float[Array, "features times targets"] | None
+    loss: Float[Array, "times targets"]
+    response: Response
+
+
+def train(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Training:
+    """Weights and training loss, from one evaluation of the rule."""
+    response = rule.response(spectrum.eigenvalues, t)
+    theta = _carried(spectrum, _learnt(spectrum, response, spectrum.label_coordinates))
+    if start is not None and start.weights is not None:
+        theta = theta + remaining(spectrum, rule, t, response, start.weights[:, None, :])
+    noise = None if spectrum.clean_coordinates is None else _noise(spectrum, rule, t, response, start)
+    return Training(theta, noise, _loss(spectrum, rule, response, start), response)
 
 
 def risk_parts(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None) -> RiskParts:
@@ -71,11 +105,18 @@ def risk_parts(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, sta
     >>> parts.risk[:, 0].tolist(), parts.noise[:, 0].tolist()
     ([6.5, 0.5], [0.0, 0.5])
     """
-    noise = None if spectrum.clean_coordinates is None else noise_weights(spectrum, rule, t)
-    parts = averages.risk_parts(weights(spectrum, rule, t, start), noise)
+    return parts_of(train(spectrum, rule, t, start), spectrum, averages, rule, t, start)
+
+
+def parts_of(
+    training: Training, spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None
+) -> RiskParts:
+    """The risk of a training whose weights are known."""
+    parts = averages.risk_parts(training.weights, training.noise)
     if start is None or _is_zero(start.variance):
         return parts
-    spread = start.variance * _remaining_power(spectrum, averages, rule, t)[:, None]
+    power = _spread_power(spectrum, averages, rule, t, training.response, start)
+    spread = start.variance * power[:, None]
     clean = None if parts.clean is None else parts.clean + spread
     return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross)
 
@@ -90,17 +131,26 @@ def train_loss(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = N
     >>> train_loss(spectrum, theory.GradientFlow(), jnp.asarray([0.0, jnp.inf]))[:, 0].round(6).tolist()
     [0.5, 0.25]
     """
-    residual = rule.residual(spectrum.eigenvalues, t)
-    # 1 - mu gain, without the cancellation
-    unfitted = residual + rule.ridge * rule.gain(spectrum.eigenvalues, t)
-    singular = jnp.sqrt(spectrum.eigenvalues)
-    error = unfitted[:, :, None] * spectrum.label_coordinates[None, :, :]
-    if start is not None and start.weights is not None:
-        error = error - (singular[None, :] * residual)[:, :, None] * (spectrum.modes.T @ start.weights)[None, :, :]
-    loss = (jnp.sum(error**2, axis=1) + spectrum.label_outside[None, :]) / 2
+    return _loss(spectrum, rule, rule.response(spectrum.eigenvalues, t), start)
+
+
+def after(spectrum: Spectrum, rule: Rule, duration: float | Float[Array, ""], start: Start | None = None) -> Start:
+    """The start of a next phase of training: what this one has made of the weights, of their noise and their spread.
+
+    >>> import jax.numpy as jnp, theory
+    >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
+    >>> after(spectrum, theory.GradientFlow(), jnp.inf).noise_weights.round(6).tolist()
+    [[0.0], [1.0]]
+    """
+    t = jnp.asarray(duration, spectrum.eigenvalues.dtype)[None]
+    trained = train(spectrum, rule, t, start)
+    noise = None if trained.noise is None else trained.noise[:, 0]
     if start is None or _is_zero(start.variance):
-        return loss
-    return loss + start.variance / 2 * jnp.sum((singular[None, :] * residual) ** 2, axis=1)[:, None]
+        return Start(trained.weights[:, 0], noise_weights=noise)
+    features = spectrum.modes.shape[0]
+    spread = jnp.eye(features, dtype=spectrum.modes.dtype) if start.spread is None else start.spread
+    shrunk = remaining(spectrum, rule, t, trained.response, spread[:, None, :])[:, 0]
+    return Start(trained.weights[:, 0], start.variance, noise, shrunk)
 
 
 class ModeRisk(eqx.Module):
@@ -129,8 +179,8 @@ def mode_risk(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, star
     Raises:
         ValueError: the spectrum holds no clean labels.
     """
-    noise_coordinates = _learnt(spectrum, rule, t, spectrum.noise_coordinates)
-    noise = jnp.tensordot(spectrum.modes, noise_coordinates, 1)
+    noise = noise_weights(spectrum, rule, t, start)
+    noise_coordinates = jnp.tensordot(spectrum.modes.T, noise, 1)
     clean = weights(spectrum, rule, t, start) - noise
     clean_coordinates = jnp.tensordot(spectrum.modes.T, clean, 1)
     error = averages.mode_moment(spectrum.modes, clean, with_target=True)
@@ -144,34 +194,77 @@ def mode_risk(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, star
     )
 
 
+def remaining(
+    spectrum: Spectrum, rule: Rule, t: Times, response: Response, weights: Float[Array, "features starts columns"]
+) -> Float[Array, "features times columns"]:
+    """What is left at t of weights at the start, one start for all times or one each.
+
+    Outside of all modes they only feel the ridge.
+    """
+    coordinates = jnp.tensordot(spectrum.modes.T, weights, 1)
+    kept = _carried(spectrum, response.residual.T[:, :, None] * coordinates)
+    outside = weights - _carried(spectrum, coordinates)
+    return kept + _null_residual(spectrum, rule, t)[None, :, None] * outside
+
+
+def _carried(spectrum: Spectrum, coordinates: Float[Array, "modes times columns"]) -> Array:
+    """From the coordinates of the modes to weights."""
+    return jnp.tensordot(spectrum.modes, coordinates, 1)
+
+
 def _learnt(
-    spectrum: Spectrum, rule: Rule, t: Times, coordinates: Float[Array, "modes targets"]
+    spectrum: Spectrum, response: Response, coordinates: Float[Array, "modes targets"]
 ) -> Float[Array, "modes times targets"]:
     """What the force of the labels has moved: gain * sqrt(mu) a."""
     force = jnp.sqrt(spectrum.eigenvalues)[:, None] * coordinates
-    return rule.gain(spectrum.eigenvalues, t).T[:, :, None] * force[:, None, :]
+    return response.gain.T[:, :, None] * force[:, None, :]
 
 
-def _remaining(
-    spectrum: Spectrum, rule: Rule, t: Times, start: Start | None
-) -> Float[Array, "features times targets"] | None:
-    """What is left of the start's weights; outside all modes they only feel the ridge."""
-    if start is None or start.weights is None:
-        return None
-    coordinates = spectrum.modes.T @ start.weights
-    outside = start.weights - spectrum.modes @ coordinates
-    kept = rule.residual(spectrum.eigenvalues, t).T[:, :, None] * coordinates[:, None, :]
-    kept_outside = _null_residual(spectrum, rule, t)
-    return jnp.tensordot(spectrum.modes, kept, 1) + kept_outside[None, :, None] * outside[:, None, :]
+def _noise(
+    spectrum: Spectrum, rule: Rule, t: Times, response: Response, start: Start | None
+) -> Float[Array, "features times targets"]:
+    noise = _carried(spectrum, _learnt(spectrum, response, spectrum.noise_coordinates))
+    if start is None or start.noise_weights is None:
+        return noise
+    return noise + remaining(spectrum, rule, t, response, start.noise_weights[:, None, :])
 
 
-def _remaining_power(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times) -> Float[Array, "times"]:
-    """tr(C r_t^2), the risk of what is left of a start of unit variance."""
-    power = averages.mode_power(spectrum.modes)
-    outside = averages.power - jnp.sum(power)
-    if spectrum.modes.shape[1] == spectrum.modes.shape[0]:
-        outside = jnp.zeros_like(outside)
-    return rule.residual(spectrum.eigenvalues, t) ** 2 @ power + _null_residual(spectrum, rule, t) ** 2 * outside
+def _loss(spectrum: Spectrum, rule: Rule, response: Response, start: Start | None) -> Float[Array, "times targets"]:
+    # 1 - mu gain, without the cancellation
+    unfitted = response.residual + rule.ridge * response.gain
+    singular = jnp.sqrt(spectrum.eigenvalues)
+    error = unfitted[:, :, None] * spectrum.label_coordinates[None, :, :]
+    if start is not None and start.weights is not None:
+        begun = spectrum.modes.T @ start.weights
+        error = error - (singular[None, :] * response.residual)[:, :, None] * begun[None, :, :]
+    loss = (jnp.sum(error**2, axis=1) + spectrum.label_outside[None, :]) / 2
+    if start is None or _is_zero(start.variance):
+        return loss
+    power = jnp.sum((spectrum.modes.T if start.spread is None else spectrum.modes.T @ start.spread) ** 2, axis=1)
+    spread = (singular[None, :] * response.residual) ** 2 @ power
+    return loss + start.variance / 2 * spread[:, None]
+
+
+def _spread_power(
+    spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, response: Response, start: Start
+) -> Float[Array, "times"]:
+    """The risk of what is left of a start of unit variance: tr(C r_t^2) if its entries are independent."""
+    modes, null = spectrum.modes, _null_residual(spectrum, rule, t)
+    if start.spread is None:
+        power = averages.mode_power(modes)
+        outside = averages.power - jnp.sum(power)
+        if modes.shape[1] == modes.shape[0]:
+            outside = jnp.zeros_like(outside)
+        return response.residual**2 @ power + null**2 * outside
+    inside = modes.T @ start.spread
+    beyond = start.spread - modes @ inside
+    second_moment = averages.second_moment
+    # E (phi . (U r inside + null beyond))^2, a quadratic form in (r, null).
+    pairs = (modes.T @ second_moment @ modes) * (inside @ inside.T)
+    mixed = jnp.sum((modes.T @ second_moment @ beyond) * inside, axis=1)
+    alone = jnp.sum(beyond * (second_moment @ beyond))
+    of_pairs = jnp.sum((response.residual @ pairs) * response.residual, axis=1)
+    return of_pairs + 2 * null * (response.residual @ mixed) + null**2 * alone
 
 
 def _null_residual(spectrum: Spectrum, rule: Rule, t: Times) -> Float[Array, "times"]:

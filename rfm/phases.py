@@ -1,0 +1,73 @@
+"""Training in phases: which problem is trained by which rule, and for how long; and their exact curves."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+
+import theory
+from rfm.problem import Solvable, checked_clock, spectrum_until, warn_if_rounded
+from theory.checks import Clock
+from theory.spectrum import Method
+
+
+class TrainingPhase(NamedTuple):
+    """One problem and one rule, for a while.
+
+    Attributes:
+        problem: what is trained on.
+        rule: how; for `rfm.simulate_phases`, one that takes steps.
+        duration: a time for gradient flow, a number of steps for other rules; infinite for a last phase of open end.
+    """
+
+    problem: Solvable
+    rule: theory.Rule
+    duration: float = math.inf
+
+
+def closed_form_phases(
+    phases: Sequence[TrainingPhase],
+    *,
+    times: Clock | None = None,
+    steps: Clock | None = None,
+    method: Method | Literal["auto"] = "auto",
+    start: theory.Start | None = None,
+    tolerance: float = 1e-6,
+) -> theory.Curve:
+    """The exact risk curve of training in phases, such as Mixup until t_1 and plain training after it.
+
+    Args:
+        phases: in their order, of the same features and targets; the risk is that over the first one's population.
+        times: from the beginning of the first phase on, for gradient flow; or
+        steps: for rules that count them.
+        method: as in `rfm.closed_form`; a problem that comes again is decomposed once.
+        start: the initial weights, or their variance; None for zero.
+        tolerance: relative; the curve's ``trusted_until`` answers for it.
+
+    Raises:
+        ValueError: as `theory.phased_curve`.
+
+    Warns:
+        PrecisionWarning: the last time lies past ``trusted_until``.
+
+    >>> import rfm
+    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (3 * jnp.ones(2), jnp.ones(2)))
+    >>> descent = theory.GradientDescent(1.0)
+    >>> phases = [TrainingPhase(noisy, descent, 2), TrainingPhase(plain, descent)]
+    >>> closed_form_phases(phases, steps=[0, 1, 2, 3]).risk.tolist()
+    [1.0, 0.25, 1.5625, 0.390625]
+    """
+    ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
+    t = checked_clock(phases[0].rule, times, steps)
+    theory.check_reached(t, ends[-1])
+    # What is left of a phase's rounding error stays, so all phases must be as accurate as the latest time asks for.
+    lengths = [min(float(phase.duration), float(t[-1])) for phase in phases]
+    latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))
+    problems = {id(phase.problem): phase.problem for phase in phases}
+    spectra = {name: spectrum_until(problem, latest, method) for name, problem in problems.items()}
+    solved = [theory.Phase(spectra[id(phase.problem)], phase.rule, phase.duration) for phase in phases]
+    curve = theory.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
+    warn_if_rounded(curve, tolerance)
+    return curve

@@ -1,0 +1,214 @@
+"""Training in phases: Mixup until t_1 and plain training after it, or any other sequence of laws and rules.
+
+Every phase has a spectrum of its own, and starts from the weights that the one before it left. Training is linear, so
+the clean weights and those that learnt the label noise go through all phases side by side, and clean + noise + cross
+stays exact: noise that was learnt under Mixup is forgotten under plain training, mode by mode, as the residual
+r_t(mu) of its modes; where those are slow, it stays.
+
+Momentum and averages begin anew with each phase, as they do where a new optimizer is made for it.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from theory.checks import Clock, check_clock, check_steps
+from theory.curve import Curve, Decomposition, risk_curve
+from theory.filters import Rule
+from theory.population import Averages
+from theory.risk import Start, after
+from theory.spectrum import Spectrum
+from theory.trust import trusted_until
+
+
+class Phase(NamedTuple):
+    """One law and one rule, for a while.
+
+    Attributes:
+        spectrum: of what is trained on.
+        rule: how.
+        duration: a time, or a number of steps for a rule that counts them; infinite for a last phase of open end.
+    """
+
+    spectrum: Spectrum
+    rule: Rule
+    duration: float = math.inf
+
+
+def phased_curve(
+    phases: Sequence[Phase],
+    averages: Averages,
+    t: Clock,
+    *,
+    start: Start | None = None,
+    tolerance: float = 1e-6,
+) -> Curve:
+    """The exact curve of training in phases.
+
+    Args:
+        phases: in their order; all in time, or all in steps.
+        averages: what the risk is averaged over, in every phase.
+        t: from the beginning of the first phase on, ascending.
+        start: where the first phase starts; None for zero weights.
+        tolerance: the relative error that `trusted_until` answers for.
+
+    Returns:
+        The `Curve` of all phases: times are summed over them, it turns where the lowest of them does, and its limit is
+        that of the last phase, trained on without end. It holds no modes, which are others in each phase.
+
+    Raises:
+        ValueError: no phase, durations that are not numbers or end before t does, rules of different clocks.
+
+    >>> import jax.numpy as jnp, theory
+    >>> clean = jnp.asarray([2.0, 3.0])
+    >>> noisy, plain = (theory.decompose(jnp.eye(2), labels, clean) for labels in (jnp.asarray([2.0, 4.0]), clean))
+    >>> flow, test = theory.GradientFlow(), theory.TestSet(jnp.eye(2), clean)
+    >>> curve = phased_curve([Phase(noisy, flow, 20.0), Phase(plain, flow)], test, [20.0, 40.0])
+    >>> curve.noise_risk.round(4).tolist()  # learnt, and forgotten again
+    [0.5, 0.0]
+    """
+    ends = phase_ends([(phase.rule, phase.duration) for phase in phases])
+    _check_features(phases, averages)
+    clock = check_steps(t) if phases[0].rule.counts_steps else check_clock("times", t)
+    check_reached(clock, ends[-1])
+    pieces: list[_Piece] = []
+    elapsed, carried = 0.0, 0.0
+    for phase, begin, end in zip(phases, [0.0, *ends[:-1]], ends, strict=True):
+        if end == begin:
+            continue
+        grid, asked = _grid(clock, begin, end)
+        curve = risk_curve(phase.spectrum, averages, phase.rule, grid - begin, start=start, tolerance=tolerance)
+        pieces.append(_Piece(curve, asked, elapsed, carried, clock[0] <= grid[0] <= clock[-1]))
+        if math.isfinite(end):
+            start = end_of(phase, start)
+            elapsed += float(phase.rule.time(jnp.asarray(end - begin, curve.times.dtype)))
+            carried += float(curve.rounding_error[-1])
+    steps = jnp.asarray(clock, curve.times.dtype) if phases[0].rule.counts_steps else None
+    return _joined(pieces, steps, _trusted(pieces, tolerance, phases))
+
+
+def end_of(phase: Phase, start: Start | None = None) -> Start:
+    """What a phase leaves to the next."""
+    dtype = phase.spectrum.eigenvalues.dtype
+    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), phase.rule)  # else each step size compiles again
+    return _after(phase.spectrum, rule, jnp.asarray(phase.duration, dtype), start)
+
+
+def phase_ends(phases: Sequence[tuple[Rule, float]]) -> list[float]:
+    """When each of the phases (rule, duration) ends.
+
+    Raises:
+        ValueError: no phase, rules of which some count steps and some do not, a duration that is not a number, is
+            negative, infinite before the last, or not whole where steps are counted.
+
+    >>> import theory
+    >>> phase_ends([(theory.GradientFlow(), 2.0), (theory.GradientFlow(0.1), 3.0)])
+    [2.0, 5.0]
+    """
+    if not phases:
+        raise ValueError("phases: there is none; pass one or more")
+    if len({rule.counts_steps for rule, _ in phases}) > 1:
+        raise ValueError("phases: some rules count steps and others run in time; pass rules of one kind")
+    for index, (rule, duration) in enumerate(phases):
+        if not duration >= 0:
+            raise ValueError(f"duration: of phase {index + 1} is {duration}; pass a number that is not negative")
+        if math.isinf(duration) and index + 1 < len(phases):
+            raise ValueError(f"duration: phase {index + 1} never ends; only the last may leave its duration out")
+        if rule.counts_steps and math.isfinite(duration) and duration != int(duration):
+            raise ValueError(f"duration: of phase {index + 1} is {duration}; steps are counted in whole numbers")
+    return [float(end) for end in itertools.accumulate(duration for _, duration in phases)]
+
+
+def check_reached(clock: np.ndarray, end: float) -> None:
+    """Raises ValueError if a time lies past the end of the last phase, or if that ends at once."""
+    if end == 0:
+        raise ValueError("duration: all phases have length zero; give one of them a positive one")
+    if clock[-1] > end:
+        raise ValueError(
+            f"times: the last is {clock[-1]:g}, but the phases end at {end:g}; pass earlier ones, or leave out the "
+            "duration of the last phase"
+        )
+
+
+class _Piece(NamedTuple):
+    """The curve of one phase, which of its times were asked for, and what had passed before it."""
+
+    curve: Curve
+    asked: np.ndarray
+    elapsed: float
+    carried: float
+    may_turn: bool
+
+
+def _grid(clock: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """The times of a phase: those asked for, and its own ends, at which the curve may turn too; which were asked for.
+
+    A phase in which nothing is asked for has its end, for what it leaves to the next.
+    """
+    inside = clock[(clock > begin) & (clock <= end) | (clock == begin) & (begin == 0)]
+    edges = [edge for edge in (begin, end) if clock[0] <= edge <= clock[-1]]
+    grid = np.unique(np.concatenate([inside, edges]))
+    if not grid.size:
+        grid = np.asarray([end if math.isfinite(end) else begin])
+    return grid, np.isin(grid, inside)
+
+
+def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array) -> Curve:
+    def join(values: Callable[[_Piece], Array]) -> Array:
+        return jnp.concatenate([values(piece)[np.flatnonzero(piece.asked)] for piece in pieces])
+
+    turns = [piece for piece in pieces if piece.may_turn]
+    lowest = min(turns, key=lambda piece: float(piece.curve.turning_risk))
+    curves, last = [piece.curve for piece in pieces], pieces[-1].curve
+    split = all(curve.decomposition is not None for curve in curves)
+    return Curve(
+        times=join(lambda piece: piece.elapsed + piece.curve.times),
+        steps=steps,
+        risk_by_target=join(lambda piece: piece.curve.risk_by_target),
+        train_loss=join(lambda piece: piece.curve.train_loss),
+        turning_time=lowest.elapsed + lowest.curve.turning_time,
+        turning_risk=lowest.curve.turning_risk,
+        rounding_error=join(lambda piece: piece.carried + piece.curve.rounding_error),
+        trusted_until=trusted_until,
+        risk_at_infinity=last.risk_at_infinity,
+        infinity_is_resolved=last.infinity_is_resolved,
+        decomposition=Decomposition(
+            join(lambda piece: piece.curve.clean_risk),
+            join(lambda piece: piece.curve.noise_risk),
+            join(lambda piece: piece.curve.cross_risk),
+        )
+        if split
+        else None,
+        modes=None,
+        method=last.method,
+    )
+
+
+def _trusted(pieces: Sequence[_Piece], tolerance: float, phases: Sequence[Phase]) -> Array:
+    """The first time at which the error of a phase, with those that it was handed, is too large."""
+    orders = [phase.spectrum.rounding_order for phase in phases if phase.duration > 0]
+    for piece, order in zip(pieces, orders, strict=True):
+        curve = piece.curve
+        until = trusted_until(curve.times, curve.risk, piece.carried + curve.rounding_error, tolerance, order)
+        if until < curve.times[-1] or piece is pieces[-1]:
+            break
+    return piece.elapsed + until
+
+
+def _check_features(phases: Sequence[Phase], averages: Averages) -> None:
+    for index, phase in enumerate(phases):
+        if phase.spectrum.modes.shape[0] != averages.num_features:
+            raise ValueError(
+                f"phases: phase {index + 1} has {phase.spectrum.modes.shape[0]} features, the population "
+                f"{averages.num_features}; compute all with the same feature map"
+            )
+
+
+_after = eqx.filter_jit(after)
