@@ -56,3 +56,13 @@ ESTIMATE = 3.0
 
 BETA_MOMENT = 1e-11
 """Nodes of a Gauss-Jacobi rule are good to 1e-14, and where the weight is singular the largest power magnifies that."""
+
+DIVIDED_DIFFERENCE = 1e-13
+"""Of gradient flow's gain: a few roundings of a slope are measured (1e-14), and sums over all modes in between."""
+
+RINGING_DIFFERENCE = 1e-12
+"""The same of rules whose modes ring: their gains are exact to some hundred roundings."""
+
+MATRIX_DERIVATIVE = 1e-11
+"""Derivatives along a matrix in 50 digits, against ours: eigenvectors are good to a rounding over the gap, but what
+depends on them alone drops out; left are some hundred roundings of the derivative's largest term."""
