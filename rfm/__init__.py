@@ -7,7 +7,7 @@ from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
 from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
-from rfm.phases import TrainingPhase, closed_form_phases
+from rfm.phases import TrainingPhase, closed_form_phases, closed_form_switch
 from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
 from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
@@ -51,6 +51,7 @@ __all__ = [
     "TwoLayerTeacher",
     "closed_form",
     "closed_form_phases",
+    "closed_form_switch",
     "expected_mixup",
     "largest_eigenvalue",
     "largest_stable_step",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 import theory
 from rfm.problem import Solvable, checked_clock, spectrum_until, warn_if_rounded
@@ -71,3 +72,56 @@ def closed_form_phases(
     curve = theory.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
     warn_if_rounded(curve, tolerance)
     return curve
+
+
+def closed_form_switch(
+    first: Solvable,
+    second: Solvable,
+    *,
+    budget: float,
+    rule: theory.Rule | None = None,
+    switch_times: Clock | None = None,
+    method: Method | Literal["auto"] = "auto",
+) -> theory.SwitchCurve:
+    """When to switch from one problem to another, such as from Mixup to plain training, if both share a budget.
+
+    Args:
+        first: what is trained on until the switch.
+        second: what is trained on from there on; the risk is that over its population.
+        budget: when training ends, in the rule's clock.
+        rule: of both legs; None for gradient flow.
+        switch_times: in the rule's clock; None for about `NUM_SWITCHES` of them, dense in log time at both ends.
+        method: as in `rfm.closed_form`.
+
+    Raises:
+        ValueError: as `theory.switch_curve`.
+
+    >>> import rfm
+    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (2 * jnp.ones(2), jnp.ones(2)))
+    >>> curve = closed_form_switch(noisy, plain, budget=6.0)
+    >>> round(float(curve.best_time), 3), round(abs(float(curve.best_risk)), 6)
+    (1.386, 0.0)
+    """
+    rule = theory.GradientFlow() if rule is None else rule
+    latest = float(rule.time(jnp.asarray(float(budget))))
+    spectra = [spectrum_until(problem, latest, method) for problem in (first, second)]
+    times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
+    return theory.switch_curve(spectra[0], spectra[1], second.population, rule, budget, times)
+
+
+NUM_SWITCHES = 120
+FASTEST = 1e-2
+"""Of the time scale of the fastest mode: earlier switches are as good as none."""
+
+
+def _switch_times(rule: theory.Rule, budget: float, spectra: Sequence[theory.Spectrum]) -> np.ndarray:
+    """Evenly in the log of the time trained before the switch, and of that left after it: both legs have slow modes."""
+    if not budget > 0:
+        raise ValueError(f"budget: must be a positive number, got {budget}")
+    fastest = FASTEST / max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
+    unit = float(rule.time(jnp.asarray(1.0))) if rule.counts_steps else 1.0
+    first = min(max(fastest / unit, 1.0 if rule.counts_steps else 0.0), budget / 10)
+    early = np.geomspace(first, budget, NUM_SWITCHES // 2)
+    times = np.concatenate([[0.0], early, budget - early[:-1], [budget]])
+    return np.unique(np.clip(np.round(times) if rule.counts_steps else times, 0, budget))

@@ -47,6 +47,7 @@ from theory.sensitivity import (
 )
 from theory.smoother import RiskOverLabels, risk_over_labels
 from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
+from theory.switching import SwitchCurve, switch_curve
 from theory.turning import turning_point
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "Spectrum",
     "Start",
     "StepSchedule",
+    "SwitchCurve",
     "TestSet",
     "TurningPoint",
     "activation",
@@ -134,6 +136,7 @@ __all__ = [
     "step_decay_steps",
     "strong_convexity_lower",
     "suggest_method",
+    "switch_curve",
     "total_variation_lower",
     "train_loss",
     "turning_point",

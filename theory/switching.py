@@ -1,0 +1,138 @@
+"""When to switch from one law to another: the risk at a given budget, against the time of the switch.
+
+Mixup until t_1, plain training from there to the budget T. Switched at once, nothing is gained from mixing; switched
+too late, there is no time left to forget the label noise that it taught. Both legs are closed forms, so a whole curve
+over t_1 costs two decompositions, however many switch times it has: theta_T = r_{T - t_1} theta_{t_1} + g_{T - t_1} b.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from theory.checks import Clock, check_clock, check_steps
+from theory.curve import Decomposition
+from theory.filters import Rule
+from theory.population import Averages, RiskParts
+from theory.risk import Start, remaining, train
+from theory.spectrum import Spectrum
+from theory.trust import rounding_error
+from theory.turning import turning_point
+
+
+class SwitchCurve(eqx.Module):
+    """The risk at the end of training, against when the law was switched.
+
+    Attributes:
+        switch_times: t_1, in the rules' clock: times, or steps.
+        budget: T, when training ends.
+        risk_by_target: E (f - theta_T . phi)^2.
+        decomposition: its parts, or None without clean labels.
+        best_time: the t_1 of the lowest risk, refined off the grid; whole where steps are counted.
+        best_risk: the risk with it.
+        rounding_error: an estimate of what rounding does to the risk, absolute.
+    """
+
+    switch_times: Float[Array, "switches"]
+    budget: Float[Array, ""]
+    risk_by_target: Float[Array, "switches targets"]
+    decomposition: Decomposition | None
+    best_time: Float[Array, ""]
+    best_risk: Float[Array, ""]
+    rounding_error: Float[Array, "switches"]
+
+    @property
+    def risk(self) -> Float[Array, "switches"]:
+        """The risk, summed over targets."""
+        return jnp.sum(self.risk_by_target, axis=1)
+
+
+def switch_curve(
+    first: Spectrum,
+    second: Spectrum,
+    averages: Averages,
+    rule: Rule,
+    budget: float,
+    switch_times: Clock,
+    *,
+    start: Float[Array, "features targets"] | None = None,
+) -> SwitchCurve:
+    """The risk at the budget for every switch time, and the best of them.
+
+    Args:
+        first: of the law until t_1, such as Mixup.
+        second: of the law from there on, such as plain training.
+        averages: what the risk is averaged over.
+        rule: of both legs; one with momentum begins the second at rest.
+        budget: T, in the rule's clock.
+        switch_times: t_1, ascending, from 0 (only the second law) to T (only the first).
+        start: the initial weights; None for zero.
+
+    Raises:
+        ValueError: a budget that is not a positive number (of whole steps), or switch times beyond it.
+
+    >>> import theory
+    >>> clean = jnp.asarray([2.0, 3.0])
+    >>> noisy, plain = (theory.decompose(jnp.eye(2), labels, clean) for labels in (jnp.asarray([2.0, 4.0]), clean))
+    >>> curve = switch_curve(noisy, plain, theory.TestSet(jnp.eye(2), clean), theory.GradientFlow(), 6.0, [0, 3, 6])
+    >>> curve.risk.round(3).tolist(), float(curve.best_time.round(3))  # more force, and then the right one
+    ([0.016, 0.005, 0.326], 2.773)
+    """
+    clock = _checked(rule, budget, switch_times)
+    dtype = first.eigenvalues.dtype
+    rule.check_stable(max(float(first.eigenvalues[0]), float(second.eigenvalues[0])))
+    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
+    end = jnp.asarray(budget, dtype)
+    begun = jnp.zeros((averages.num_features, first.label_coordinates.shape[1]), dtype) if start is None else start
+
+    def risk_at(t: np.ndarray) -> np.ndarray:
+        return np.asarray(
+            jnp.sum(_switched(first, second, averages, rule, end, jnp.asarray(t, dtype), begun)[0].risk, 1)
+        )
+
+    parts, power = _switched(first, second, averages, rule, end, jnp.asarray(clock, dtype), begun)
+    risk = jnp.sum(parts.risk, axis=1)
+    best_time, best_risk = turning_point(risk_at, clock, np.asarray(risk), whole_steps=rule.counts_steps)
+    spent = jnp.asarray(clock, dtype)
+    error = rounding_error(first, averages, rule.time(spent), risk, power)
+    error = error + rounding_error(second, averages, rule.time(end - spent), risk, power)
+    return SwitchCurve(
+        switch_times=spent,
+        budget=end,
+        risk_by_target=parts.risk,
+        decomposition=None if parts.clean is None else Decomposition.of(parts),
+        best_time=jnp.asarray(best_time, dtype),
+        best_risk=jnp.asarray(best_risk, dtype),
+        rounding_error=error,
+    )
+
+
+@eqx.filter_jit
+def _switched(
+    first: Spectrum,
+    second: Spectrum,
+    averages: Averages,
+    rule: Rule,
+    budget: Array,
+    switch_times: Float[Array, "switches"],
+    start: Float[Array, "features targets"],
+) -> tuple[RiskParts, Float[Array, "switches"]]:
+    """The risk at the budget, its parts, and the power of the weights."""
+    left = budget - switch_times
+    begun, trained = train(first, rule, switch_times, Start(start)), train(second, rule, left)
+    theta = trained.weights + remaining(second, rule, left, trained.response, begun.weights)
+    noise = None
+    if begun.noise is not None and trained.noise is not None:
+        noise = trained.noise + remaining(second, rule, left, trained.response, begun.noise)
+    return averages.risk_parts(theta, noise), jnp.sum(theta**2, axis=(0, 2))
+
+
+def _checked(rule: Rule, budget: float, switch_times: Clock) -> np.ndarray:
+    clock = check_steps(switch_times) if rule.counts_steps else check_clock("switch_times", switch_times)
+    if not (np.isfinite(budget) and budget > 0) or (rule.counts_steps and budget != int(budget)):
+        kind = "whole number of steps" if rule.counts_steps else "number"
+        raise ValueError(f"budget: must be a positive {kind}, got {budget}")
+    if clock[-1] > budget:
+        raise ValueError(f"switch_times: the last, {clock[-1]:g}, lies past the budget {budget:g}; pass earlier ones")
+    return clock
