@@ -1,6 +1,7 @@
 """Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training."""
 
 from rfm.bounds import liu2023_risk_bound
+from rfm.cures import Cure, best_ridge, compare_cures
 from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
@@ -21,6 +22,7 @@ from theory import Population, Start, TestSet
 __all__ = [
     "DATASETS",
     "ERM",
+    "Cure",
     "DataSet",
     "DataTask",
     "ExpectedProblem",
@@ -49,9 +51,11 @@ __all__ = [
     "TrainingPhase",
     "Truth",
     "TwoLayerTeacher",
+    "best_ridge",
     "closed_form",
     "closed_form_phases",
     "closed_form_switch",
+    "compare_cures",
     "expected_mixup",
     "largest_eigenvalue",
     "largest_stable_step",

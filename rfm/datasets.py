@@ -4,7 +4,7 @@ Regression: every input column and the target are standardised. Classification: 
 column and divided by one global standard deviation, and the labels are one-hot less 1/K.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.tables import load_table
 from rfm.truths import Inputs, Values
 from theory.checks import check_positive
 
@@ -41,15 +42,46 @@ def load_dataset(name_or_path: str) -> DataSet:
     >>> load_dataset("diabetes").inputs.shape, load_dataset("digits").targets.shape
     ((442, 10), (1797, 10))
     """
-    if name_or_path in _BUNDLED:
-        inputs, targets = _BUNDLED[name_or_path]()
-    elif name_or_path.endswith(".npz"):
-        inputs, targets = _read_npz(Path(name_or_path))
-    else:
+    if name_or_path not in _BUNDLED and not name_or_path.endswith(".npz"):
         raise ValueError(
             f"dataset: {name_or_path!r} is not known; pass one of {', '.join(DATASETS)}, or the path of an .npz file"
         )
-    return prepare(inputs, targets)
+    return prepare(*_raw(name_or_path))
+
+
+class RawData(NamedTuple):
+    """Arrays as they were stored: inputs [rows, ...]; targets [rows], or [rows, targets]."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+def read_arrays(name_or_path: str, *, target: str | None = None, inputs: Sequence[str] | None = None) -> RawData:
+    """A bundled set, an ``.npz`` file or a ``.csv`` table, not prepared.
+
+    Args:
+        name_or_path: as for `load_dataset`, or a table as for `rfm.load_table`.
+        target: the column of the table to predict, or several with commas between them.
+        inputs: the columns to predict from; None for all others.
+
+    Raises:
+        ValueError: the name is not known, the file cannot be read as numbers, columns named of what is no table.
+        FileNotFoundError: there is no such file.
+
+    >>> read_arrays("diabetes").inputs.shape
+    (442, 10)
+    """
+    if name_or_path.endswith(".csv"):
+        table = load_table(name_or_path, target or "", inputs)
+        return RawData(table.inputs, table.targets)
+    if name_or_path not in _BUNDLED and not name_or_path.endswith(".npz"):
+        raise ValueError(
+            f"dataset: {name_or_path!r} is not known; pass one of {', '.join(DATASETS)}, or the path of a .csv or .npz "
+            "file"
+        )
+    if target is not None or inputs is not None:
+        raise ValueError(f"target, inputs: only a .csv file has columns with names, got {name_or_path!r}; leave them out")
+    return RawData(*_raw(name_or_path))
 
 
 def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
@@ -58,20 +90,58 @@ def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
     >>> prepare(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5])).inputs.tolist()
     [[-1.0], [1.0]]
     """
+    inputs, targets, are_classes = as_numbers(inputs, targets)
+    return Scaling.of(inputs, targets, are_classes)(inputs, targets)
+
+
+def as_numbers(inputs: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Inputs [rows, d], targets [rows] or [rows, K], and whether these stand for classes: one-hot less 1/K.
+
+    Whole numbers are classes.
+
+    >>> as_numbers([[1.0], [3.0]], [7, 9])[1:]
+    (array([[ 0.5, -0.5],
+           [-0.5,  0.5]]), True)
+    """
     inputs, targets = np.asarray(inputs, float), np.squeeze(np.asarray(targets))
     inputs = inputs.reshape(len(inputs), -1)
     for name, array in (("x", inputs), ("y", np.asarray(targets, float))):
         if not np.all(np.isfinite(array)):
             raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
-    centred = inputs - inputs.mean(axis=0, keepdims=True)
-    if np.issubdtype(targets.dtype, np.integer) and targets.ndim == 1:
-        classes, codes = np.unique(targets, return_inverse=True)
-        if classes.size > MAX_CLASSES:
-            raise ValueError(f"y: has {classes.size} different whole numbers; pass floats if it is a regression target")
-        one_hot = np.eye(classes.size)[codes] - 1 / classes.size
-        return DataSet(jnp.asarray(centred / _nonzero(centred.std())), jnp.asarray(one_hot))
-    scaled_targets = (targets - targets.mean(axis=0)) / _nonzero(targets.std(axis=0))
-    return DataSet(jnp.asarray(centred / _nonzero(centred.std(axis=0))[None, :]), jnp.asarray(scaled_targets))
+    if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
+        return inputs, targets, False
+    classes, codes = np.unique(targets, return_inverse=True)
+    if classes.size > MAX_CLASSES:
+        raise ValueError(f"y: has {classes.size} different whole numbers; pass floats if it is a regression target")
+    return inputs, np.eye(classes.size)[codes] - 1 / classes.size, True
+
+
+class Scaling(NamedTuple):
+    """(x - mean) / scale and (y - mean) / scale, found from some rows and good for others too."""
+
+    input_mean: np.ndarray
+    input_scale: np.ndarray
+    target_mean: np.ndarray
+    target_scale: np.ndarray
+
+    @staticmethod
+    def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool) -> "Scaling":
+        """Standardises each column; with classes, all inputs by one standard deviation, and the targets stay.
+
+        >>> Scaling.of(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5]), False).target_mean.tolist()
+        1.5
+        """
+        mean = inputs.mean(axis=0)
+        if are_classes:
+            spread = _nonzero((inputs - mean[None, :]).std())
+            return Scaling(mean, np.asarray(spread), np.zeros(()), np.ones(()))
+        return Scaling(mean, _nonzero(inputs.std(axis=0)), targets.mean(axis=0), _nonzero(targets.std(axis=0)))
+
+    def __call__(self, inputs: np.ndarray, targets: np.ndarray) -> DataSet:
+        return DataSet(
+            jnp.asarray((inputs - self.input_mean) / self.input_scale),
+            jnp.asarray((targets - self.target_mean) / self.target_scale),
+        )
 
 
 class KernelTruth(eqx.Module):
@@ -141,6 +211,10 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 _BUNDLED: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"diabetes": _diabetes, "digits": _digits}
 DATASETS = tuple(sorted(_BUNDLED))
+
+
+def _raw(name_or_path: str) -> tuple[np.ndarray, np.ndarray]:
+    return _BUNDLED[name_or_path]() if name_or_path in _BUNDLED else _read_npz(Path(name_or_path))
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 import theory
 from rfm.problem import Solvable, checked_clock, spectrum_until, warn_if_rounded
@@ -112,16 +113,26 @@ def closed_form_switch(
 
 NUM_SWITCHES = 120
 FASTEST = 1e-2
-"""Of the time scale of the fastest mode: earlier switches are as good as none."""
+"""Of the time scale of the fastest mode: what comes earlier is as good as the start."""
+
+
+def log_clock(
+    rule: theory.Rule, budget: float, largest_eigenvalue: float, num_times: int
+) -> Float[np.ndarray, "times"]:
+    """From the first time that matters to the budget, evenly in log t; whole and distinct where steps are counted.
+
+    >>> log_clock(theory.GradientDescent(1.0), 100, 1.0, 5).tolist()
+    [1.0, 3.0, 10.0, 32.0, 100.0]
+    """
+    if not budget > 0:
+        raise ValueError(f"budget: must be a positive number, got {budget}")
+    first = 1.0 if rule.counts_steps else FASTEST / largest_eigenvalue
+    times = np.geomspace(min(first, budget / 10), budget, num_times)
+    return np.unique(np.clip(np.round(times), 1, budget)) if rule.counts_steps else times
 
 
 def _switch_times(rule: theory.Rule, budget: float, spectra: Sequence[theory.Spectrum]) -> np.ndarray:
     """Evenly in the log of the time trained before the switch, and of that left after it: both legs have slow modes."""
-    if not budget > 0:
-        raise ValueError(f"budget: must be a positive number, got {budget}")
-    fastest = FASTEST / max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
-    unit = float(rule.time(jnp.asarray(1.0))) if rule.counts_steps else 1.0
-    first = min(max(fastest / unit, 1.0 if rule.counts_steps else 0.0), budget / 10)
-    early = np.geomspace(first, budget, NUM_SWITCHES // 2)
-    times = np.concatenate([[0.0], early, budget - early[:-1], [budget]])
-    return np.unique(np.clip(np.round(times) if rule.counts_steps else times, 0, budget))
+    largest = max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
+    times = log_clock(rule, budget, largest, NUM_SWITCHES // 2)
+    return np.unique(np.concatenate([[0.0], times, budget - times]))

@@ -48,6 +48,7 @@ def recorded_curve(
         risk_by_target=parts.risk,
         train_loss=train_loss,
         turning_time=times[turning],
+        turning_step=steps[turning],
         turning_risk=risk[turning],
         rounding_error=jnp.zeros_like(risk),
         trusted_until=jnp.asarray(jnp.inf, risk.dtype),

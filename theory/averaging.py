@@ -18,6 +18,9 @@ from jaxtyping import Array, Float
 from theory.filters import GradientDescent, GradientFlow, Response, Rule, horner, mean_decay, rows
 from theory.momentum import HeavyBall, Nesterov, Power, State, advance, at_rest, by_squaring, one_step, squared
 
+AVERAGED = (GradientFlow, GradientDescent, HeavyBall, Nesterov)
+"""The rules whose mean has a closed form."""
+
 
 class Averaged(Rule):
     """The mean of a rule's weights: theta_1..theta_k by steps, or those over [0, t] of gradient flow.
@@ -44,7 +47,7 @@ class Averaged(Rule):
     rule: GradientFlow | GradientDescent | HeavyBall | Nesterov
 
     def __init__(self, rule: Rule) -> None:
-        if not isinstance(rule, GradientFlow | GradientDescent | HeavyBall | Nesterov):
+        if not isinstance(rule, AVERAGED):
             raise TypeError(
                 f"rule: the mean of {type(rule).__name__} has no closed form here; pass a GradientFlow, "
                 "GradientDescent, HeavyBall or Nesterov"

@@ -42,6 +42,7 @@ class Curve(eqx.Module):
         risk_by_target: E (f - theta . phi)^2; unit: that of the targets, squared.
         train_loss: |Phi theta - y|^2 / (2 m), summed over targets.
         turning_time: where the risk is lowest; refined off the grid in closed form, on the grid in a simulation.
+        turning_step: the number of steps there, or None for gradient flow.
         turning_risk: the risk there.
         rounding_error: an estimate of what rounding does to the risk, absolute.
         trusted_until: the time after which rounding may exceed `tolerance` relative to the risk.
@@ -57,6 +58,7 @@ class Curve(eqx.Module):
     risk_by_target: Float[Array, "times targets"]
     train_loss: Float[Array, "times"]
     turning_time: Float[Array, ""]
+    turning_step: Float[Array, ""] | None
     turning_risk: Float[Array, ""]
     rounding_error: Float[Array, "times"]
     trusted_until: Float[Array, ""]
@@ -164,6 +166,7 @@ def risk_curve(
         risk_by_target=parts.risk,
         train_loss=loss,
         turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
+        turning_step=jnp.asarray(turning_clock, dtype) if rule.counts_steps else None,
         turning_risk=jnp.asarray(turning_risk, dtype),
         rounding_error=error,
         trusted_until=trusted_until(times, risk, error, tolerance, spectrum.rounding_order),

@@ -85,7 +85,7 @@ def phased_curve(
             continue
         grid, asked = _grid(clock, begin, end)
         curve = risk_curve(phase.spectrum, averages, phase.rule, grid - begin, start=start, tolerance=tolerance)
-        pieces.append(_Piece(curve, asked, elapsed, carried, clock[0] <= grid[0] <= clock[-1]))
+        pieces.append(_Piece(curve, asked, begin, elapsed, carried, clock[0] <= grid[0] <= clock[-1]))
         if math.isfinite(end):
             start = end_of(phase, start)
             elapsed += float(phase.rule.time(jnp.asarray(end - begin, curve.times.dtype)))
@@ -142,6 +142,7 @@ class _Piece(NamedTuple):
 
     curve: Curve
     asked: np.ndarray
+    begin: float
     elapsed: float
     carried: float
     may_turn: bool
@@ -174,6 +175,7 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array)
         risk_by_target=join(lambda piece: piece.curve.risk_by_target),
         train_loss=join(lambda piece: piece.curve.train_loss),
         turning_time=lowest.elapsed + lowest.curve.turning_time,
+        turning_step=None if lowest.curve.turning_step is None else lowest.begin + lowest.curve.turning_step,
         turning_risk=lowest.curve.turning_risk,
         rounding_error=join(lambda piece: piece.carried + piece.curve.rounding_error),
         trusted_until=trusted_until,

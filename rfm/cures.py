@@ -1,0 +1,140 @@
+"""Four cures for over-training, at equal budget: stop, switch Mixup off, decay the weights, average them."""
+
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import theory
+from rfm.phases import closed_form_switch, log_clock
+from rfm.problem import Solvable, spectrum_until
+from theory.averaging import AVERAGED
+from theory.population import Averages
+from theory.risk import risk_parts
+from theory.spectrum import Method, Spectrum
+
+NUM_RIDGES = 49
+DECADES = 12
+"""Ridges are tried from the largest eigenvalue down over so many decades, and none at all."""
+NUM_TIMES = 120
+
+
+class Cure(NamedTuple):
+    """What is done about over-training, and what is left of the risk.
+
+    Attributes:
+        name: of the cure.
+        setting: the best time to stop or to switch, in the rule's clock, or the best ridge; None without a setting.
+        risk: with it, summed over targets, when the budget is spent.
+    """
+
+    name: Literal["none", "stop", "switch", "decay", "average"]
+    setting: float | None
+    risk: float
+
+
+def compare_cures(
+    mixed: Solvable,
+    plain: Solvable,
+    *,
+    budget: float,
+    rule: theory.Rule | None = None,
+    method: Method | Literal["auto"] = "auto",
+) -> dict[str, Cure]:
+    """The lowest risk that each cure reaches, with the setting that reaches it.
+
+    - ``none``: training on the mixed problem until the budget is spent;
+    - ``stop``: the same, left at its turning time;
+    - ``switch``: the same until the best time, then the plain problem until the budget is spent;
+    - ``decay``: the mixed problem until the budget is spent, under the best ridge;
+    - ``average``: the mean of the mixed problem's iterates until then, for rules whose mean has a closed form.
+
+    Args:
+        mixed: trained under Mixup.
+        plain: the same originals without mixing.
+        budget: when training ends, in the rule's clock.
+        rule: how it is trained; None for gradient flow. A ridge that it has is the least that ``decay`` tries.
+        method: as in `rfm.closed_form`.
+
+    Raises:
+        ValueError: a budget that is not a positive number, problems of different features.
+
+    >>> import rfm
+    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (2 * jnp.ones(2), jnp.ones(2)))
+    >>> cures = compare_cures(noisy, plain, budget=20.0)
+    >>> {name: round(abs(cure.risk), 3) for name, cure in cures.items()}
+    {'none': 1.0, 'stop': 0.0, 'switch': 0.0, 'decay': 0.0, 'average': 0.64}
+    >>> round(cures["stop"].setting, 3), round(cures["decay"].setting, 3)  # half of the labels, by time and by ridge
+    (1.386, 0.5)
+    """
+    rule = theory.GradientFlow() if rule is None else rule
+    switched = closed_form_switch(mixed, plain, budget=budget, rule=rule, method=method)
+    spectrum = spectrum_until(mixed, float(rule.time(jnp.asarray(float(budget)))), method)
+    averages = mixed.population
+    curve = theory.risk_curve(
+        spectrum, averages, rule, log_clock(rule, budget, float(spectrum.eigenvalues[0]), NUM_TIMES)
+    )
+    stopped_at = curve.turning_time if curve.turning_step is None else curve.turning_step
+    ridge, decayed = best_ridge(spectrum, averages, rule, budget)
+    cures = [
+        Cure("none", None, float(curve.final_risk)),
+        Cure("stop", float(stopped_at), float(curve.turning_risk)),
+        Cure("switch", float(switched.best_time), float(switched.best_risk)),
+        Cure("decay", ridge, decayed),
+    ]
+    if isinstance(rule, AVERAGED):
+        mean = theory.risk_curve(spectrum, averages, theory.Averaged(rule), [budget])
+        cures.append(Cure("average", None, float(mean.final_risk)))
+    return {cure.name: cure for cure in cures}
+
+
+def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget: float) -> tuple[float, float]:
+    """The ridge of the lowest risk when the budget is spent, and that risk; ridges that diverge are not tried.
+
+    >>> import theory
+    >>> spectrum = theory.decompose(jnp.eye(2), 2 * jnp.ones(2))
+    >>> ridge, risk = best_ridge(spectrum, theory.TestSet(jnp.eye(2), jnp.ones(2)), theory.GradientFlow(), 1e3)
+    >>> round(ridge, 6), round(risk, 6)
+    (0.5, 0.0)
+    """
+    dtype, largest = spectrum.eigenvalues.dtype, float(spectrum.eigenvalues[0])
+    added = np.concatenate([[0.0], np.geomspace(largest * 10.0**-DECADES, largest, NUM_RIDGES)])
+    ridges = float(rule.ridge) + added
+    stable = np.asarray([_is_stable(rule, largest, ridge) for ridge in ridges])
+    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)
+    t = jnp.asarray(budget, dtype)
+
+    def risk_at(ridges: np.ndarray) -> np.ndarray:
+        return np.asarray(_risk_under_ridges(spectrum, averages, rule, t, jnp.asarray(ridges, dtype)))
+
+    return theory.turning_point(risk_at, ridges[stable], risk_at(ridges[stable]), whole_steps=False)
+
+
+@eqx.filter_jit
+def _risk_under_ridges(
+    spectrum: Spectrum, averages: Averages, rule: theory.Rule, t: Array, ridges: Float[Array, "ridges"]
+) -> Float[Array, "ridges"]:
+    unsplit = eqx.tree_at(lambda s: s.clean_coordinates, spectrum, None, is_leaf=lambda leaf: leaf is None)
+
+    def risk(ridge: Array) -> Array:
+        return jnp.sum(risk_parts(unsplit, averages, _with_ridge(rule, ridge), t[None]).risk)
+
+    return jax.vmap(risk)(ridges)
+
+
+def _with_ridge(rule: theory.Rule, ridge: Array | float) -> theory.Rule:
+    inner = rule.rule if isinstance(rule, theory.Averaged) else rule
+    changed = eqx.tree_at(lambda r: r.ridge, inner, ridge)
+    return theory.Averaged(changed) if isinstance(rule, theory.Averaged) else changed
+
+
+def _is_stable(rule: theory.Rule, largest_eigenvalue: float, ridge: float) -> bool:
+    try:
+        _with_ridge(rule, ridge).check_stable(largest_eigenvalue)
+    except ValueError:
+        return False
+    return True
