@@ -1,8 +1,9 @@
 """Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training."""
 
+from rfm.advice import Action, Advice, Estimate, advise
 from rfm.bounds import liu2023_risk_bound
 from rfm.cures import Cure, best_ridge, compare_cures
-from rfm.datasets import DATASETS, DataSet, KernelTruth, load_dataset, prepare
+from rfm.datasets import DATASETS, DataSet, KernelTruth, RawData, load_dataset, prepare, read_arrays
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
@@ -14,6 +15,7 @@ from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
 from rfm.stability import largest_stable_step
 from rfm.synthesis import synthesize
+from rfm.tables import Table, load_table
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many, simulate_phases
 from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
@@ -22,9 +24,12 @@ from theory import Population, Start, TestSet
 __all__ = [
     "DATASETS",
     "ERM",
+    "Action",
+    "Advice",
     "Cure",
     "DataSet",
     "DataTask",
+    "Estimate",
     "ExpectedProblem",
     "FeatureMap",
     "GaussianTask",
@@ -43,14 +48,17 @@ __all__ = [
     "QuadraticTruth",
     "RandomFeatures",
     "RatioRule",
+    "RawData",
     "Sample",
     "Start",
     "StreamedProblem",
+    "Table",
     "TeacherStudent",
     "TestSet",
     "TrainingPhase",
     "Truth",
     "TwoLayerTeacher",
+    "advise",
     "best_ridge",
     "closed_form",
     "closed_form_phases",
@@ -61,10 +69,12 @@ __all__ = [
     "largest_stable_step",
     "liu2023_risk_bound",
     "load_dataset",
+    "load_table",
     "minibatch_curve",
     "prepare",
     "progress_bar",
     "ratio_rule",
+    "read_arrays",
     "simulate",
     "simulate_many",
     "simulate_minibatch",

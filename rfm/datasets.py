@@ -80,7 +80,7 @@ def read_arrays(name_or_path: str, *, target: str | None = None, inputs: Sequenc
             "file"
         )
     if target is not None or inputs is not None:
-        raise ValueError(f"target, inputs: only a .csv file has columns with names, got {name_or_path!r}; leave them out")
+        raise ValueError(f"target, inputs: only a .csv file names its columns, got {name_or_path!r}; leave them out")
     return RawData(*_raw(name_or_path))
 
 
@@ -99,7 +99,7 @@ def as_numbers(inputs: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.nd
 
     Whole numbers are classes.
 
-    >>> as_numbers([[1.0], [3.0]], [7, 9])[1:]
+    >>> as_numbers(np.asarray([[1.0], [3.0]]), np.asarray([7, 9]))[1:]
     (array([[ 0.5, -0.5],
            [-0.5,  0.5]]), True)
     """

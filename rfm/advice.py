@@ -1,0 +1,438 @@
+"""Advice on one's own data: what over-training with Mixup would cost, when to stop, when to switch Mixup off.
+
+Each part of the data is held out in turn. On the rest, training with Mixup, plain training, and every switch from the
+first to the second have a closed form, and the held-out part says what each of them would cost. Nothing is trained, so
+all times of all folds take some seconds. Whatever is fitted to rows (means, scales, weights) is fitted to those that
+are not held out.
+
+Risks are relative to the risk of predicting the mean of the training targets; an action's risk on a part is that at
+the time which the other parts choose, so that choosing the time does not make it look better than it is.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+import theory
+from rfm.checks import check_count
+from rfm.datasets import Scaling, as_numbers
+from rfm.expected import expected_mixup
+from rfm.features import FeatureMap
+from rfm.mixup import ERM, Mixup
+from rfm.problem import Problem, Solvable
+from rfm.synthesis import synthesize
+from rfm.tasks import Sample
+from theory import Spectrum, TestSet
+from theory.checks import check_positive
+from theory.risk import remaining, train
+
+BUDGET = 1e4
+"""When training ends unless said otherwise, in units of 1/mu_max: as many steps of the default step size."""
+FIRST = 0.1
+"""The first time that is looked at, likewise."""
+LONGEST = 1e10
+"""The longest budget, likewise: up to it the Gram route keeps its digits."""
+RESAMPLES = 1000
+COVERAGE = 0.9
+"""Of the intervals of times."""
+MOST_GROUPS = 10
+"""Of parts, that choose times for one another."""
+SIGNIFICANT = 2.0
+"""Standard errors that a difference must have to count."""
+FLOW = theory.GradientFlow()
+
+
+class Estimate(NamedTuple):
+    """A mean over the held-out parts and its standard error."""
+
+    mean: float
+    error: float
+
+
+class Action(eqx.Module):
+    """One way to end training, and what it costs.
+
+    Attributes:
+        name: ``plain`` (no Mixup, stopped at its best), ``stop`` (Mixup, stopped at its best), or ``switch`` (Mixup
+            until a time, plain training from there to the budget).
+        time: of the stop or of the switch, where the mean risk is lowest; unit 1/eigenvalue.
+        interval: in which that time lies for 90 % of resampled parts.
+        part_risk: on each part, at the time that the other parts choose; relative.
+    """
+
+    name: Literal["plain", "stop", "switch"] = eqx.field(static=True)
+    time: float
+    interval: tuple[float, float]
+    part_risk: Float[np.ndarray, "parts"]
+
+    @property
+    def risk(self) -> Estimate:
+        """The mean over parts."""
+        return _estimate(self.part_risk)
+
+
+class Advice(eqx.Module):
+    """What `advise` has found: risks on each held-out part, and what follows from them.
+
+    Attributes:
+        times: of both curves; unit 1/eigenvalue.
+        mixup_risk: of training with Mixup, relative to predicting the mean.
+        plain_risk: of training without.
+        switch_times: at which Mixup is switched off; the last one is the budget, so never.
+        switch_risk: at the budget, the last time, after that switch.
+        plain, stop, switch: the three actions.
+        step_size: that turns times into steps.
+        largest_stable_step: 2/mu_max, over all parts and both laws.
+        num_train: rows of the smallest training part.
+        has_folds: whether the parts are folds, or the rows of one held-out part.
+    """
+
+    times: Float[np.ndarray, "times"]
+    mixup_risk: Float[np.ndarray, "parts times"]
+    plain_risk: Float[np.ndarray, "parts times"]
+    switch_times: Float[np.ndarray, "switches"]
+    switch_risk: Float[np.ndarray, "parts switches"]
+    plain: Action
+    stop: Action
+    switch: Action
+    step_size: float
+    largest_stable_step: float
+    num_train: int
+    has_folds: bool = eqx.field(static=True)
+
+    @property
+    def budget(self) -> float:
+        """When training ends if nobody stops it."""
+        return float(self.times[-1])
+
+    @property
+    def overtraining_cost(self) -> Estimate:
+        """Mixup's risk at the budget over that at the advised stop, minus 1."""
+        return _excess(self.mixup_risk[:, -1], self.stop.part_risk)
+
+    @property
+    def actions(self) -> tuple[Action, Action, Action]:
+        """From the simplest on."""
+        return self.plain, self.stop, self.switch
+
+    @property
+    def lowest(self) -> Action:
+        """The action of the lowest mean risk."""
+        return min(self.actions, key=lambda action: action.risk.mean)
+
+    @property
+    def recommended(self) -> Action:
+        """The simplest action that the lowest one does not beat by more than two standard errors."""
+        return next(action for action in self.actions if not is_significant(self.gain(action)))
+
+    def gain(self, action: Action) -> Estimate:
+        """By how much the lowest action's risk is below this one's, part by part."""
+        return _estimate(action.part_risk - self.lowest.part_risk)
+
+    def steps(self, time: float) -> int:
+        """That time in steps of the step size."""
+        return round(time / self.step_size)
+
+
+def is_significant(difference: Estimate) -> bool:
+    """Whether a difference is more than two of its standard errors.
+
+    >>> is_significant(Estimate(0.5, 0.1)), is_significant(Estimate(0.1, 0.1))
+    (True, False)
+    """
+    return difference.mean > SIGNIFICANT * difference.error
+
+
+def advise(
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    features: FeatureMap | Literal["raw"],
+    law: Mixup | None = None,
+    num_folds: int = 5,
+    num_held_out: int | None = None,
+    folds: ArrayLike | None = None,
+    budget: float | None = None,
+    step_size: float | None = None,
+    num_times: int = 61,
+    tolerance: float = 1e-3,
+    key: PRNGKeyArray,
+    progress: Callable[[int], object] | None = None,
+) -> Advice:
+    """When to stop training with Mixup, or to switch it off, for data of one's own.
+
+    Args:
+        inputs: one row a sample, as they are: each training part is standardised by itself.
+        targets: numbers, one column a target; or whole numbers that stand for classes.
+        features: of standardised inputs; ``raw`` takes these themselves, say a frozen network's, and a constant.
+        law: the Mixup to look at; None for fresh pairs with ratios from Beta(1, 1).
+        num_folds: K, at random; each fold is held out once.
+        num_held_out: hold out that many random rows once instead.
+        folds: the fold of each row instead, for rows that belong together.
+        budget: when training ends; unit 1/eigenvalue. None for `BUDGET` over the largest eigenvalue.
+        step_size: None for half of the largest stable one, 2/mu_max.
+        num_times: of the curves, evenly in log t; about as many switches, evenly in log t and in log of what is left.
+        tolerance: relative, of the average over the ratio's law; see `rfm.expected_mixup`.
+        key: draws folds, resampled parts, and pairs where the law draws them.
+        progress: called with 1 after each part.
+
+    Raises:
+        ValueError: too few rows for the folds, values that are not finite, constant targets, a number out of range.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 3))
+    >>> y = np.sin(2 * x[:, 0]) + 0.5 * rng.normal(size=60)
+    >>> features = rfm.RandomFeatures(input_dim=3, num_features=30, activation="relu", key=jax.random.key(0))
+    >>> advice = rfm.advise(x, y, features=features, key=jax.random.key(1))
+    >>> advice.mixup_risk.shape, advice.recommended.name
+    ((5, 61), 'stop')
+    """
+    law = Mixup(alpha=1.0, pairs="expected") if law is None else law
+    check_count("num_times", num_times, least=4)
+    for name, value in (("budget", budget), ("step_size", step_size)):
+        if value is not None:
+            check_positive(name, value)
+    inputs, targets, are_classes = as_numbers(inputs, targets)
+    targets = targets.reshape(-1, 1) if targets.ndim < 2 else targets
+    if len(targets) != len(inputs):
+        raise ValueError(f"targets: there are {len(targets)} for {len(inputs)} rows of inputs; pass one a row")
+    if not np.any(np.ptp(targets, axis=0)):
+        raise ValueError("targets: all rows have the same; pass some that vary")
+    fold_key, resample_key, pair_key = jax.random.split(key, 3)
+    held_out = _held_out(len(inputs), num_folds, num_held_out, folds, fold_key)
+    parts = []
+    for index, rows in enumerate(held_out):
+        split = _Split.of(inputs, targets, are_classes, rows, feature_map(features))
+        parts.append(_Part.of(split, features, law, tolerance, jax.random.fold_in(pair_key, index)))
+        if progress is not None:
+            progress(1)
+    largest = max(float(spectrum.eigenvalues[0]) for part in parts for spectrum in (part.mixup, part.plain))
+    budget = _checked_budget(budget, largest)
+    first = min(FIRST / largest, budget / 10)
+    times = np.geomspace(first, budget, num_times)
+    switch_times = _switch_times(first, budget, num_times)
+    rows_alone = len(parts) == 1
+    curves = [part.curves(times, switch_times, rows_alone) for part in parts]
+    mixup, plain, switched = (np.concatenate(column) for column in zip(*curves, strict=True))
+    counts = _resampled(len(mixup), resample_key)
+    return Advice(
+        times=times,
+        mixup_risk=mixup,
+        plain_risk=plain,
+        switch_times=switch_times,
+        switch_risk=switched,
+        plain=_action("plain", times, plain, counts),
+        stop=_action("stop", times, mixup, counts),
+        switch=_action("switch", switch_times, switched, counts),
+        step_size=_checked_step(step_size, largest),
+        largest_stable_step=2 / largest,
+        num_train=len(inputs) - max(map(len, held_out)),
+        has_folds=not rows_alone,
+    )
+
+
+class _Split(NamedTuple):
+    """Rows to train on and rows held out, both prepared by the former alone."""
+
+    train: Sample
+    test: TestSet
+
+    @staticmethod
+    def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool, rows: np.ndarray, phi: FeatureMap) -> "_Split":
+        train = np.setdiff1d(np.arange(len(inputs)), rows)
+        scaling = Scaling.of(inputs[train], targets[train], are_classes)
+        seen, new = scaling(inputs[train], targets[train]), scaling(inputs[rows], targets[rows])
+        return _Split(Sample(seen.inputs, seen.targets, None), TestSet(phi(new.inputs), new.targets))
+
+
+class _Part(NamedTuple):
+    """What is known of one training part, and the rows held out from it."""
+
+    mixup: Spectrum
+    plain: Spectrum
+    test: TestSet
+    mean_target: Float[Array, "targets"]
+
+    @staticmethod
+    def of(
+        split: _Split, features: FeatureMap | Literal["raw"], law: Mixup, tolerance: float, key: PRNGKeyArray
+    ) -> "_Part":
+        """Everything that costs something."""
+        train, test = split
+        phi = feature_map(features)
+        if features == "raw" and law.is_expected:
+            mixup: Solvable = linear_mixup(phi(train.inputs), train.labels, law, test)
+        elif law.is_expected:
+            mixup = expected_mixup(train, phi, law, population=test, method="gram", tolerance=tolerance)
+        else:
+            mixup = synthesize(train, phi, law, population=test, key=key)
+        plain = synthesize(train, phi, ERM(), population=test)
+        mean_target = jnp.mean(train.labels, axis=0)
+        return _Part(_spectrum(mixup), _spectrum(plain), test, mean_target)
+
+    def curves(
+        self, times: np.ndarray, switch_times: np.ndarray, rows_alone: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Relative risks [1, times] of Mixup and plain training, and [1, switches]; or of each row, [rows, times]."""
+        grid, switches = jnp.asarray(times), jnp.asarray(switch_times)
+        errors = _errors(self.mixup, self.plain, self.test, grid, switches)
+        null = float(np.mean(np.sum((self.test.targets - self.mean_target[None, :]) ** 2, axis=1)))
+        if null == 0:
+            raise ValueError("targets: a held-out part holds nothing but the mean; pass fewer folds or more rows")
+        relative = (np.asarray(error) / null for error in errors)
+        mixup, plain, switched = (error if rows_alone else error.mean(axis=0)[None, :] for error in relative)
+        return mixup, plain, switched
+
+
+def _spectrum(problem: Solvable) -> Spectrum:
+    return problem.spectrum(problem.suggest_method(LONGEST))
+
+
+@eqx.filter_jit
+def _errors(mixup: Spectrum, plain: Spectrum, test: TestSet, times: Array, switch_times: Array) -> tuple:
+    """Squared errors of each held-out row, summed over targets: under Mixup, under plain training, after a switch."""
+    left = times[-1] - switch_times
+    rest = train(plain, FLOW, left)
+    begun = theory.weights(mixup, FLOW, switch_times)
+    switched = rest.weights + remaining(plain, FLOW, left, rest.response, begun)
+    weights = (theory.weights(mixup, FLOW, times), theory.weights(plain, FLOW, times), switched)
+    return tuple(
+        jnp.sum((test.targets[:, None, :] - jnp.tensordot(test.features, theta, 1)) ** 2, axis=2) for theta in weights
+    )
+
+
+def linear_mixup(
+    features: Float[Array, "samples features"], labels: Float[Array, "samples targets"], law: Mixup, population: TestSet
+) -> Problem:
+    """Expected Mixup of features that mix as their inputs do: n + 1 rows stand for all pairs and ratios.
+
+    With s = E (lam^2 + (1 - lam)^2), C = s mean(phi phiᵀ) + (1 - s) mean(phi) mean(phi)ᵀ, and b likewise: the
+    originals times the root of s, and their mean times the root of 1 - s.
+
+    >>> law = rfm.Mixup(lam=0.5, pairs="expected")
+    >>> test = rfm.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> problem = linear_mixup(jnp.asarray([[0.0, 1.0], [2.0, 1.0]]), jnp.ones((2, 1)), law, test)
+    >>> problem.spectrum().eigenvalues.round(3).tolist()  # of [[1.5, 1.0], [1.0, 1.0]]
+    [2.281, 0.219]
+    """
+    if law.lam is None:
+        assert law.alpha is not None
+        same = (law.alpha + 1) / (2 * law.alpha + 1)
+    else:
+        same = law.lam**2 + (1 - law.lam) ** 2
+
+    def rows(values: Array) -> Array:
+        scale = len(values) + 1  # of the mean over the new rows
+        mean = jnp.mean(values, axis=0)[None, :]
+        return jnp.concatenate([(same * scale / len(values)) ** 0.5 * values, ((1 - same) * scale) ** 0.5 * mean])
+
+    return Problem(rows(features), rows(labels), population=population)
+
+
+def feature_map(features: FeatureMap | str) -> FeatureMap:
+    """The map itself, or that of ``raw``.
+
+    >>> feature_map("raw")(jnp.zeros((1, 2))).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    if callable(features):
+        return features
+    if features != "raw":
+        raise ValueError(f"features: {features!r} is not known; pass a feature map, or 'raw' for the inputs themselves")
+    return _with_constant
+
+
+def _with_constant(inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+    return jnp.concatenate([inputs, jnp.ones_like(inputs[:, :1])], axis=1)
+
+
+def _held_out(
+    num_rows: int, num_folds: int, num_held_out: int | None, folds: ArrayLike | None, key: PRNGKeyArray
+) -> list[Int[np.ndarray, "rows"]]:
+    """The rows of each part; two at least are left to train on."""
+    if folds is not None:
+        fold_of_row = np.asarray(folds)
+        if fold_of_row.shape != (num_rows,):
+            raise ValueError(f"folds: has shape {fold_of_row.shape}; pass one fold a row, shape ({num_rows},)")
+        parts = [np.flatnonzero(fold_of_row == fold) for fold in np.unique(fold_of_row)]
+        if len(parts) < 2:
+            raise ValueError("folds: all rows are in one; pass two folds or more")
+        name, value = "folds", f"{len(parts)} folds"
+    elif num_held_out is not None:
+        check_count("num_held_out", num_held_out, least=2)
+        parts = [np.sort(np.asarray(jax.random.permutation(key, num_rows))[:num_held_out])]
+        name, value = "num_held_out", f"{num_held_out} rows held out"
+    else:
+        check_count("num_folds", num_folds, least=2)
+        parts = [np.sort(part) for part in np.array_split(np.asarray(jax.random.permutation(key, num_rows)), num_folds)]
+        name, value = "num_folds", f"{num_folds} folds"
+    if num_rows - max(map(len, parts)) < 2 or min(map(len, parts)) < 1:
+        raise ValueError(
+            f"{name}: {value} of {num_rows} rows ask for too many; each part needs a row, and two others to train on"
+        )
+    return parts
+
+
+def _checked_budget(budget: float | None, largest: float) -> float:
+    if largest == 0:
+        raise ValueError("features: all of them are zero on the training rows; pass inputs that vary")
+    if budget is None:
+        return BUDGET / largest
+    if budget * largest > LONGEST:
+        raise ValueError(f"budget: {budget:g} is longer than can be resolved; pass at most {LONGEST / largest:.3g}")
+    return budget
+
+
+def _switch_times(first: float, budget: float, number: int) -> np.ndarray:
+    """Early ones, late ones, and never: what the plain leg undoes, it undoes in little time."""
+    early = np.geomspace(first, budget / 2, number // 2)
+    return np.concatenate([early, budget - early[-2::-1], [budget]])
+
+
+def _checked_step(step_size: float | None, largest: float) -> float:
+    if step_size is None:
+        return 1 / largest
+    theory.check_stable(theory.GradientDescent(step_size, 0.0), largest)
+    return step_size
+
+
+def _action(
+    name: Literal["plain", "stop", "switch"], times: np.ndarray, risk: np.ndarray, counts: np.ndarray
+) -> Action:
+    """The best time, the one of each resampling, and the risk on each part at the time that the others choose."""
+    low, high = np.quantile(times[np.argmin(counts @ risk, axis=1)], [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2],
+                            method="nearest")  # fmt: skip
+    best = float(times[np.argmin(risk.mean(axis=0))])
+    return Action(name, best, (float(low), float(high)), _at_times_of_others(risk))
+
+
+def _at_times_of_others(risk: Float[np.ndarray, "parts times"]) -> Float[np.ndarray, "parts"]:
+    """Each part's risk at the time that is best for the other groups of parts.
+
+    Groups, since single rows that are left out would turn the choice just where they themselves are worst.
+    """
+    group = np.arange(len(risk)) % MOST_GROUPS
+    others = np.stack([risk[group != index].sum(axis=0) for index in range(group.max() + 1)])
+    return risk[np.arange(len(risk)), np.argmin(others, axis=1)[group]]
+
+
+def _resampled(num_parts: int, key: PRNGKeyArray) -> Float[np.ndarray, "resamples parts"]:
+    """How often each part is drawn when as many as there are are drawn with replacement."""
+    drawn = np.asarray(jax.random.randint(key, (RESAMPLES, num_parts), 0, num_parts))
+    return np.stack([np.bincount(row, minlength=num_parts) for row in drawn]).astype(float)
+
+
+def _estimate(values: Float[np.ndarray, "parts"]) -> Estimate:
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))
+
+
+def _excess(above: Float[np.ndarray, "parts"], below: Float[np.ndarray, "parts"]) -> Estimate:
+    """mean(above) / mean(below) - 1; the error is that of the linearised ratio."""
+    ratio = above.mean() / below.mean()
+    return Estimate(float(ratio - 1), _estimate((above - ratio * below) / below.mean()).error)
