@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_steps
 from theory.filters import Rule
@@ -16,6 +16,9 @@ from theory.turning import turning_point
 
 BLOCK_BYTES = 2**26
 """Times are evaluated in blocks whose largest intermediate array stays below this."""
+
+
+PADDED_TO = 8
 
 
 class Decomposition(eqx.Module):
@@ -140,7 +143,8 @@ def risk_curve(
     (3.219, 0.1, 0.5)
     """
     dtype = spectrum.eigenvalues.dtype
-    clock = jnp.asarray(check_steps(t) if rule.counts_steps else check_clock("times", t), dtype)
+    asked = check_steps(t) if rule.counts_steps else check_clock("times", t)
+    clock = jnp.asarray(_padded(asked), dtype)
     if averages.num_features != spectrum.modes.shape[0]:
         raise ValueError(
             f"population: has {averages.num_features} features, but the problem has {spectrum.modes.shape[0]}; "
@@ -150,30 +154,33 @@ def risk_curve(
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
     times = rule.time(clock)
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
-    parts, loss, weight_power = _in_blocks(reduced, seen, rule, clock, start)
-    risk = jnp.sum(parts.risk, axis=1)
+    parts, loss, risk, weight_power = _in_blocks(reduced, seen, rule, clock, start)
 
     def risk_at(t: np.ndarray) -> np.ndarray:
         return np.asarray(_total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start))
 
     turning_clock, turning_risk = turning_point(
-        risk_at, np.asarray(clock), np.asarray(risk), whole_steps=rule.counts_steps
+        risk_at, asked, np.asarray(risk)[: len(asked)], whole_steps=rule.counts_steps
     )
-    error = rounding_error(spectrum, averages, times, risk, weight_power)
+    error = _rounding_error(spectrum, averages, times, risk, weight_power)
+
+    def first(values: Shaped[Array, "padded *axes"]) -> Shaped[Array, "times *axes"]:
+        return jnp.asarray(np.asarray(values)[: len(asked)])
+
     return Curve(
-        times=times,
-        steps=clock if rule.counts_steps else None,
-        risk_by_target=parts.risk,
-        train_loss=loss,
+        times=first(times),
+        steps=jnp.asarray(asked, dtype) if rule.counts_steps else None,
+        risk_by_target=first(parts.risk),
+        train_loss=first(loss),
         turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
         turning_step=jnp.asarray(turning_clock, dtype) if rule.counts_steps else None,
         turning_risk=jnp.asarray(turning_risk, dtype),
-        rounding_error=error,
-        trusted_until=trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
+        rounding_error=first(error),
+        trusted_until=_trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
         risk_at_infinity=_total_risk(_truncated(reduced), seen, rule, jnp.full(1, jnp.inf, dtype), start)[0],
         infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
-        decomposition=None if parts.clean is None else Decomposition.of(parts),
-        modes=_mode_risk(spectrum, averages, rule, clock, start) if by_mode else None,
+        decomposition=None if parts.clean is None else jax.tree.map(first, _summed(parts)),
+        modes=_first_times(_mode_risk(spectrum, averages, rule, clock, start), len(asked)) if by_mode else None,
         method=spectrum.method,
     )
 
@@ -181,6 +188,11 @@ def risk_curve(
 def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
     """Raises ValueError if the rule's steps are too long for the fastest mode."""
     rule.check_stable(largest_eigenvalue)
+
+
+def _padded(clock: np.ndarray) -> np.ndarray:
+    """The last time again, up to a multiple of `PADDED_TO`: curves of a few times more or less compile once."""
+    return np.concatenate([clock, np.full(-len(clock) % PADDED_TO, clock[-1])])
 
 
 def _fewer_coordinates(
@@ -207,7 +219,8 @@ def _truncated(spectrum: Spectrum) -> Spectrum:
 def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
     trained = train(spectrum, rule, clock, start)
     weight_power = jnp.sum(trained.weights**2, axis=(0, 2))
-    return parts_of(trained, spectrum, averages, rule, clock, start), trained.loss, weight_power
+    parts = parts_of(trained, spectrum, averages, rule, clock, start)
+    return parts, jnp.sum(trained.loss, axis=1), jnp.sum(parts.risk, axis=1), weight_power
 
 
 def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
@@ -218,8 +231,7 @@ def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array,
         _evaluate(spectrum, averages, rule, clock[first : first + block], start)
         for first in range(0, len(clock), block)
     ]
-    parts, loss, weight_power = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *pieces)
-    return parts, jnp.sum(loss, axis=1), weight_power
+    return pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *pieces)
 
 
 @eqx.filter_jit
@@ -228,4 +240,12 @@ def _total_risk(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array
     return jnp.sum(risk_parts(unsplit, averages, rule, clock, start).risk, axis=1)
 
 
+def _first_times(modes: ModeRisk, count: int) -> ModeRisk:
+    clean, noise, cross = (jnp.asarray(np.asarray(part)[:count]) for part in (modes.clean, modes.noise, modes.cross))
+    return ModeRisk(modes.eigenvalues, clean, noise, cross)
+
+
 _mode_risk = eqx.filter_jit(mode_risk)
+_rounding_error = eqx.filter_jit(rounding_error)
+_trusted_until = eqx.filter_jit(trusted_until)
+_summed = eqx.filter_jit(Decomposition.of)

@@ -162,22 +162,26 @@ def _grid(clock: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.n
 
 
 def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array) -> Curve:
-    def join(values: Callable[[_Piece], Array]) -> Array:
-        return jnp.concatenate([values(piece)[np.flatnonzero(piece.asked)] for piece in pieces])
+    # By numpy, which need not compile for every way of parting the times.
+    def join(values: Callable[[_Piece], Array], offset: str | None = None) -> Array:
+        rows = [np.asarray(values(piece))[piece.asked] for piece in pieces]
+        if offset is not None:
+            rows = [row + row.dtype.type(getattr(piece, offset)) for row, piece in zip(rows, pieces, strict=True)]
+        return jnp.asarray(np.concatenate(rows))
 
     turns = [piece for piece in pieces if piece.may_turn]
     lowest = min(turns, key=lambda piece: float(piece.curve.turning_risk))
     curves, last = [piece.curve for piece in pieces], pieces[-1].curve
     split = all(curve.decomposition is not None for curve in curves)
     return Curve(
-        times=join(lambda piece: piece.elapsed + piece.curve.times),
+        times=join(lambda piece: piece.curve.times, "elapsed"),
         steps=steps,
         risk_by_target=join(lambda piece: piece.curve.risk_by_target),
         train_loss=join(lambda piece: piece.curve.train_loss),
         turning_time=lowest.elapsed + lowest.curve.turning_time,
         turning_step=None if lowest.curve.turning_step is None else lowest.begin + lowest.curve.turning_step,
         turning_risk=lowest.curve.turning_risk,
-        rounding_error=join(lambda piece: piece.carried + piece.curve.rounding_error),
+        rounding_error=join(lambda piece: piece.curve.rounding_error, "carried"),
         trusted_until=trusted_until,
         risk_at_infinity=last.risk_at_infinity,
         infinity_is_resolved=last.infinity_is_resolved,
