@@ -336,14 +336,17 @@ Brackets = Float[Array, "brackets"]
 def _best_times(risk: Callable[[Clock], Clock], low: Brackets, middle: Brackets, high: Brackets) -> Brackets:
     """Narrows each bracket in log t, then finds the minimum of the Chebyshev interpolant."""
     low, high = jnp.log(jnp.where(low > 0, low, 1e-3 * middle)), jnp.log(high)
-    for _ in range(NARROWINGS):
-        low, high = _narrowed(lambda log_t: risk(jnp.exp(log_t)), _spread_out(low, high))
+
+    def narrow(_: int | Array, bounds: tuple[Brackets, Brackets]) -> tuple[Brackets, Brackets]:
+        return _narrowed(lambda log_t: risk(jnp.exp(log_t)), _spread_out(*bounds))
+
+    low, high = jax.lax.fori_loop(0, NARROWINGS, narrow, (low, high))
     order = np.arange(NUM_NODES)
     angles = np.pi * (order + 0.5) / NUM_NODES
     centre, half = (low + high) / 2, (high - low) / 2
     places = centre[:, None] + half[:, None] * jnp.asarray(np.cos(angles), low.dtype)[None, :]
     values = risk(jnp.exp(places).ravel()).reshape(places.shape)
-    # With x = cos(angle), minus the derivative of the interpolant is the sum of these times sin(order angle), by sign.
+    # At x = cos(angle), the interpolant's derivative has the sign of the sum of these times sin(order angle).
     slopes = (values - values[:, :1]) @ jnp.asarray(np.cos(angles[:, None] * order[None, :]) * order, low.dtype)
 
     def halve(_: int | Array, bounds: tuple[Brackets, Brackets]) -> tuple[Brackets, Brackets]:

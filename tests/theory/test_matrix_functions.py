@@ -27,6 +27,8 @@ RULES = {
     "average": theory.Averaged(theory.Nesterov(jnp.asarray(0.9), jnp.asarray(0.75), jnp.asarray(0.01))),
 }
 
+FLOW = eqx.tree_at(lambda rule: rule.ridge, RULES["flow"], jnp.asarray(0.0))
+
 differences = eqx.filter_jit(divided_differences)
 gains = eqx.filter_jit(matrix_functions.gains)
 
@@ -103,21 +105,21 @@ def test_divided_differences_are_exact_at_eigenvalues_apart_near_equal_and_zero(
 
 def test_differences_do_not_underflow_where_eigenvalues_do() -> None:
     tiny = jnp.asarray([0.0, 1e-300, 1.001e-300, 1e-290, *np.full(len(EIGENVALUES) - 4, 1e-280)])
-    ours = differences(without_ridge(RULES["flow"]), tiny, jnp.asarray(1e-3))
+    ours = differences(FLOW, tiny, jnp.asarray(1e-3))
     assert np.allclose(ours, -(1e-3**2) / 2, rtol=EXACT, atol=0)
 
 
 def test_a_mode_alone_has_its_slope() -> None:
-    slope = divided_differences(theory.GradientFlow(), jnp.asarray([0.0]), jnp.asarray(2.0))
+    slope = differences(FLOW, jnp.asarray([0.0]), jnp.asarray(2.0))
     assert slope.tolist() == [[-2.0]]
 
 
 def test_at_infinity_null_modes_stay_and_others_follow_the_inverse() -> None:
-    mu = np.asarray([0.5, 0.5, *np.full(len(EIGENVALUES) - 4, 2.0)])
+    mu = np.asarray([0.5, 0.5, *np.geomspace(0.5, 1e12, len(EIGENVALUES) - 4)]) / 1e12
     eigenvalues = jnp.asarray([0.0, 0.0, *mu])
     null, mixed = np.zeros((2, 2)), np.repeat(1 / mu[None, :] ** 2, 2, axis=0)
     expected = np.block([[null, mixed], [mixed.T, -1 / np.outer(mu, mu)]])
-    ours = differences(without_ridge(RULES["flow"]), eigenvalues, jnp.asarray(jnp.inf))
+    ours = differences(FLOW, eigenvalues, jnp.asarray(jnp.inf))
     assert np.allclose(ours, expected, rtol=IDENTITY, atol=0)
 
 
@@ -169,7 +171,7 @@ DIRECTION = (DIRECTION + DIRECTION.T) / 2
 TOWARD = RNG.normal(size=(4, 3, 2))
 TIMES = np.asarray([2.0, 7.0, 100.0])  # after one step, the gain of every mode is the same
 
-weights = eqx.filter_jit(theory.filtered_force)
+LATE = jnp.full(3, jnp.inf)
 
 
 @eqx.filter_jit
@@ -278,43 +280,31 @@ def test_reverse_equals_forward(name: str) -> None:
 # --- infinity --------------------------------------------------------------------------------------------------------
 
 
-def test_at_infinity_the_derivative_is_that_of_the_pseudo_inverse_at_fixed_rank() -> None:
+@pytest.mark.parametrize("seed", range(32, 37))
+def test_at_infinity_the_derivative_is_that_of_the_pseudo_inverse_at_fixed_rank(seed: int) -> None:
     # Golub and Pereyra's formula for C+, along a change that keeps the rank.
-    half, in_half = np.random.default_rng(32).normal(size=(2, 4, 2))
+    half, in_half = np.random.default_rng(seed).normal(size=(2, 4, 2))
     matrix, direction = half @ half.T, in_half @ half.T + half @ in_half.T
     inverse = np.linalg.pinv(matrix, rcond=1e-10)
     outside = np.eye(4) - matrix @ inverse
-    exact = (-inverse @ direction @ inverse + inverse @ inverse @ direction @ outside
-             + outside @ direction @ inverse @ inverse)  # fmt: skip
-    rule = theory.GradientFlow()
-    late = (jnp.asarray(matrix), jnp.asarray(FORCE), rule, jnp.asarray([jnp.inf]))
-    value, slope = along(late, (jnp.asarray(direction), None, jax.tree.map(lambda _: None, rule), None))
-    scale = np.abs(exact @ FORCE).max()
+    kept = inverse @ inverse @ direction @ outside
+    exact = -inverse @ direction @ inverse + kept + kept.T
+    still = tangent(FLOW, "matrix")
+    value, slope = along((jnp.asarray(matrix), jnp.asarray(FORCE), FLOW, LATE), (jnp.asarray(direction), *still[1:]))
+    scale = np.abs(exact).max()
     assert np.allclose(value[:, 0], inverse @ FORCE, rtol=0, atol=MATRIX_DERIVATIVE * scale)
     assert np.allclose(slope[:, 0], exact @ FORCE, rtol=0, atol=MATRIX_DERIVATIVE * scale)
 
 
 def test_at_infinity_a_ridge_makes_it_the_derivative_of_an_inverse() -> None:
-    rule = theory.GradientDescent(0.1, 0.5)
-    matrix = jnp.asarray(MATRICES["equal and null, rotated"])
-    late = (matrix, jnp.asarray(FORCE), rule, jnp.asarray([jnp.inf]))
-    _, slope = along(late, (jnp.asarray(DIRECTION), None, jax.tree.map(lambda _: None, rule), None))
-    inverse = np.linalg.inv(MATRICES["equal and null, rotated"] + 0.5 * np.eye(4))
-    assert np.allclose(slope[:, 0], -inverse @ DIRECTION @ inverse @ FORCE, rtol=MATRIX_DERIVATIVE)
+    rule, matrix = RULES["descent"], MATRICES["equal and null, rotated"]
+    _, slope = along((jnp.asarray(matrix), jnp.asarray(FORCE), rule, LATE), tangent(rule, "matrix"))
+    inverse = np.linalg.inv(matrix + 0.01 * np.eye(4))
+    exact = -inverse @ DIRECTION @ inverse @ FORCE
+    assert np.allclose(slope[:, 0], exact, rtol=0, atol=MATRIX_DERIVATIVE * np.abs(exact).max())
 
 
 # --- transforms ------------------------------------------------------------------------------------------------------
-
-
-def test_weights_are_those_of_the_spectrum() -> None:
-    features = np.random.default_rng(33).normal(size=(6, 4))
-    labels = np.random.default_rng(34).normal(size=(6, 2))
-    spectrum = theory.decompose(jnp.asarray(features), jnp.asarray(labels))
-    times = jnp.asarray([0.0, 1.0, jnp.inf])
-    ours = weights(
-        jnp.asarray(features.T @ features / 6), jnp.asarray(features.T @ labels / 6), theory.GradientFlow(), times
-    )
-    assert np.allclose(ours, theory.weights(spectrum, theory.GradientFlow(), times), rtol=MATRIX_DERIVATIVE)
 
 
 def test_a_batch_of_matrices_is_each_of_them() -> None:
