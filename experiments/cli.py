@@ -1,5 +1,4 @@
-"""The command line: `rfm ucurve`, `rfm sample-size`, `rfm noise`, `rfm bound`, `rfm minibatch`,
-`rfm show FILE`.
+"""The command line: one command an experiment, `rfm advise DATA` for data of one's own, `rfm show FILE`.
 
 Help is printed without importing jax: everything that needs it is imported by the command that runs. Figures lie a
 floor above, so a finished result is handed to the figure's own script.
@@ -7,18 +6,33 @@ floor above, so a finished result is handed to the figure's own script.
 
 import argparse
 import dataclasses
+import functools
+import importlib
+import operator
 import os
 import subprocess
 import sys
 import tomllib
+import typing
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.configs import BoundConfig, Config, MinibatchConfig, NoiseConfig, SampleSizeConfig, UCurveConfig
+from experiments.configs import (
+    AdviseConfig,
+    BoundConfig,
+    Config,
+    MinibatchConfig,
+    NoiseConfig,
+    PenaltyMapConfig,
+    RulesConfig,
+    SampleSizeConfig,
+    SwitchConfig,
+    UCurveConfig,
+)
 
 if TYPE_CHECKING:
     from experiments.variables import Stage, Variables
@@ -29,7 +43,7 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What the commands that run an experiment have in common; each says where its own results go."""
+    """What the commands that run an experiment have in common; each has its own configuration, kind and runner."""
 
     run: Any
     output: Path
@@ -38,6 +52,8 @@ class Run:
     """The figure's path without its ending, .pdf and .png; None for no figure."""
     config: Path | None = None
     """Take the fields from a .toml file or from an older result; flags override it."""
+    kind: ClassVar[str]
+    runner: ClassVar[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +63,8 @@ class UCurve(Run):
     run: UCurveConfig = dataclasses.field(default_factory=UCurveConfig)
     output: Path = Path("results/ucurve.nc")
     figure: Path | None = Path("figures/ucurve")
+    kind: ClassVar[str] = "ucurve"
+    runner: ClassVar[str] = "experiments.ucurve.run_ucurve"
     num_workers: int | None = None
     """Threads of the simulation; None for one a core. The numbers do not depend on it."""
 
@@ -58,6 +76,8 @@ class SampleSize(Run):
     run: SampleSizeConfig = dataclasses.field(default_factory=SampleSizeConfig)
     output: Path = Path("results/sample_size.nc")
     figure: Path | None = Path("figures/sample_size")
+    kind: ClassVar[str] = "sample-size"
+    runner: ClassVar[str] = "experiments.sample_size.run_sample_size"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +87,8 @@ class Noise(Run):
     run: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
     output: Path = Path("results/noise.nc")
     figure: Path | None = Path("figures/noise")
+    kind: ClassVar[str] = "noise"
+    runner: ClassVar[str] = "experiments.label_noise.run_label_noise"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +98,8 @@ class Bound(Run):
     run: BoundConfig = dataclasses.field(default_factory=BoundConfig)
     output: Path = Path("results/bound.nc")
     figure: Path | None = Path("figures/bound")
+    kind: ClassVar[str] = "bound"
+    runner: ClassVar[str] = "experiments.risk_bound.run_risk_bound"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +109,55 @@ class Minibatch(Run):
     run: MinibatchConfig = dataclasses.field(default_factory=MinibatchConfig)
     output: Path = Path("results/minibatch.nc")
     figure: Path | None = Path("figures/minibatch")
+    kind: ClassVar[str] = "minibatch"
+    runner: ClassVar[str] = "experiments.minibatch.run_minibatch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Switch(Run):
+    """Run Mixup until a switch and plain training after it, against the time of the switch, at equal budget."""
+
+    run: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
+    output: Path = Path("results/switch.nc")
+    figure: Path | None = Path("figures/switch")
+    kind: ClassVar[str] = "switch"
+    runner: ClassVar[str] = "experiments.switch.run_switch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules(Run):
+    """Run the U-curve under every training rule, at equal effective time, in closed form and in simulation."""
+
+    run: RulesConfig = dataclasses.field(default_factory=RulesConfig)
+    output: Path = Path("results/rules.nc")
+    figure: Path | None = Path("figures/rules")
+    kind: ClassVar[str] = "rules"
+    runner: ClassVar[str] = "experiments.rules.run_rules"
+
+
+@dataclasses.dataclass(frozen=True)
+class PenaltyMap(Run):
+    """Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time."""
+
+    run: PenaltyMapConfig = dataclasses.field(default_factory=PenaltyMapConfig)
+    output: Path = Path("results/penalty_map.nc")
+    figure: Path | None = Path("figures/penalty_map")
+    kind: ClassVar[str] = "penalty-map"
+    runner: ClassVar[str] = "experiments.penalty_map.run_penalty_map"
+
+
+@dataclasses.dataclass(frozen=True)
+class Advise(Run):
+    """Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off."""
+
+    data: tyro.conf.Positional[str | None] = None
+    """diabetes, digits, or the path of a .csv file (with --target) or of an .npz file with x and y; None for that of
+    --dataset."""
+    run: AdviseConfig = dataclasses.field(default_factory=AdviseConfig)
+    output: Path = Path("results/advise.nc")
+    figure: Path | None = Path("figures/advise")
+    kind: ClassVar[str] = "advise"
+    runner: ClassVar[str] = "experiments.advice.run_advice"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +168,7 @@ class Show:
     """A file that one of the other commands wrote."""
 
 
-Experiment = UCurve | SampleSize | Noise | Bound | Minibatch
-Command = Experiment | Show
-_KINDS: dict[type, str] = {
-    UCurve: "ucurve",
-    SampleSize: "sample-size",
-    Noise: "noise",
-    Bound: "bound",
-    Minibatch: "minibatch",
-}
+EXPERIMENTS: tuple[type[Run], ...] = (UCurve, SampleSize, Noise, Bound, Minibatch, Switch, Rules, PenaltyMap, Advise)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,19 +191,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parse(arguments: Sequence[str]) -> Command:
+def _parse(arguments: Sequence[str]) -> Run | Show:
     """The command, with the fields of a --config file as its defaults, so that flags override them."""
     path = _config_path(arguments)
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    commands: Any = (
-        Annotated[UCurve, _subcommand(UCurve, UCurveConfig, name, path)]
-        | Annotated[SampleSize, _subcommand(SampleSize, SampleSizeConfig, name, path)]
-        | Annotated[Noise, _subcommand(Noise, NoiseConfig, name, path)]
-        | Annotated[Bound, _subcommand(Bound, BoundConfig, name, path)]
-        | Annotated[Minibatch, _subcommand(Minibatch, MinibatchConfig, name, path)]
-        | Annotated[Show, tyro.conf.subcommand("show")]
-    )
-    return tyro.cli(
+    show = Annotated[Show, tyro.conf.subcommand("show")]
+    experiments = [Annotated[kind, _subcommand(kind, name, path)] for kind in EXPERIMENTS]
+    commands: Any = functools.reduce(operator.or_, [*experiments, show])
+    command = tyro.cli(
         commands,
         prog="rfm",
         description="Over-training with Mixup in random-feature regression: exact risk curves beside real training. "
@@ -146,6 +206,9 @@ def _parse(arguments: Sequence[str]) -> Command:
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    if isinstance(command, Advise) and command.data is not None:
+        return dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
+    return command
 
 
 def _config_path(arguments: Sequence[str]) -> Path | None:
@@ -157,10 +220,11 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
         return None
 
 
-def _subcommand(experiment: type, config: type[Config], name: str, path: Path | None) -> Any:
-    own_name = _KINDS[experiment]
-    values = {} if path is None or name != own_name else _values(path, own_name)
-    return tyro.conf.subcommand(own_name, default=experiment(config.from_mapping(values, f"config: {path}")))
+def _subcommand(experiment: type[Run], name: str, path: Path | None) -> Any:
+    values = {} if path is None or name != experiment.kind else _values(path, experiment.kind)
+    config: type[Config] = typing.get_type_hints(experiment)["run"]
+    run = config.from_mapping(values, f"config: {path}")
+    return tyro.conf.subcommand(experiment.kind, default=experiment(run=run))  # type: ignore[call-arg]  # each has its own output
 
 
 def _values(path: Path, kind: str) -> dict[str, Any]:
@@ -188,7 +252,7 @@ def _show(command: Show) -> int:
     return 0
 
 
-def _run(command: Experiment) -> int:
+def _run(command: Run) -> int:
     """Checks, runs, stores, prints and draws, in this order."""
     import jax
     from rich.console import Console
@@ -198,41 +262,27 @@ def _run(command: Experiment) -> int:
     from experiments import provenance, report, store
 
     store.check_writable(command.output)
-    kind = _KINDS[type(command)]
     # Collected first: an edit while the experiment runs is not the code that ran.
     origin = provenance.collect(command.run, provenance.this_command())
     with report.progress_bars(Console(stderr=True)) as stage:
         variables = _variables(command, stage)
-    store.write(command.output, kind, variables, origin)
+    store.write(command.output, command.kind, variables, origin)
     console = Console()
-    report.print_result(console, store.read(command.output, kind))
+    report.print_result(console, store.read(command.output, command.kind))
     console.print(f"result: {command.output}", highlight=False, markup=False)
-    return 0 if command.figure is None else _draw(kind, command.output, command.figure)
+    return 0 if command.figure is None else _draw(command.kind, command.output, command.figure)
 
 
-def _variables(command: Experiment, stage: "Stage") -> "Variables":
+def _variables(command: Run, stage: "Stage") -> "Variables":
+    module, function = command.runner.rsplit(".", 1)
+    run = getattr(importlib.import_module(module), function)
     if isinstance(command, UCurve):
-        from experiments.ucurve import run_ucurve
         from rfm.checks import check_count
 
         if command.num_workers is not None:
             check_count("num_workers", command.num_workers)
-        return run_ucurve(command.run, num_workers=command.num_workers, stage=stage)
-    if isinstance(command, Noise):
-        from experiments.label_noise import run_label_noise
-
-        return run_label_noise(command.run, stage=stage)
-    if isinstance(command, Bound):
-        from experiments.risk_bound import run_risk_bound
-
-        return run_risk_bound(command.run, stage=stage)
-    if isinstance(command, Minibatch):
-        from experiments.minibatch import run_minibatch
-
-        return run_minibatch(command.run, stage=stage)
-    from experiments.sample_size import run_sample_size
-
-    return run_sample_size(command.run, stage=stage)
+        return run(command.run, num_workers=command.num_workers, stage=stage)
+    return run(command.run, stage=stage)
 
 
 def _draw(kind: str, result: Path, stem: Path) -> int:

@@ -198,6 +198,46 @@ class MinibatchConfig(TaskConfig):
     """Numbers of steps at which the closed form is evaluated, up to a hundred times as many."""
 
 
+@dataclasses.dataclass(frozen=True)
+class AdviseConfig(Config):
+    """When to stop training with Mixup, or to switch it off, for data of one's own."""
+
+    num_seeds: int = 0
+    """Random splits on which the advice is checked by real training, in minutes; 0 for no check."""
+    dataset: str = "diabetes"
+    """diabetes, digits, or the path of a .csv or .npz file; the name after the command says the same."""
+    target: str | None = None
+    """The column of a .csv file to predict; several with commas between them."""
+    inputs: str | None = None
+    """The columns of a .csv file to predict from, with commas between them; None for all others."""
+    target_kind: Literal["auto", "numbers", "classes"] = "auto"
+    """What the targets are. auto: classes if they are at most 20 different whole numbers."""
+    num_folds: int = 5
+    """K: each of K random parts is held out once."""
+    num_held_out: int | None = None
+    """Hold out that many random rows once, instead of folds."""
+    features: Literal["random", "raw"] = "random"
+    """random: random features of the standardised inputs. raw: these themselves, say a frozen network's."""
+    num_features: int = 200
+    """p, the random features."""
+    feature_activation: str = "relu"
+    """Of the random features: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
+    feature_weight_std: float = 1.0
+    """Standard deviation of the features' weights."""
+    feature_bias_std: float = 0.5
+    """Standard deviation of the features' biases."""
+    alpha: float = 1.0
+    """Beta parameter of the mixing ratio, positive."""
+    num_pairs: int | None = None
+    """Mixup draws so many random pairs once; None for fresh pairs at every step."""
+    budget: float | None = None
+    """When training ends, in units of 1/eigenvalue; None for 10 000 steps of the default step size."""
+    step_size: float | None = None
+    """That turns times into steps; None for half of the largest stable one."""
+    num_times: int = 61
+    """Times at which the curves are evaluated, evenly in log t."""
+
+
 def _checked(value: Any, expected: Any, name: str) -> Any:
     """The value, with whole numbers taken for floats and lists for tuples; ValueError if it is of another type."""
     if typing.get_origin(expected) is tuple:
@@ -215,3 +255,72 @@ def _checked(value: Any, expected: Any, name: str) -> Any:
             return float(value)
     wanted = expected if typing.get_origin(expected) else expected.__name__
     raise ValueError(f"{name}: is {value!r}; pass a value of type {wanted}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SwitchConfig(TaskConfig):
+    """Mixup until a switch, plain training after it, at a given budget of steps."""
+
+    num_samples: int = 60
+    """n, the originals of a sample; at least 2."""
+    num_features: int = 50
+    """p, the random features."""
+    lam: float = 0.5
+    """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
+    step_fraction: float = 0.9
+    """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble."""
+    num_steps: int = 20_000
+    """The budget, in steps of gradient descent."""
+    num_times: int = 120
+    """About so many switch times, evenly in the log of the steps before and after the switch."""
+    num_simulated: int = 6
+    """At how many of them the first seed is trained for real."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RulesConfig(TaskConfig):
+    """The U-curve of Mixup under every training rule, at equal effective time."""
+
+    num_seeds: int = 4
+    """Size of the ensemble, over which means and standard errors are taken."""
+    num_samples: int = 15
+    """n, the originals of a sample; at least 2."""
+    num_features: int = 200
+    """p, the random features."""
+    lam: float = 0.5
+    """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
+    momentum: float = 0.9
+    """Of the heavy ball and of Nesterov's momentum, in [0, 1)."""
+    ridge: float = 3e-3
+    """Weight decay of the one rule that has it, in eigenvalues."""
+    step_fraction: float = 0.6
+    """Step size as a fraction of the largest stable one of plain descent, 2/mu_max; below 2/3, for increasing
+    momentum."""
+    num_steps: int = 20_000
+    """Steps of plain descent; the other rules take as many as reach the same effective time."""
+    num_recorded: int = 14
+    """At how many of them training is recorded, evenly in log t."""
+    num_times: int = 100
+    """Times of the closed form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PenaltyMapConfig(TaskConfig):
+    """The overtraining penalty over the number of originals and the mixing law, and over training time."""
+
+    num_seeds: int = 6
+    """Size of the ensemble, over which means are taken."""
+    sample_sizes: tuple[int, ...] = (8, 12, 18, 27, 40, 60, 90, 135)
+    """The values of n, ascending, each at least 2."""
+    alphas: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+    """Beta parameters of the mixing ratio, ascending, positive."""
+    alpha: float = 1.0
+    """The one of them (or another) that is followed over time."""
+    pairs_per_sample: int = 20
+    """Random pairs a sample."""
+    num_features: int = 60
+    """p, the random features."""
+    final_time: float = 1e5
+    """When training ends, in units of 1/eigenvalue."""
+    num_times: int = 60
+    """Times of the second map, evenly in log t from 1 on."""

@@ -14,7 +14,17 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 import rfm
-from experiments.configs import BoundConfig, MinibatchConfig, SampleSizeConfig, TaskConfig, UCurveConfig
+from experiments.configs import (
+    AdviseConfig,
+    BoundConfig,
+    MinibatchConfig,
+    PenaltyMapConfig,
+    RulesConfig,
+    SampleSizeConfig,
+    SwitchConfig,
+    TaskConfig,
+    UCurveConfig,
+)
 from rfm.checks import check_choice, check_count
 from theory import ACTIVATIONS
 from theory.checks import check_not_negative, check_positive
@@ -112,7 +122,75 @@ def check_minibatch(config: MinibatchConfig) -> None:
     check_count("num_times", config.num_times, least=2)
 
 
-def fixed_law(config: UCurveConfig | BoundConfig) -> rfm.Mixup:
+def check_advise(config: AdviseConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    check_count("seed", config.seed, least=0)
+    check_count("num_seeds", config.num_seeds, least=0)
+    check_count("num_folds", config.num_folds, least=2)
+    if config.num_held_out is not None:
+        check_count("num_held_out", config.num_held_out, least=2)
+    check_count("num_features", config.num_features)
+    check_choice("feature_activation", config.feature_activation, ACTIVATIONS)
+    for name in ("feature_weight_std", "feature_bias_std"):
+        check_not_negative(name, getattr(config, name))
+    check_positive("alpha", config.alpha)
+    if config.num_pairs is not None:
+        check_count("num_pairs", config.num_pairs)
+    for name in ("budget", "step_size"):
+        if getattr(config, name) is not None:
+            check_positive(name, getattr(config, name))
+    check_count("num_times", config.num_times, least=4)
+
+
+def check_switch(config: SwitchConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_descent(config)
+    check_count("num_times", config.num_times, least=8)
+    check_count("num_simulated", config.num_simulated, least=2)
+
+
+def check_rules(config: RulesConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_descent(config)
+    if config.step_fraction >= INCREASING_MOMENTUM:
+        raise ValueError(
+            f"step_fraction: must lie below 2/3, got {config.step_fraction}; beyond, increasing momentum diverges"
+        )
+    if not 0 <= config.momentum < 1:
+        raise ValueError(f"momentum: must lie in [0, 1), got {config.momentum}")
+    check_not_negative("ridge", config.ridge)
+    check_count("num_recorded", config.num_recorded, least=2)
+    check_count("num_times", config.num_times, least=2)
+
+
+INCREASING_MOMENTUM = 2 / 3
+
+
+def check_penalty_map(config: PenaltyMapConfig) -> None:
+    """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
+    _check_task(config)
+    check_ascending("sample_sizes", config.sample_sizes, least=2)
+    for alpha in (*config.alphas, config.alpha):
+        check_positive("alpha", alpha)
+    if not config.alphas or list(config.alphas) != sorted(set(config.alphas)):
+        raise ValueError(f"alphas: must be a list that strictly ascends, got {list(config.alphas)}")
+    check_count("pairs_per_sample", config.pairs_per_sample)
+    check_count("num_features", config.num_features)
+    check_positive("final_time", config.final_time)
+    check_count("num_times", config.num_times, least=2)
+
+
+def _check_descent(config: SwitchConfig | RulesConfig) -> None:
+    _check_task(config)
+    check_count("num_samples", config.num_samples, least=2)
+    check_count("num_features", config.num_features)
+    fixed_law(config)
+    if not 0 < config.step_fraction < 1:
+        raise ValueError(f"step_fraction: must lie between 0 and 1, got {config.step_fraction}; at 1 training diverges")
+    check_count("num_steps", config.num_steps, least=2)
+
+
+def fixed_law(config: UCurveConfig | BoundConfig | SwitchConfig | RulesConfig) -> rfm.Mixup:
     """Mixup of all ordered pairs at a fixed ratio."""
     return rfm.Mixup(lam=config.lam)
 

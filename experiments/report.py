@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import floor, isfinite, log10
+from statistics import median
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.store import Result, Variable, over_seeds, provenance_of
+from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of
 from experiments.variables import Advance, Stage
 from rfm.progress import bars
 
@@ -201,6 +203,154 @@ _MINIBATCH_ROWS = (
 )
 
 
+def _print_switch(console: Console, result: Result) -> None:
+    seeds, steps = result.sizes["seed"], int(result["num_steps"])
+    table = Table(title=f"{steps} steps in all, mean ± standard error of {seeds} seeds", title_justify="left")
+    table.add_column("")
+    table.add_column("test error", justify="right")
+    for label, name in _SWITCH_ROWS.items():
+        table.add_row(label, _estimate(result[name]))
+    console.print(table)
+    plain = steps - result["best_step"].values
+    simulated = result["risk"].isel(seed=0).interp(switch_step=result["simulated_step"].values)
+    off = float((abs(result["simulated_risk"].values / simulated.values - 1)).max())
+    gain = result["mixup_turning_risk"] / result["best_risk"] - 1
+    console.print(
+        f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f}), which "
+        f"lowers the error of Mixup stopped at its best by {_estimate(100 * gain)} %. Real training of the first seed "
+        f"lies within {off:.1e} of its closed form.",
+        highlight=False,
+    )
+
+
+_SWITCH_ROWS = {
+    "Mixup to the end": "mixup_final_risk",
+    "Mixup, stopped at its best": "mixup_turning_risk",
+    "Mixup, then plain, switched at the best time": "best_risk",
+    "plain to the end": "plain_final_risk",
+    "plain, stopped at its best": "plain_turning_risk",
+}
+
+
+def _print_rules(console: Console, result: Result) -> None:
+    title = f"The U-curve by rule, mean ± standard error of {result.sizes['seed']} seeds"
+    table = Table(title=title, title_justify="left")
+    for header in ("rule", "steps", "turning step", "turning time", "turning risk", "final risk", "penalty"):
+        table.add_column(header, justify="left" if header == "rule" else "right")
+    for rule in result["rule"].values:
+        row = result.sel(rule=rule)
+        names = ("turning_step", "turning_time", "turning_risk", "final_risk", "overtraining_penalty")
+        table.add_row(str(rule), str(int(row["num_steps"])), *(_estimate(row[name]) for name in names))
+    console.print(table)
+    console.print(
+        f"All end at the effective time {float(result['time'].max()):.3g}, with steps of "
+        f"{float(result['step_size']):.3g}.",
+        highlight=False,
+    )
+
+
+def _print_penalty_map(console: Console, result: Result) -> None:
+    final = float(result["time"][-1])
+    title = f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, mean ± standard error"
+    table = Table(title=title, title_justify="left")
+    table.add_column("alpha")
+    for n in result["num_samples"].values:
+        table.add_column(f"n = {n}", justify="right")
+    for alpha in result["alpha"].values:
+        cells = (_estimate(result["penalty"].sel(alpha=alpha, num_samples=n)) for n in result["num_samples"].values)
+        table.add_row(f"{alpha:g}", *cells)
+    console.print(table)
+
+
+def _print_advise(console: Console, result: Result) -> None:
+    configuration = provenance_of(result)["configuration"]
+    parts = f"{result.sizes['part']} folds" if int(result["has_folds"]) else f"{result.sizes['part']} rows held out"
+    classes = int(result["num_classes"])
+    goal = f"{classes} classes" if classes else "numbers"
+    table = Table(
+        title=f"Advice for {configuration['dataset']}: {int(result['num_rows'])} rows, "
+        f"{int(result['num_inputs'])} inputs, {goal} to predict; {parts}",
+        title_justify="left",
+    )
+    for header in ("", "time", "steps", "90 % of resamplings", "relative risk"):
+        table.add_column(header, justify="right" if header else "left")
+    step_size, budget = float(result["step_size"]), float(result["time"][-1])
+    for name in result["action"].values:
+        row = result.sel(action=name)
+        low, high = (_count(float(row[end]) / step_size) for end in ("earliest", "latest"))
+        time, risk = float(row["action_time"]), _with_error(float(row["action_risk"]), float(row["action_error"]))
+        table.add_row(_ACTIONS[str(name)][0], f"{time:.3g}", _count(time / step_size), f"{low} to {high}", risk)
+    table.add_section()
+    for label, name in (("Mixup to the end", "mixup_risk"), ("no Mixup to the end", "plain_risk")):
+        mean, error = over_parts(result[name].isel(time=-1))
+        table.add_row(label, f"{budget:.3g}", _count(budget / step_size), "", _with_error(mean, error))
+    console.print(table)
+    for note in [*_advice(result), *_checked(result)]:
+        console.print(note, highlight=False)
+
+
+_ACTIONS = {
+    "plain": ("no Mixup, stop", "train without Mixup and stop after {steps} steps (t = {time})"),
+    "stop": ("Mixup, stop", "train with Mixup and stop after {steps} steps (t = {time})"),
+    "switch": (
+        "Mixup, then none",
+        "train with Mixup, switch it off after {steps} steps (t = {time}), and train to the end without",
+    ),
+}
+
+
+def _advice(result: Result) -> list[str]:
+    """Sentences: what to do, how sure that is, what over-training costs."""
+    step_size, budget = float(result["step_size"]), float(result["time"][-1])
+    advised = result.isel(action=int(result["is_advised"].values.argmax()))
+    lowest = result.isel(action=int(result["action_risk"].values.argmin()))
+    time = float(advised["action_time"])
+    words = _ACTIONS[str(advised["action"].values)][1].format(steps=_count(time / step_size), time=f"{time:.3g}")
+    sentences = [f"[bold]Advice:[/bold] {words}."]
+    if time == budget:
+        sentences.append("That is the end of training: the risk still falls there, and a longer budget may lower it.")
+    if advised["action"] != lowest["action"]:
+        sentences.append(
+            f"'{_ACTIONS[str(lowest['action'].values)][0]}' has a risk lower by "
+            f"{_with_error(float(advised['gain']), float(advised['gain_error']))}: less than two standard errors, so "
+            "the simpler way is advised."
+        )
+    elif str(advised["action"].values) == "plain":
+        sentences.append("Mixup does not help here: plain training at its best has the lowest risk.")
+    cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
+    sentences.append(
+        f"Over-training: with Mixup, going on to t = {budget:.3g} ({_count(budget / step_size)} steps) costs "
+        f"{_with_error(cost, error)} % more risk than stopping does."
+    )
+    sentences.append(
+        f"Relative risk: squared error over that of predicting the mean, ± standard error over "
+        f"{'folds' if int(result['has_folds']) else 'held-out rows'}. Steps are of {step_size:.3g}; the largest stable "
+        f"step is {float(result['largest_stable_step']):.3g}; steps times step size is time."
+    )
+    return sentences
+
+
+def _checked(result: Result) -> list[str]:
+    """What real training on random splits said of the advice, if it was asked."""
+    if "lost_at_stop" not in result:
+        return []
+
+    def percent(name: str) -> str:
+        lost = 100 * result[name].values
+        return f"median {median(lost):.2g} %, mean {lost.mean():.2g} %, worst {lost.max():.2g} %"
+
+    return [
+        f"Check by real training on {result.sizes['seed']} random splits, risk lost against the best step of each run:",
+        f"  at the advised stop: {percent('lost_at_stop')}",
+        f"  at the end of training: {percent('lost_at_budget')}",
+        f"  by the advised action, against the best of both runs: {percent('lost_by_advice')}",
+    ]
+
+
+def _count(steps: float) -> str:
+    return f"{round(steps)}" if steps < LARGEST_PLAIN else f"{steps:.2e}"
+
+
 def _print_scaling(console: Console, result: Result) -> None:
     table = Table(title="Time and extra peak memory", title_justify="left")
     for header in ("", "n", "p", "seconds", "MB"):
@@ -223,13 +373,21 @@ _PRINTERS = {
     "noise": _print_noise,
     "bound": _print_bound,
     "minibatch": _print_minibatch,
+    "advise": _print_advise,
     "scaling": _print_scaling,
+    "switch": _print_switch,
+    "rules": _print_rules,
+    "penalty-map": _print_penalty_map,
 }
 
 
 def _estimate(variable: Variable, *, sign: str = "") -> str:
     """Mean ± standard error over seeds, with two digits of the error (or three of a mean without one)."""
     mean, error = map(float, over_seeds(variable))
+    return _with_error(mean, error, sign=sign)
+
+
+def _with_error(mean: float, error: float, *, sign: str = "") -> str:
     if not (isfinite(error) and error > SPREADLESS * abs(mean)):
         return f"{mean:{sign}.3g}"
     decimals = max(0, 1 - floor(log10(error)))

@@ -121,3 +121,8 @@ def provenance_of(result: Result) -> dict[str, Any]:
 def over_seeds(variable: Variable) -> tuple[Variable, Variable]:
     """Mean over seeds and its standard error, which is NaN for a single seed."""
     return variable.mean("seed"), variable.std("seed", ddof=1) / variable.sizes["seed"] ** 0.5
+
+
+def over_parts(variable: Variable) -> tuple[float, float]:
+    """Mean over held-out parts and its standard error."""
+    return float(variable.mean("part")), float(variable.std("part", ddof=1)) / variable.sizes["part"] ** 0.5

@@ -19,6 +19,7 @@ from rfm.tables import Table, load_table
 from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many, simulate_phases
 from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
+from rfm.tuning import MixupFamily, Tuned, mixup_family, tune_mixup
 from theory import Population, Start, TestSet
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "LinearTruth",
     "MinibatchRuns",
     "Mixup",
+    "MixupFamily",
     "PairTable",
     "Population",
     "PrecisionWarning",
@@ -57,6 +59,7 @@ __all__ = [
     "TestSet",
     "TrainingPhase",
     "Truth",
+    "Tuned",
     "TwoLayerTeacher",
     "advise",
     "best_ridge",
@@ -71,6 +74,7 @@ __all__ = [
     "load_dataset",
     "load_table",
     "minibatch_curve",
+    "mixup_family",
     "prepare",
     "progress_bar",
     "ratio_rule",
@@ -80,4 +84,5 @@ __all__ = [
     "simulate_minibatch",
     "simulate_phases",
     "synthesize",
+    "tune_mixup",
 ]

@@ -146,7 +146,8 @@ class Mixup(eqx.Module):
     def _table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
         if not self.needs_key or key is None:
             return PairTable(rows // num_samples, rows % num_samples, jnp.full(rows.shape, jnp.asarray(self.lam)))
-        return _draw(self, rows, num_samples, key)
+        setting = jnp.asarray(self.alpha if self.lam is None else self.lam)  # traced, or each alpha compiles again
+        return _draw(setting, self.lam is None, self.pairs == "all", rows, num_samples, key)
 
     def __str__(self) -> str:
         ratio = f"lam={self.lam:g}" if self.lam is not None else f"alpha={self.alpha:g}"
@@ -157,14 +158,16 @@ Law = Mixup | ERM
 
 
 @eqx.filter_jit
-def _draw(law: Mixup, rows: Array, num_samples: int, key: PRNGKeyArray) -> PairTable:
+def _draw(
+    setting: Array, is_alpha: bool, enumerated: bool, rows: Array, num_samples: int, key: PRNGKeyArray
+) -> PairTable:
     """Each row draws from a key of its own, so that a row is the same in whichever block it comes."""
 
     def draw_row(row: Array) -> tuple[Array, Array, Array]:
         pair_key, ratio_key = jax.random.split(jax.random.fold_in(key, row))
         drawn = jax.random.randint(pair_key, (2,), 0, num_samples)
-        pair = jnp.stack([row // num_samples, row % num_samples]) if law.pairs == "all" else drawn
-        ratio = jnp.asarray(law.lam) if law.alpha is None else jax.random.beta(ratio_key, law.alpha, law.alpha)
+        pair = jnp.stack([row // num_samples, row % num_samples]) if enumerated else drawn
+        ratio = jax.random.beta(ratio_key, setting, setting) if is_alpha else setting
         return pair[0], pair[1], ratio
 
     return PairTable(*jax.vmap(draw_row)(rows))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 import theory
 from rfm.problem import Solvable, checked_clock, spectrum_until, warn_if_rounded
 from theory.checks import Clock
+from theory.phases import check_reached
 from theory.spectrum import Method
 
 
@@ -63,7 +64,7 @@ def closed_form_phases(
     """
     ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
     t = checked_clock(phases[0].rule, times, steps)
-    theory.check_reached(t, ends[-1])
+    check_reached(t, ends[-1])
     # What is left of a phase's rounding error stays, so all phases must be as accurate as the latest time asks for.
     lengths = [min(float(phase.duration), float(t[-1])) for phase in phases]
     latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))

@@ -140,7 +140,7 @@ def _numbers(path: Path, header: list[str], rows: _Rows, names: list[str]) -> np
             "them out of the inputs"
         )
     if missing:
-        counts = ", ".join(f"{name} in {count} rows" for name, count in missing.items())
+        counts = ", ".join(f"{name} in {count} row(s)" for name, count in missing.items())
         raise ValueError(f"dataset: {path} has missing values: {counts}; drop or fill those rows, or leave them out")
     return columns
 

@@ -11,9 +11,8 @@ are trained by `rfm.minibatch`.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -31,15 +30,13 @@ from rfm.phases import TrainingPhase
 from rfm.problem import Problem, Solvable, check_population
 from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
+from theory.phases import check_reached
 
 SMALL_SIDE = 20
 
 
-@runtime_checkable
-class Progress(Protocol):
-    """Called with the number of steps just done, for all problems together."""
-
-    def __call__(self, steps: int) -> object: ...
+Progress = Callable[[int], object]
+"""Called with the number of steps just done, for all problems together."""
 
 
 def simulate(
@@ -143,7 +140,7 @@ def simulate_phases(
     """
     ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
     recorded = check_steps(steps)
-    theory.check_reached(recorded, ends[-1])
+    check_reached(recorded, ends[-1])
     problems = [_trainable(phase.problem) for phase in phases]
     for problem, phase in zip(problems, phases, strict=True):
         check_trainable(phase.rule)

@@ -32,7 +32,7 @@ from theory.noise import (
     strong_convexity_lower,
     total_variation_lower,
 )
-from theory.phases import Phase, check_reached, end_of, phase_ends, phased_curve
+from theory.phases import Phase, end_of, phase_ends, phased_curve
 from theory.population import Averages, Population, RiskParts, TestSet
 from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
 from theory.schedules import StepSchedule, cosine_steps, inverse_sqrt_steps, step_decay_steps
@@ -94,7 +94,6 @@ __all__ = [
     "beta_weights",
     "bounded_noise_risk",
     "check_method",
-    "check_reached",
     "check_stable",
     "cosine_steps",
     "cross_entropy_floor",

@@ -41,13 +41,13 @@ def check_finite(name: str, array: Array) -> Array:
 
 def check_not_negative(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value is a finite number that is not negative."""
-    if not is_traced(value) and not (np.isfinite(value) and value >= 0):
+    if not is_traced(value) and not 0 <= np.asarray(value) < np.inf:  # numpy: a jax array would be traced in a jit
         raise ValueError(f"{name}: must be a finite number that is not negative, got {value}")
 
 
 def check_positive(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value is a finite number above zero."""
-    if not is_traced(value) and not (np.isfinite(value) and value > 0):
+    if not is_traced(value) and not 0 < np.asarray(value) < np.inf:
         raise ValueError(f"{name}: must be a positive number, got {value}")
 
 

@@ -95,7 +95,13 @@ def phased_curve(
 
 
 def end_of(phase: Phase, start: Start | None = None) -> Start:
-    """What a phase leaves to the next."""
+    """What a phase leaves to the next.
+
+    >>> import theory
+    >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]))
+    >>> end_of(Phase(spectrum, theory.GradientFlow(), 1e9)).weights.round(6).tolist()
+    [[2.0], [4.0]]
+    """
     dtype = phase.spectrum.eigenvalues.dtype
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), phase.rule)  # else each step size compiles again
     return _after(phase.spectrum, rule, jnp.asarray(phase.duration, dtype), start)

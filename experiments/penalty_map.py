@@ -1,0 +1,64 @@
+"""Where over-training hurts: the penalty over (n, alpha), and over (n / p, t).
+
+In closed form. Within a seed, a smaller sample is a part of the larger ones, and all mix as many pairs per original.
+"""
+
+import numpy as np
+
+import rfm
+import theory
+from experiments.configs import PenaltyMapConfig
+from experiments.problems import Seed, check_penalty_map, load_data
+from experiments.variables import TIME_UNIT, Stage, Variable, Variables, silent
+
+FIRST_TIME = 1.0
+
+
+def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Variables:
+    """Final over lowest test error, by seed, alpha and n; and the test error over the lowest so far, by n and time.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_penalty_map(config)
+    data = load_data(config, config.sample_sizes[-1])
+    sizes, alphas = np.asarray(config.sample_sizes), np.asarray(config.alphas)
+    times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
+    penalty = np.empty((config.num_seeds, len(alphas), len(sizes)))
+    so_far = np.empty((config.num_seeds, len(sizes), len(times)))
+    advance = stage("closed form", config.num_seeds * len(sizes) * (len(alphas) + 1))
+    for index in range(config.num_seeds):
+        seed = Seed.draw(config, data, index, num_samples=int(sizes[-1]), num_features=config.num_features)
+        population = seed.population()
+        for place, size in enumerate(sizes):
+            part = seed.first(int(size), config.num_features)
+            for row, alpha in enumerate(alphas):
+                penalty[index, row, place] = _curve(config, part, population, alpha, times).overtraining_penalty
+                advance(1)
+            risk = np.asarray(_curve(config, part, population, config.alpha, times).risk)
+            so_far[index, place] = risk / np.minimum.accumulate(risk)
+            advance(1)
+    return {
+        "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+        "num_samples": Variable(("num_samples",), sizes, "1", "number of originals n"),
+        "alpha": Variable(("alpha",), alphas, "1", "Beta parameter of the mixing ratio"),
+        "time": Variable(("time",), times, TIME_UNIT, "training time"),
+        "num_features": Variable((), np.asarray(config.num_features), "1", "number of features p"),
+        "followed_alpha": Variable((), np.asarray(config.alpha), "1", "Beta parameter that is followed over time"),
+        "penalty": Variable(("seed", "alpha", "num_samples"), penalty, "1", "final over lowest test error"),
+        "penalty_so_far": Variable(
+            ("seed", "num_samples", "time"), so_far, "1", "test error over the lowest until then"
+        ),
+    }
+
+
+def _curve(
+    config: PenaltyMapConfig, seed: Seed, population: theory.Averages, alpha: float, times: np.ndarray
+) -> theory.Curve:
+    law = rfm.Mixup(alpha=float(alpha), pairs=config.pairs_per_sample * len(seed.sample.inputs))
+    problem = rfm.synthesize(seed.sample, seed.features, law, population=population, key=seed.keys.pairs)
+    return rfm.closed_form(problem, times=times)

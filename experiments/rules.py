@@ -1,0 +1,114 @@
+"""One problem, many ways to train it: the U-curve of Mixup under every rule, against effective time.
+
+Rules differ in how long they take and in how they end. Against effective time, at which slow modes are learnt by all
+alike, the curves show what is left: averages and decay hold the noise back, momentum rings.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+import rfm
+import theory
+from experiments.configs import RulesConfig
+from experiments.problems import Seed, check_rules, fixed_law, load_data
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+
+
+def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
+    """Closed-form and simulated test error by rule, seed and effective time.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_rules(config)
+    data = load_data(config, config.num_samples)
+    problems = []
+    for index in range(config.num_seeds):
+        seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
+        problems.append(seed.problem(fixed_law(config), seed.population()))
+    step_size = config.step_fraction * 2 / max(rfm.largest_eigenvalue(problem) for problem in problems)
+    rules = rules_of(config, step_size)
+    num_steps = {name: steps_until(rule, step_size * config.num_steps) for name, rule in rules.items()}
+    shape = (len(rules), config.num_seeds)
+    values = {name: np.empty(shape) for name in _FIELDS}
+    clock, risk = np.empty((len(rules), config.num_times)), np.empty((*shape, config.num_times))
+    drawn_clock = np.empty((len(rules), config.num_recorded))
+    drawn = np.full((*shape, config.num_recorded), np.nan)
+    advance = stage("training", sum(num_steps.values()) * config.num_seeds)
+    for place, (name, rule) in enumerate(rules.items()):
+        times = _clock(num_steps[name], config.num_times)
+        recorded = _clock(num_steps[name], config.num_recorded)
+        for index, problem in enumerate(problems):
+            exact = rfm.closed_form(problem, rule=rule, steps=np.unique(times))
+            clock[place], risk[place, index] = _spread(exact, times)
+            for field in _FIELDS:
+                values[field][place, index] = getattr(exact, field)
+            run = rfm.simulate(problem, rule=rule, steps=np.unique(recorded), progress=advance)
+            drawn_clock[place], drawn[place, index] = _spread(run, recorded)
+    return {
+        "rule": Variable(("rule",), np.asarray(list(rules)), "1", "training rule"),
+        "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+        "step_size": Variable((), np.asarray(step_size), TIME_UNIT, "step size"),
+        "num_steps": Variable(("rule",), np.asarray(list(num_steps.values())), "1", "steps that the rule takes"),
+        "time": Variable(("rule", "point"), clock, TIME_UNIT, "effective time (closed form)"),
+        "risk": Variable(("rule", "seed", "point"), risk, RISK_UNIT, "test error (closed form)"),
+        "simulated_time": Variable(("rule", "record"), drawn_clock, TIME_UNIT, "effective time (simulation)"),
+        "simulated_risk": Variable(("rule", "seed", "record"), drawn, RISK_UNIT, "test error (simulation)"),
+    } | {name: Variable(("rule", "seed"), values[name], *about) for name, about in _FIELDS.items()}
+
+
+_FIELDS = {
+    "turning_time": (TIME_UNIT, "effective time at which the test error is lowest"),
+    "turning_step": ("1", "steps until then"),
+    "turning_risk": (RISK_UNIT, "lowest test error"),
+    "final_risk": (RISK_UNIT, "test error at the end"),
+    "overtraining_penalty": ("1", "final over lowest test error"),
+}
+
+
+def rules_of(config: RulesConfig, step_size: float) -> dict[str, theory.Rule]:
+    """The rules that are compared, by the names that tables and figures show."""
+    descent = theory.GradientDescent(step_size=step_size)
+    # The steps of half a cosine sum up to half of their number times the first.
+    cosine = theory.StepSchedule(step_sizes=theory.cosine_steps(step_size, 2 * config.num_steps))
+    return {
+        "descent": descent,
+        "heavy ball": theory.HeavyBall(step_size=step_size, momentum=config.momentum),
+        "Nesterov": theory.Nesterov(step_size=step_size, momentum=config.momentum),
+        "increasing Nesterov": theory.NesterovIncreasing(step_size=step_size),
+        "cosine schedule": cosine,
+        "weight decay": theory.GradientDescent(step_size=step_size, ridge=config.ridge),
+        "averaged descent": theory.Averaged(descent),
+    }
+
+
+def steps_until(rule: theory.Rule, time: float) -> int:
+    """The steps after which a rule's effective time is that, or as close as its whole steps get."""
+    if isinstance(rule, theory.StepSchedule):
+        return len(rule.step_sizes)
+
+    def is_early(steps: int) -> bool:
+        return float(rule.time(jnp.asarray(float(steps)))) < time
+
+    low, high = 1, 1
+    while is_early(high):
+        high *= 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if is_early(middle) else (low, middle)
+    return low
+
+
+def _clock(num_steps: int, count: int) -> np.ndarray:
+    """Evenly in log steps; where steps are few, some come twice."""
+    return np.round(np.geomspace(1, num_steps, count))
+
+
+def _spread(curve: theory.Curve, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Time and risk at steps of which some may come twice; a curve has each of them once."""
+    place = np.searchsorted(np.asarray(curve.steps), steps)
+    return np.asarray(curve.times)[place], np.asarray(curve.risk)[place]

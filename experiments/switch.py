@@ -1,0 +1,172 @@
+"""Mixup first, plain training after: the risk at a given budget against when it was switched, and why.
+
+Noise that was learnt under Mixup is forgotten under plain training as fast as its modes learn. What is left of it is
+shown by bands of modes, and the whole curve beside real training in two phases.
+"""
+
+import itertools
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+import rfm
+import theory
+from experiments.configs import SwitchConfig
+from experiments.problems import Seed, check_switch, fixed_law, load_data
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from theory.spectrum import Spectrum
+
+BANDS = (1e-2, 1e-4, 1e-6)
+"""Eigenvalues that part the modes into bands, relative to the largest."""
+NUM_SINCE = 60
+
+
+def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
+    """The risk at the budget by switch time, the risks to compare it with, and the noise left by bands of modes.
+
+    Args:
+        config: what to run; the numbers depend on nothing else.
+        stage: told of the work as it is done.
+
+    Raises:
+        ValueError: a field out of range; nothing has been computed then.
+    """
+    check_switch(config)
+    data = load_data(config, config.num_samples)
+    seeds = [
+        Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
+        for index in range(config.num_seeds)
+    ]
+    advance = stage("spectra", config.num_seeds)
+    pairs = []
+    for seed in seeds:
+        population = seed.population()
+        problems = seed.problem(fixed_law(config), population), seed.problem(rfm.ERM(), population)
+        pairs.append([(problem, problem.spectrum("qr" if len(problem.labels) > config.num_features else "svd"))
+                      for problem in problems])  # fmt: skip
+        advance(1)
+    fastest = max(float(spectrum.eigenvalues[0]) for pair in pairs for _, spectrum in pair)
+    rule = theory.GradientDescent(step_size=config.step_fraction * 2 / fastest)
+    switches = _switch_steps(config)
+    since = np.concatenate([[0.0], np.unique(np.round(np.geomspace(1, config.num_steps, NUM_SINCE)))])
+    found = [_of_seed(pair, rule, config.num_steps, switches, since) for pair in pairs]
+    simulated_at = config.num_steps - np.unique(np.round(np.geomspace(1, config.num_steps, config.num_simulated)))
+    simulated = _train(pairs[0], rule, config.num_steps, simulated_at, stage)
+    parts = {} if found[0][0].decomposition is None else _parts(found)
+    return (
+        {
+            "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
+            "switch_step": Variable(("switch_step",), switches, "1", "steps of Mixup before the switch"),
+            "num_steps": Variable((), np.asarray(config.num_steps), "1", "steps of training in all"),
+            "step_size": Variable((), np.asarray(rule.step_size), TIME_UNIT, "step size"),
+            "risk": Variable(
+                ("seed", "switch_step"),
+                np.stack([curve.risk for curve, *_ in found]),
+                RISK_UNIT,
+                "test error at the end",
+            ),
+            "simulated_step": Variable(("simulated_step",), simulated_at, "1", "switches that were simulated"),
+            "simulated_risk": Variable(
+                ("simulated_step",), simulated, RISK_UNIT, "test error of the first seed's training"
+            ),
+        }
+        | {
+            name: Variable(("seed",), np.asarray([levels[name] for _, levels, _ in found]), *about)
+            for name, about in _LEVELS.items()
+        }
+        | parts
+        | _noise_left(found, since)
+    )
+
+
+_LEVELS = {
+    "best_step": ("1", "steps of Mixup before the best switch"),
+    "best_risk": (RISK_UNIT, "test error at the end, switched at the best time"),
+    "mixup_final_risk": (RISK_UNIT, "test error of Mixup at the end"),
+    "mixup_turning_risk": (RISK_UNIT, "lowest test error of Mixup"),
+    "plain_final_risk": (RISK_UNIT, "test error of plain training at the end"),
+    "plain_turning_risk": (RISK_UNIT, "lowest test error of plain training"),
+}
+_Pair = list[tuple[rfm.Problem, Spectrum]]
+_Found = tuple[theory.SwitchCurve, dict[str, float], np.ndarray | None]
+
+
+def _switch_steps(config: SwitchConfig) -> np.ndarray:
+    """Evenly in the log of the steps before the switch, and of those after it."""
+    steps = np.geomspace(1, config.num_steps, config.num_times // 2)
+    return np.unique(np.round(np.concatenate([[0], steps, config.num_steps - steps])))
+
+
+def _of_seed(
+    pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, since: np.ndarray
+) -> _Found:
+    (mixed, first), (_, second) = pair
+    averages = mixed.population
+    curve = theory.switch_curve(first, second, averages, rule, num_steps, switches)
+    clock = switches[switches > 0]
+    alone = {name: theory.risk_curve(spectrum, averages, rule, clock)
+             for name, spectrum in (("mixup", first), ("plain", second))}  # fmt: skip
+    levels = {"best_step": float(curve.best_time), "best_risk": float(curve.best_risk)}
+    for name, single in alone.items():
+        levels |= {f"{name}_final_risk": float(single.final_risk), f"{name}_turning_risk": float(single.turning_risk)}
+    left = None if curve.decomposition is None else _noise_by_band(first, second, averages, rule, num_steps, since)
+    return curve, levels, left
+
+
+def _noise_by_band(
+    first: Spectrum,
+    second: Spectrum,
+    averages: theory.Averages,
+    rule: theory.GradientDescent,
+    num_steps: int,
+    since: np.ndarray,
+) -> np.ndarray:
+    """What is left of the noise that Mixup taught in all of its steps, after some of plain training."""
+    learnt = theory.end_of(theory.Phase(first, rule, num_steps))
+    forgetting = eqx.tree_at(lambda s: s.clean_coordinates, second, second.label_coordinates)  # teaches none of its own
+    noise = np.asarray(theory.noise_weights(forgetting, rule, jnp.asarray(since), learnt))
+    modes = np.asarray(second.modes)
+    coordinates = np.tensordot(modes.T, noise, 1)
+    power = np.sum(coordinates**2, axis=2) * np.asarray(averages.mode_power(second.modes))[:, None]
+    band = np.digitize(np.asarray(second.eigenvalues / second.eigenvalues[0]), BANDS)
+    outside = noise - np.tensordot(modes, coordinates, 1)
+    never = np.sum(outside * np.tensordot(np.asarray(averages.second_moment), outside, 1), axis=(0, 2))
+    return np.stack([*(power[band == index].sum(axis=0) for index in range(len(BANDS) + 1)), never])
+
+
+def _train(pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, stage: Stage) -> np.ndarray:
+    """The test error at the end of real training in two phases."""
+    (mixed, _), (plain, _) = pair
+    advance = stage("training", num_steps * len(switches))
+    risks = []
+    for switch in switches:
+        phases = [rfm.TrainingPhase(mixed, rule, switch), rfm.TrainingPhase(plain, rule)]
+        risks.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance).final_risk)
+    return np.asarray(risks)
+
+
+def _parts(found: list[_Found]) -> Variables:
+    about = {"clean": "risk of the weights trained on clean labels", "noise": "noise risk", "cross": "cross risk"}
+    return {
+        f"{name}_risk": Variable(
+            ("seed", "switch_step"),
+            np.stack([getattr(curve.decomposition, name) for curve, *_ in found]),
+            RISK_UNIT,
+            f"{long_name} at the end",
+        )
+        for name, long_name in about.items()
+    }
+
+
+def _noise_left(found: list[_Found], since: np.ndarray) -> Variables:
+    left = [noise for *_, noise in found if noise is not None]
+    if not left:
+        return {}
+    edges = (1.0, *BANDS, 0.0)
+    names = [f"{high:g} to {low:g}" for high, low in itertools.pairwise(edges)]
+    return {
+        "band": Variable(("band",), np.asarray([*names, "none"]), "1", "eigenvalues relative to the largest"),
+        "since": Variable(("since",), since, "1", "steps of plain training"),
+        "noise_left": Variable(("seed", "band", "since"), np.stack(left), RISK_UNIT, "learnt noise that is left"),
+    }

@@ -1,0 +1,63 @@
+"""Where over-training hurts: over the number of originals and the mixing law, and over training time."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from experiments.store import Result, over_seeds
+from figures import style
+from figures.script import draw_from_file
+
+TICKS = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
+
+
+def draw(result: Result) -> Figure:
+    """Final over lowest test error, by n and alpha; below it, test error over the lowest until then, by n/p and t."""
+    figure, panels = plt.subplots(2, figsize=(style.COLUMN_WIDTH, 4.8))
+    penalty, so_far = over_seeds(result["penalty"])[0], over_seeds(result["penalty_so_far"])[0]
+    largest = float(max(penalty.max(), so_far.max()))
+    norm = LogNorm(1, largest)
+    sizes, alphas = result["num_samples"].values, result["alpha"].values
+    mesh = _map(panels[0], sizes, alphas, penalty.transpose("alpha", "num_samples").values, norm)
+    panels[0].set_xlabel("number of originals  $n$")
+    panels[0].set_ylabel(r"$\alpha$ of Mixup's ratio")
+    style.plain_log_ticks(panels[0].xaxis, sizes.tolist())
+    style.plain_log_ticks(panels[0].yaxis, alphas.tolist())
+    final = style.time(float(result["time"][-1]))
+    panels[0].set_title(f"$p$ = {int(result['num_features'])}, training ends at {final}", loc="left")
+    ratios = sizes / int(result["num_features"])
+    _map(panels[1], ratios, result["time"].values, so_far.transpose("time", "num_samples").values, norm)
+    panels[1].set_xlabel("originals per feature  $n/p$")
+    panels[1].set_ylabel("training time  $t$  (1/eigenvalue)")
+    panels[1].set_title(rf"$\alpha$ = {float(result['followed_alpha']):g}", loc="left")
+    style.plain_log_ticks(panels[1].xaxis, [float(f"{ratio:.2g}") for ratio in ratios])
+    bar = figure.colorbar(mesh, ax=panels, label="test error over the lowest until then")
+    style.plain_log_ticks(bar.ax.yaxis, [tick for tick in TICKS if tick <= largest])
+    return figure
+
+
+def _map(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, norm: LogNorm) -> QuadMesh:
+    mesh = axes.pcolormesh(x, y, values, norm=norm, cmap="magma_r", shading="nearest", rasterized=True)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.tick_params(which="minor", bottom=False, left=False)
+    levels = [tick for tick in TICKS[1:] if values.min() < tick < values.max()]
+    if levels:
+        lines = axes.contour(x, y, values, levels=levels, colors=style.BLACK, linewidths=0.6)
+        axes.clabel(lines, fmt="%g", fontsize=6)
+    return mesh
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the figure from a result of `rfm penalty-map`."""
+    return draw_from_file(draw, name="penalty_map", kind="penalty-map", about=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Mixup first, plain training at the end: the test error against how long it is switched off, and what is forgotten."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.store import Result, over_seeds
+from figures import style
+from figures.script import draw_from_file
+
+BAND_COLOURS = (style.BROWN, style.VERMILION, style.ORANGE, style.SKY, style.GREY)
+SMALLEST_SHARE = 1e-8
+"""Of the noise that is shown."""
+
+
+def draw(result: Result) -> Figure:
+    """Above: test error at the end, against the steps of plain training. Below: what they leave of Mixup's noise."""
+    split = "noise_left" in result
+    height = 4.9 if split else 2.9
+    figure, panels = plt.subplots(2 if split else 1, figsize=(style.COLUMN_WIDTH, height), sharex=True, squeeze=False)
+    _draw_risk(panels[0, 0], result)
+    if split:
+        _draw_noise(panels[1, 0], result)
+    bottom = panels[-1, 0]
+    bottom.set_xscale("log")
+    bottom.set_xlabel("steps of plain training")
+    return figure
+
+
+def _draw_risk(axes: Axes, result: Result) -> None:
+    total = int(result["num_steps"])
+    plain_steps = total - result["switch_step"].values
+    switched = plain_steps > 0
+    mean, error = (values.values[switched] for values in over_seeds(result["risk"]))
+    steps = plain_steps[switched]
+    axes.plot(steps, mean, color=style.BLACK, label="Mixup, then plain")
+    axes.fill_between(steps, mean - error, mean + error, color=style.BLACK, alpha=0.15, linewidth=0)
+    axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
+    drawn = total - result["simulated_step"].values
+    axes.errorbar(drawn, result["simulated_risk"], color=style.GUIDE, marker="o", **style.POINTS)
+    for name, colour, label in (
+        ("mixup_final_risk", style.ORANGE, "Mixup to the end"),
+        ("mixup_turning_risk", style.ORANGE, "Mixup, stopped at its best"),
+        ("plain_turning_risk", style.BLUE, "plain, stopped at its best"),
+    ):
+        line = "-" if name == "mixup_final_risk" else style.DASHED
+        axes.axhline(float(result[name].mean()), color=colour, linestyle=line, linewidth=0.9, label=label)
+    axes.set_yscale("log")
+    ticks = np.asarray([0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10])
+    low, high = axes.get_ylim()
+    style.plain_log_ticks(axes.yaxis, [tick for tick in ticks if low <= tick <= high])
+    axes.set_ylabel("test error at the end")
+    axes.set_title(f"{total} steps in all", loc="left")
+    lines, _ = axes.get_legend_handles_labels()
+    one = style.entry("one seed, and its training", style.GUIDE, marker="o", linewidth=0.7)
+    axes.legend(handles=[lines[0], one, *lines[1:]], loc="upper left")
+
+
+def _draw_noise(axes: Axes, result: Result) -> None:
+    since = result["since"].values
+    left = over_seeds(result["noise_left"])[0]
+    whole = float(left.isel(since=0).sum())
+    for colour, band in zip(BAND_COLOURS, result["band"].values, strict=True):
+        share = left.sel(band=band).values / whole
+        if share[0] > SMALLEST_SHARE:
+            label = "no mode of it" if band == "none" else str(band)
+            axes.plot(since[1:], share[1:], color=colour, label=label)
+    axes.set_yscale("log")
+    axes.set_ylim(SMALLEST_SHARE, 2)
+    axes.set_ylabel("Mixup's noise that is left")
+    axes.legend(title="eigenvalues of plain training,\nrelative to the largest", title_fontsize=7, loc="lower left")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the figure from a result of `rfm switch`."""
+    return draw_from_file(draw, name="switch", kind="switch", about=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
