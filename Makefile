@@ -19,7 +19,7 @@ help:
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
 
-figures: results/ucurve.nc results/sample_size.nc results/noise.nc results/bound.nc results/minibatch.nc
+figures: $(foreach name,ucurve sample_size noise bound minibatch switch rules penalty_map advise,results/$(name).nc)
 	$(BIN)/python -m figures.ucurve results/ucurve.nc
 	$(BIN)/python -m figures.decomposition results/ucurve.nc
 	$(BIN)/python -m figures.modes results/ucurve.nc
@@ -27,6 +27,10 @@ figures: results/ucurve.nc results/sample_size.nc results/noise.nc results/bound
 	$(BIN)/python -m figures.noise results/noise.nc
 	$(BIN)/python -m figures.bound results/bound.nc
 	$(BIN)/python -m figures.minibatch results/minibatch.nc
+	$(BIN)/python -m figures.switch results/switch.nc
+	$(BIN)/python -m figures.rules results/rules.nc
+	$(BIN)/python -m figures.penalty_map results/penalty_map.nc
+	$(BIN)/python -m figures.advise results/advise.nc
 
 results/ucurve.nc: | $(VENV)/.installed
 	$(BIN)/rfm ucurve
@@ -42,6 +46,18 @@ results/bound.nc: | $(VENV)/.installed
 
 results/minibatch.nc: | $(VENV)/.installed
 	$(BIN)/rfm minibatch
+
+results/switch.nc: | $(VENV)/.installed
+	$(BIN)/rfm switch
+
+results/rules.nc: | $(VENV)/.installed
+	$(BIN)/rfm rules
+
+results/penalty_map.nc: | $(VENV)/.installed
+	$(BIN)/rfm penalty-map
+
+results/advise.nc: | $(VENV)/.installed
+	$(BIN)/rfm advise
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)

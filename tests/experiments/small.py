@@ -2,7 +2,18 @@
 
 import dataclasses
 
-from experiments.configs import BoundConfig, Config, MinibatchConfig, NoiseConfig, SampleSizeConfig, UCurveConfig
+from experiments.configs import (
+    AdviseConfig,
+    BoundConfig,
+    Config,
+    MinibatchConfig,
+    NoiseConfig,
+    PenaltyMapConfig,
+    RulesConfig,
+    SampleSizeConfig,
+    SwitchConfig,
+    UCurveConfig,
+)
 
 _TASK = {"num_seeds": 2, "input_dim": 3, "num_hidden": 3, "num_test": 40, "num_times": 12}
 
@@ -29,6 +40,12 @@ MINIBATCH = MinibatchConfig(
     num_steps=40,
     num_recorded=5,
 )
+ADVISE = AdviseConfig(num_seeds=2, num_folds=2, num_features=6, feature_activation="tanh", budget=100.0, num_times=8)
+
+
+SWITCH = SwitchConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, num_simulated=3)
+RULES = RulesConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, num_recorded=5)
+PENALTY_MAP = PenaltyMapConfig(**_TASK, sample_sizes=(4, 6), alphas=(0.5, 1.0), pairs_per_sample=3, num_features=5)
 
 
 def flags(config: Config) -> list[str]:

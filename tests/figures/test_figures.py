@@ -7,13 +7,39 @@ from dataclasses import replace
 import pytest
 
 from experiments import store
+from experiments.advice import run_advice
 from experiments.label_noise import run_label_noise
 from experiments.minibatch import run_minibatch
+from experiments.penalty_map import run_penalty_map
 from experiments.risk_bound import run_risk_bound
+from experiments.rules import run_rules
 from experiments.sample_size import run_sample_size
+from experiments.switch import run_switch
 from experiments.ucurve import run_ucurve
-from figures import bound, decomposition, minibatch, modes, noise, sample_size, ucurve
-from tests.experiments.small import BOUND, MINIBATCH, NOISE, SAMPLE_SIZE, UCURVE
+from figures import (
+    advise,
+    bound,
+    decomposition,
+    minibatch,
+    modes,
+    noise,
+    penalty_map,
+    rules,
+    sample_size,
+    switch,
+    ucurve,
+)
+from tests.experiments.small import (
+    ADVISE,
+    BOUND,
+    MINIBATCH,
+    NOISE,
+    PENALTY_MAP,
+    RULES,
+    SAMPLE_SIZE,
+    SWITCH,
+    UCURVE,
+)
 
 SCRIPTS = {
     "ucurve": ucurve,
@@ -23,6 +49,10 @@ SCRIPTS = {
     "noise": noise,
     "bound": bound,
     "minibatch": minibatch,
+    "advise": advise,
+    "switch": switch,
+    "rules": rules,
+    "penalty_map": penalty_map,
 }
 
 
@@ -36,6 +66,10 @@ def results(tmp_path_factory):
         "noise": ("noise", run_label_noise(NOISE)),
         "bound": ("bound", run_risk_bound(BOUND)),
         "minibatch": ("minibatch", run_minibatch(MINIBATCH)),
+        "advise": ("advise", run_advice(replace(ADVISE, num_seeds=0))),
+        "switch": ("switch", run_switch(SWITCH)),
+        "rules": ("rules", run_rules(RULES)),
+        "penalty_map": ("penalty-map", run_penalty_map(PENALTY_MAP)),
     }
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})
@@ -43,7 +77,7 @@ def results(tmp_path_factory):
 
 
 def _source(name):
-    return f"{name}.nc" if name in ("sample_size", "noise", "bound", "minibatch") else "ucurve.nc"
+    return "ucurve.nc" if name in ("decomposition", "modes") else f"{name}.nc"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

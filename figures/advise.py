@@ -1,0 +1,101 @@
+"""Advice on one's own data: risk against time with and without Mixup, and the risk at the end against the switch."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+
+from experiments.store import Result, Variable
+from figures import style
+from figures.script import draw_from_file
+
+MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
+BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
+HIGHEST = 1.05
+"""The axis ends just above the risk of predicting the mean; what lies beyond is lost anyway."""
+FOOT, ROW = 0.15, 0.04
+"""Room below the curves, in panels' heights, and that of an interval in it."""
+
+
+def draw(result: Result) -> Figure:
+    """Above: relative risk against time, best stops with their intervals. Below: risk at the end against the switch."""
+    figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
+    _draw_times(above, result)
+    _draw_switches(below, result)
+    parts = f"{result.sizes['part']} {'folds' if int(result['has_folds']) else 'held-out rows'}"
+    above.set_title(f"mean ± s.e. of {parts}; bars: 90 % of resamplings", loc="left")
+    return figure
+
+
+def _draw_times(axes: Axes, result: Result) -> None:
+    for row, (name, label, colour, action) in enumerate(
+        (("mixup_risk", "Mixup", MIXUP, "stop"), ("plain_risk", "no Mixup", PLAIN, "plain"))
+    ):
+        _band(axes, result["time"], result[name], colour, label)
+        best, ends = _best(result, action, 1.0)
+        _mark(axes, best, float(result[name].mean("part").sel(time=best)), ends, colour, row)
+    style.log_time_axis(axes)
+    axes.set_ylabel("relative test error")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - FOOT * (high - low), min(HIGHEST, high))
+    axes.legend(loc="best")
+
+
+def _draw_switches(axes: Axes, result: Result) -> None:
+    budget = float(result["time"][-1])
+    switches = result.isel(switch_time=slice(0, -1))  # the last is never, where a logit axis has no place
+    share = switches["switch_time"] / budget
+    _band(axes, share, switches["switch_risk"], style.GREEN, "Mixup, then none")
+    for name, label, colour in (
+        ("mixup_risk", "Mixup to the end", MIXUP),
+        ("plain_risk", "no Mixup to the end", PLAIN),
+    ):
+        end = float(result[name].isel(time=-1).mean())
+        axes.axhline(end, color=colour, linestyle=style.DASHED, linewidth=0.8, label=label)
+    best, ends = _best(result, "switch", budget)
+    last = float(share[-1])
+    if best <= last:
+        risk = float(switches["switch_risk"].mean("part").min())
+        _mark(axes, best, risk, [min(end, last) for end in ends], style.GREEN, 0)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - FOOT * (high - low), high)
+    axes.set_xscale("logit")
+    axes.set_xlabel("share of the time until Mixup is switched off")
+    axes.set_ylabel("relative test error at the end")
+    axes.legend(loc="best")
+
+
+def _band(axes: Axes, x: Variable, risk: Variable, colour: str, label: str) -> None:
+    """The mean over parts, in a band of one standard error."""
+    mean = risk.mean("part")
+    error = risk.std("part", ddof=1) / np.sqrt(risk.sizes["part"])
+    axes.plot(x, mean, color=colour, label=label)
+    axes.fill_between(x, mean - error, mean + error, color=colour, **BAND)
+
+
+def _mark(axes: Axes, x: float, risk: float, ends: Sequence[float], colour: str, row: int) -> None:
+    """The best time on its curve, and the interval of it at the foot of the panel."""
+    axes.errorbar(x, risk, color=colour, marker="o", **style.POINTS)
+    foot = blended_transform_factory(axes.transData, axes.transAxes)
+    axes.plot(ends, [ROW * (row + 1)] * 2, color=colour, marker="|", transform=foot, linewidth=1.5)
+
+
+def _best(result: Result, action: str, unit: float) -> tuple[float, tuple[float, float]]:
+    """The time of an action and its interval, in that unit."""
+    row = result.sel(action=action)
+    time, low, high = (float(row[name]) / unit for name in ("action_time", "earliest", "latest"))
+    return time, (low, high)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the figure from a result of `rfm advise`."""
+    return draw_from_file(draw, name="advise", kind="advise", about=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""What `rfm advise` stores and says, of bundled data and of one's own."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import cli, report, store
+from experiments.advice import run_advice
+from tests.experiments.small import ADVISE, flags
+from tests.tolerances import IDENTITY
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return run_advice(ADVISE)
+
+
+@pytest.fixture(scope="module")
+def small(stored):
+    return {name: variable.values for name, variable in stored.items()}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of one's own, with a column that is no number."""
+    path = tmp_path_factory.mktemp("table") / "houses.csv"
+    rng = np.random.default_rng(0)
+    rows = [f"street {i};{a:.3f};{b:.3f};{a - b + 0.3 * e:.3f}" for i, (a, b, e) in enumerate(rng.normal(size=(30, 3)))]
+    path.write_text("\n".join(["name;area;age;price", *rows, ""]))
+    return str(path)
+
+
+def printed(variables, folder, config=ADVISE):
+    """The result as the terminal shows it, on one line."""
+    file = folder / "advise.nc"
+    store.write(file, "advise", variables, {"configuration": dataclasses.asdict(config)})
+    console = Console(record=True, width=150)
+    report.print_result(console, store.read(file))
+    return re.sub(r"\s+", " ", console.export_text())
+
+
+def test_the_stored_advice_follows_from_the_stored_curves(small):
+    mean = small["mixup_risk"].mean(axis=0)
+    assert small["action"].tolist() == ["plain", "stop", "switch"]
+    assert small["action_time"][1] == small["time"][np.argmin(mean)]
+    assert small["action_time"][0] == small["time"][np.argmin(small["plain_risk"].mean(axis=0))]
+    assert small["action_time"][2] == small["switch_time"][np.argmin(small["switch_risk"].mean(axis=0))]
+    assert np.isclose(small["overtraining_cost"], mean[-1] / small["action_risk"][1] - 1, rtol=1e3 * IDENTITY)
+    assert small["is_advised"].sum() == 1
+    assert np.min(small["gain"]) == 0
+    assert np.all(small["earliest"] <= small["latest"])
+
+
+def test_a_check_measures_what_is_lost_on_every_split(small):
+    for name in ("lost_at_stop", "lost_at_budget"):
+        assert small[name].shape == (2,)
+        assert np.all((small[name] >= 0) & (small[name] < 1))
+    assert np.all(np.isfinite(small["lost_by_advice"]))
+
+
+def test_the_same_seed_gives_the_same_advice(small):
+    again = {name: variable.values for name, variable in run_advice(dataclasses.replace(ADVISE, num_seeds=0)).items()}
+    assert "lost_at_stop" not in again
+    for name, values in again.items():
+        assert np.array_equal(values, small[name]), name
+
+
+def test_the_table_says_what_to_do(stored, tmp_path):
+    text = printed(stored, tmp_path)
+    for words in (
+        "Advice for diabetes: 442 rows, 10 inputs, numbers to predict; 2 folds",
+        "Advice: train ",
+        "Over-training: with Mixup, going on to t = 100",
+        "the largest stable step is",
+        "Check by real training on 2 random splits",
+        "at the advised stop: median",
+    ):
+        assert words in text
+
+
+def test_the_words_are_those_of_the_numbers(stored, tmp_path):
+    def advised(plain, stop, plain_gain, error):
+        numbers = {
+            "action_risk": [plain, stop, 0.9],
+            "gain": [plain_gain, stop - min(plain, stop), 0.9 - min(plain, stop)],
+            "gain_error": [error, 0.0, 0.01],
+            "is_advised": [int(plain_gain <= 2 * error), int(plain_gain > 2 * error), 0],
+        }
+        changed = {name: stored[name]._replace(values=np.asarray(values)) for name, values in numbers.items()}
+        return printed({**stored, **changed}, tmp_path)
+
+    assert "Mixup does not help here" in advised(0.4, 0.5, 0.0, 0.0)
+    text = advised(0.5, 0.4, 0.1, 0.2)
+    assert "train without Mixup and stop" in text
+    assert "'Mixup, stop' has a risk lower by 0.10 ± 0.20: less than two standard errors" in text
+    assert "train with Mixup and stop" in advised(0.5, 0.4, 0.1, 0.01)
+
+
+def test_a_table_of_ones_own_is_read_as_its_flags_say(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    quick = [*flags(dataclasses.replace(ADVISE, num_seeds=0)), "--num-pairs", "40", "--figure", "None"]
+    assert cli.main(["advise", table, "--target", "price", "--inputs", "area,age", *quick]) == 0
+    assert "30 rows, 2 inputs, numbers to predict" in re.sub(r"\s+", " ", capsys.readouterr().out)
+    result = store.read(tmp_path / "results" / "advise.nc", "advise")
+    assert store.provenance_of(result)["configuration"]["dataset"] == table
+    assert result.sizes["part"] == 2
+
+
+def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_path):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20, 2))
+    np.savez(tmp_path / "a.npz", x=x, y=(x[:, 0] > 0) * 1.0)
+    config = dataclasses.replace(ADVISE, num_seeds=0, dataset=str(tmp_path / "a.npz"), features="raw", num_held_out=6)
+    found = run_advice(config)
+    assert found["num_classes"].values == 2
+    assert found["mixup_risk"].values.shape == (6, 8)
+    assert "2 classes to predict; 6 rows held out" in printed(found, tmp_path, config)
+    assert run_advice(dataclasses.replace(config, target_kind="numbers"))["num_classes"].values == 0
+    with pytest.raises(ValueError, match=r"^target_kind: classes are one column of whole numbers"):
+        run_advice(dataclasses.replace(ADVISE, dataset=_fractions(tmp_path), target_kind="classes"))
+
+
+def _fractions(folder):
+    np.savez(folder / "b.npz", x=np.ones((4, 1)), y=np.arange(4) + 0.5)
+    return str(folder / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.csv"], "dataset: there is no file none.csv"),
+        (
+            ["houses"],
+            "dataset: 'houses' is not known; pass one of diabetes, digits, or the path of a .csv or .npz file",
+        ),
+        (["TABLE"], "target: none was named; the columns of TABLE are name, area, age, price"),
+        (["TABLE", "--target", "prize"], "target: TABLE has no column prize; it has name, area, age, price"),
+        (
+            ["TABLE", "--target", "price"],
+            "dataset: TABLE has columns that are not numbers: name ('street 0' in line 2)",
+        ),
+        (["diabetes", "--target", "y"], "target, inputs: only a .csv file names its columns, got 'diabetes'"),
+        (["diabetes", "--num-folds", "1"], "num_folds: must be a whole number of at least 2, got 1"),
+        (["diabetes", "--num-folds", "443"], "num_folds: 443 folds of 442 rows ask for too many"),
+        (["diabetes", "--num-held-out", "441"], "num_held_out: 441 rows held out of 442 rows ask for too many"),
+        (["diabetes", "--alpha", "0"], "alpha: must be a positive number, got 0"),
+        (["diabetes", "--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of"),
+        (["diabetes", "--budget", "-1"], "budget: must be a positive number, got -1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_line_that_names_it(arguments, message, table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["advise", *[table if word == "TABLE" else word for word in arguments]]) == cli.BAD_INPUT
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"rfm: error: {message.replace('TABLE', table)}")
+    assert said.err.count("\n") == 1
+
+
+def test_advice_on_a_shared_set_beats_training_on():
+    path = DATA / "uci_energy.npz"
+    if not path.is_file():
+        pytest.skip(f"there is no {path.name} in ../shared/data: advice on it was NOT tested")
+    found = run_advice(dataclasses.replace(ADVISE, num_seeds=0, dataset=str(path), num_pairs=2000))
+    assert 0 < found["action_risk"].values.min() <= found["mixup_risk"].values[:, -1].mean() < 1

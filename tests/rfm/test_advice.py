@@ -1,0 +1,250 @@
+"""Advice: its curves against loops that know no closed form, and what may and may not depend on what."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+import rfm
+import theory
+from rfm.advice import Estimate, _at_times_of_others, _excess, _Part, _Split, feature_map, is_significant, linear_mixup
+from rfm.datasets import as_numbers
+from tests.tolerances import IDENTITY, ORACLE
+
+ROWS, COLUMNS = 18, 3
+FOLDS = np.arange(ROWS) % 3
+LAW = rfm.Mixup(lam=0.3, pairs="expected")
+KEY = jax.random.key(7)
+
+
+@pytest.fixture(scope="module")
+def features() -> rfm.RandomFeatures:
+    return rfm.RandomFeatures(COLUMNS, 8, "tanh", weight_std=2.0, key=jax.random.key(1))
+
+
+def data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(ROWS, COLUMNS)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 1.0]
+    return x, 3 + np.sin(x[:, 0]) + 0.3 * rng.normal(size=ROWS)
+
+
+@pytest.fixture(scope="module")
+def advice(features: rfm.RandomFeatures) -> rfm.Advice:
+    return rfm.advise(*data(), features=features, law=LAW, folds=FOLDS, num_times=9, key=KEY)
+
+
+def flow(rows: np.ndarray, labels: np.ndarray, theta: np.ndarray, time: float) -> np.ndarray:
+    """Gradient flow on a table of rows, by the exponential of one matrix; no eigenvalues."""
+    covariance, force = rows.T @ rows / len(rows), rows.T @ labels / len(rows)
+    size = len(force)
+    generator = np.zeros((size + 1, size + 1))
+    generator[:size, :size], generator[:size, size] = -covariance, force
+    return (scipy.linalg.expm(generator * time) @ np.append(theta, 1.0))[:size]
+
+
+def test_curves_are_those_of_all_pairs_written_out(advice: rfm.Advice, features: rfm.RandomFeatures) -> None:
+    x, y = data()
+    for fold in range(3):
+        seen, held = fold != FOLDS, fold == FOLDS
+        mean, scale = x[seen].mean(axis=0), x[seen].std(axis=0)
+        z, labels = (x - mean) / scale, (y - y[seen].mean()) / y[seen].std()
+        pairs = [(i, j) for i in np.flatnonzero(seen) for j in np.flatnonzero(seen)]
+        mixed = np.asarray(features(jnp.asarray([0.3 * z[i] + 0.7 * z[j] for i, j in pairs])))
+        mixed_labels = np.asarray([0.3 * labels[i] + 0.7 * labels[j] for i, j in pairs])
+        plain, test, zero = np.asarray(features(jnp.asarray(z[seen]))), features(jnp.asarray(z[held])), np.zeros(8)
+        null = np.mean(labels[held] ** 2)
+
+        def risk(theta: np.ndarray, test: jax.Array = test, goal: np.ndarray = labels[held], null: float = null):
+            return float(np.mean((goal - np.asarray(test) @ theta) ** 2) / null)
+
+        for index in (2, 6):
+            time = advice.times[index]
+            assert np.isclose(advice.mixup_risk[fold, index], risk(flow(mixed, mixed_labels, zero, time)), rtol=ORACLE)
+            assert np.isclose(advice.plain_risk[fold, index], risk(flow(plain, labels[seen], zero, time)), rtol=ORACLE)
+        for index in (1, 3, 5):
+            begun = flow(mixed, mixed_labels, zero, advice.switch_times[index])
+            end = flow(plain, labels[seen], begun, advice.budget - advice.switch_times[index])
+            assert np.isclose(advice.switch_risk[fold, index], risk(end), rtol=ORACLE)
+
+
+def test_switches_are_those_of_the_switch_curve(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
+    inputs, targets, _ = as_numbers(*data())
+    part = _part(inputs, targets[:, None], features)
+    curve = theory.switch_curve(
+        part.mixup, part.plain, part.test, theory.GradientFlow(), advice.budget, advice.switch_times
+    )
+    null = float(jnp.mean(part.test.targets**2))
+    assert np.allclose(advice.switch_risk[0], curve.risk / null, rtol=ORACLE)
+    assert np.allclose(advice.switch_risk[:, -1], advice.mixup_risk[:, -1], rtol=ORACLE)
+
+
+def _part(inputs: np.ndarray, targets: np.ndarray, features: rfm.RandomFeatures) -> _Part:
+    split = _Split.of(inputs, targets, False, np.flatnonzero(FOLDS == 0), features)
+    return _Part.of(split, features, LAW, 1e-3, KEY)
+
+
+def test_nothing_that_is_trained_on_knows_the_held_out_rows(features: rfm.RandomFeatures) -> None:
+    x, y = data()
+    other_x, other_y = (np.where((FOLDS == 0).reshape(-1, *[1] * (a.ndim - 1)), 2 * a + 5, a) for a in (x, y))
+    once, twice = (_part(a, b[:, None], features) for a, b in ((x, y), (other_x, other_y)))
+    assert eqx.tree_equal((once.mixup, once.plain, once.mean_target), (twice.mixup, twice.plain, twice.mean_target))
+    assert not np.allclose(once.test.targets, twice.test.targets)
+    # The check would see it: rows to train on that change do change what is trained.
+    assert not eqx.tree_equal(once.mixup, _part(x + FOLDS[:, None] ** 2, y[:, None], features).mixup)
+
+
+def test_the_order_of_rows_and_the_units_of_columns_mean_nothing(
+    features: rfm.RandomFeatures, advice: rfm.Advice
+) -> None:
+    x, y = data()
+    order = np.random.default_rng(1).permutation(ROWS)
+    shuffled = rfm.advise(
+        (1000 * x - 3)[order], 7 * y[order] + 2, features=features, law=LAW, folds=FOLDS[order], num_times=9, key=KEY
+    )
+    for name in ("times", "mixup_risk", "plain_risk", "switch_risk"):
+        assert np.allclose(getattr(advice, name), getattr(shuffled, name), rtol=ORACLE)
+    assert shuffled.recommended.name == advice.recommended.name
+    assert np.allclose(shuffled.stop.part_risk, advice.stop.part_risk, rtol=ORACLE)
+
+
+def test_held_out_rows_average_to_the_risk_of_their_part(features: rfm.RandomFeatures) -> None:
+    once = rfm.advise(*data(), features=features, law=LAW, num_held_out=6, num_times=9, key=KEY)
+    assert once.mixup_risk.shape == (6, 9)
+    assert not once.has_folds
+    assert once.num_train == 12
+    held = np.sort(np.asarray(jax.random.permutation(jax.random.split(KEY, 3)[0], ROWS))[:6])
+    fold_of_row = np.isin(np.arange(ROWS), held).astype(int)
+    both = rfm.advise(*data(), features=features, law=LAW, folds=fold_of_row, budget=once.budget, num_times=9, key=KEY)
+    assert np.allclose(once.times[-1], both.times[-1], rtol=IDENTITY)
+    assert np.allclose(once.mixup_risk[:, -1].mean(), both.mixup_risk[1, -1], rtol=ORACLE)
+    assert np.allclose(once.plain_risk[:, -1].mean(), both.plain_risk[1, -1], rtol=ORACLE)
+
+
+@pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=0.7, pairs="expected")], ids=str)
+def test_raw_features_need_no_pairs(law: rfm.Mixup) -> None:
+    rng = np.random.default_rng(3)
+    phi, labels = jnp.asarray(rng.normal(size=(7, 3))), jnp.asarray(rng.normal(size=(7, 2)))
+    test = rfm.TestSet(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)))
+    pairs = rfm.expected_mixup(rfm.Sample(phi, labels, None), lambda x: x, law, population=test)
+    times = [0.1, 1.0, 30.0]
+    short = rfm.closed_form(linear_mixup(phi, labels, law, test), times=times)
+    assert np.allclose(short.risk, rfm.closed_form(pairs, times=times).risk, rtol=ORACLE)
+
+
+def test_classes_are_told_by_whole_numbers() -> None:
+    x, _ = data()
+    classes = np.arange(ROWS) // 6
+    one_hot = np.eye(3)[classes] - 1 / 3
+    told = rfm.advise(x, classes * 5, features="raw", folds=FOLDS, num_times=5, budget=2.0, key=KEY)
+    x_alike = x / x.std()
+    assert told.mixup_risk.shape == (3, 5)
+    for fold in range(3):
+        seen = fold != FOLDS
+        centred = x_alike - x_alike[seen].mean(axis=0)
+        z = np.column_stack([centred / centred[seen].std(), np.ones(ROWS)])
+        weights = np.stack([flow(z[seen], one_hot[seen][:, k], np.zeros(4), 2.0) for k in range(3)], axis=1)
+        error, null = (
+            np.sum((one_hot[~seen] - guess) ** 2) for guess in (z[~seen] @ weights, one_hot[seen].mean(axis=0))
+        )
+        assert np.isclose(told.plain_risk[fold, -1], error / null, rtol=ORACLE)
+
+
+def test_a_table_of_drawn_pairs_may_be_asked_for(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
+    law = rfm.Mixup(lam=0.3, pairs=3000)
+    drawn = rfm.advise(*data(), features=features, law=law, folds=FOLDS, budget=5.0, num_times=9, key=KEY)
+    exact = rfm.advise(*data(), features=features, law=LAW, folds=FOLDS, budget=5.0, num_times=9, key=KEY)
+    assert np.allclose(drawn.mixup_risk, exact.mixup_risk, rtol=0.1)
+    assert not np.allclose(drawn.mixup_risk, exact.mixup_risk, rtol=1e-6)
+
+
+def test_a_part_does_not_choose_its_own_time() -> None:
+    risk = np.asarray([[0.0, 9.0, 1.0], [5.0, 0.0, 1.0], [5.0, 9.0, 2.0]])
+    assert _at_times_of_others(risk).tolist() == [1.0, 1.0, 2.0]
+    many = np.random.default_rng(0).uniform(size=(23, 4))
+    for part, value in enumerate(_at_times_of_others(many)):
+        others = many[np.arange(23) % 10 != part % 10]
+        assert value == many[part, np.argmin(others.mean(axis=0))]
+
+
+def test_the_error_of_a_ratio_is_that_of_resampling() -> None:
+    rng = np.random.default_rng(2)
+    below = rng.uniform(1, 2, size=400)
+    above = 1.5 * below + 0.2 * rng.normal(size=400)
+    drawn = rng.integers(0, 400, size=(2000, 400))
+    ratios = above[drawn].mean(axis=1) / below[drawn].mean(axis=1) - 1
+    found = _excess(above, below)
+    assert np.isclose(found.mean, above.mean() / below.mean() - 1, rtol=IDENTITY)
+    assert np.isclose(found.error, ratios.std(), rtol=0.1)
+
+
+def test_the_simplest_of_what_cannot_be_told_apart_is_advised(advice: rfm.Advice) -> None:
+    def advised(plain: list[float], stop: list[float], switch: list[float]) -> str:
+        risks = {"plain": plain, "stop": stop, "switch": switch}
+        changed = eqx.tree_at(
+            lambda a: tuple(getattr(a, name).part_risk for name in risks),
+            advice,
+            tuple(np.asarray(risk) for risk in risks.values()),
+        )
+        return changed.recommended.name
+
+    assert advised([0.5, 0.6, 0.7], [0.4, 0.5, 0.6], [0.9, 0.9, 0.9]) == "stop"
+    assert advised([0.5, 0.6, 0.5], [0.4, 0.7, 0.4], [0.9, 0.9, 0.9]) == "plain"
+    assert advised([0.5, 0.6, 0.7], [0.4, 0.5, 0.6], [0.2, 0.3, 0.41]) == "switch"
+    assert advised([0.2, 0.2, 0.2], [0.4, 0.5, 0.6], [0.3, 0.3, 0.3]) == "plain"
+    assert not is_significant(Estimate(0.2, 0.1))
+
+
+def test_the_budget_and_the_step_are_what_they_say(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
+    largest = 2 / advice.largest_stable_step
+    assert np.isclose(advice.budget, 1e4 / largest, rtol=IDENTITY)
+    assert advice.steps(advice.budget) == 10_000
+    assert advice.switch_times[-1] == advice.budget
+    assert np.all(np.diff(advice.switch_times) > 0)
+    shorter = rfm.advise(*data(), features=features, law=LAW, folds=FOLDS, budget=3.0, step_size=0.1, key=KEY)
+    assert (shorter.budget, shorter.steps(shorter.budget)) == (3.0, 30)
+    for action in shorter.actions:
+        low, high = action.interval
+        assert low <= high <= shorter.budget
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_folds": 1}, "num_folds: must be a whole number of at least 2, got 1"),
+        (
+            {"num_folds": 19},
+            "num_folds: 19 folds of 18 rows ask for too many; each part needs a row, and two others to train on",
+        ),
+        (
+            {"num_held_out": 17},
+            "num_held_out: 17 rows held out of 18 rows ask for too many; each part needs a row, and two others to "
+            "train on",
+        ),
+        ({"folds": np.zeros(ROWS)}, "folds: all rows are in one; pass two folds or more"),
+        ({"folds": np.zeros(3)}, "folds: has shape (3,); pass one fold a row, shape (18,)"),
+        ({"budget": 0.0}, "budget: must be a positive number, got 0.0"),
+        ({"budget": 1e30}, "budget: 1e+30 is longer than can be resolved; pass at most "),
+        ({"step_size": -1.0}, "step_size: must be a positive number, got -1.0"),
+        ({"step_size": 1e9}, "step_size: "),
+        ({"num_times": 3}, "num_times: must be a whole number of at least 4, got 3"),
+        ({"targets": np.ones(ROWS)}, "targets: all rows have the same; pass some that vary"),
+        ({"targets": np.arange(3.0)}, "targets: there are 3 for 18 rows of inputs; pass one a row"),
+        ({"targets": np.full(ROWS, np.nan)}, "y: holds values that are not finite; drop or impute those rows"),
+    ],
+)
+def test_bad_input_is_named_with_the_remedy(
+    features: rfm.RandomFeatures, arguments: dict[str, object], message: str
+) -> None:
+    x, y = data()
+    folds = None if {"num_folds", "num_held_out"} & set(arguments) else FOLDS
+    usual = {"inputs": x, "targets": y, "features": features, "law": LAW, "folds": folds, "num_times": 9, "key": KEY}
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        rfm.advise(**(usual | arguments))
+    assert str(caught.value).startswith(message)
+
+
+def test_a_feature_map_that_is_not_known_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^features: 'row' is not known; pass a feature map, or 'raw' for the inputs"):
+        feature_map("row")

@@ -1,0 +1,113 @@
+"""Tables from .csv files: what is read, and what is said of what cannot be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rfm
+
+GOOD = "rooms,area,price\n3,70.5,210\n4,98,305\n2,-1e1,150\n"
+
+
+def written(folder: Path, text: str, encoding: str = "utf-8") -> str:
+    path = folder / "a.csv"
+    path.write_bytes(text.encode(encoding))
+    return str(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_columns_are_told_apart_by_any_of_the_usual_marks(tmp_path: Path, delimiter: str) -> None:
+    table = rfm.load_table(written(tmp_path, GOOD.replace(",", delimiter)), target="price")
+    assert table.input_names == ("rooms", "area")
+    assert table.inputs.tolist() == [[3, 70.5], [4, 98], [2, -10]]
+    assert table.targets.tolist() == [210, 305, 150]
+
+
+def test_targets_and_inputs_are_those_that_are_named_in_their_order(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    table = rfm.load_table(path, target="price, rooms")
+    assert table.target_names == ("price", "rooms")
+    assert table.targets.tolist() == [[210, 3], [305, 4], [150, 2]]
+    assert table.inputs.tolist() == [[70.5], [98], [-10]]
+    assert rfm.load_table(path, "rooms", ["price", "area"]).inputs[0].tolist() == [210, 70.5]
+
+
+def test_quotes_empty_lines_spaces_and_a_byte_order_mark_are_no_data(tmp_path: Path) -> None:
+    text = '"floor, area", price\n\n 1 , "2"\r\n\n3,4\n\n'
+    table = rfm.load_table(written(tmp_path, text, "utf-8-sig"), target="price")
+    assert table.input_names == ("floor, area",)
+    assert (table.inputs.tolist(), table.targets.tolist()) == ([[1], [3]], [2, 4])
+
+
+def test_columns_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None:
+    path = written(tmp_path, "city,area,price\nBonn,1,2\n,3,4\n")
+    assert rfm.load_table(path, "price", ["area"]).inputs.tolist() == [[1], [3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "message"),
+    [
+        ("", "y", "dataset: {path} is empty; write the names of the columns in its first line"),
+        ("1,2\n3,4\n5,6\n", "y", "dataset: {path} has no header, its first line begins with 1; name the columns there"),
+        (
+            ",x,y\n0,1,2\n1,3,4\n",
+            "y",
+            "dataset: column 1 of {path} has no name; name it, or write the file without row numbers "
+            "(index=False in pandas)",
+        ),
+        ("x,y,x\n1,2,3\n4,5,6\n", "y", "dataset: {path} has several columns named x; rename all but one"),
+        ("x,y\n1,2\n3,4,5\n", "y", "dataset: line 3 of {path} has 3 cells, the header 2"),
+        ("x,y\n1,2\n", "y", "dataset: {path} has 1 row(s) below its header; at least 2 are needed"),
+        ("x,y\n1,2\n3,4\n", "z", "target: {path} has no column z; it has x, y"),
+        ("x,y\n1,2\n3,4\n", "", "target: none was named; the columns of {path} are x, y"),
+        ("y\n1\n3\n", "y", "inputs: none was named; the columns of {path} are y"),
+        (
+            "x,w,y\n1,NA,2\n,,4\n5,nan,6\n",
+            "y",
+            "dataset: {path} has missing values: x in 1 row(s), w in 3 row(s); drop or fill those rows, or leave them "
+            "out",
+        ),
+        (
+            "x,w,y\n1,3,2\nred,3,4\nblue,inf,6\n",
+            "y",
+            "dataset: {path} has columns that are not numbers: x ('red' in line 3), w ('inf' in line 4); write "
+            "numbers, or leave them out of the inputs",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, target: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        rfm.load_table(path, target)
+    assert str(caught.value) == message.format(path=path)
+
+
+def test_a_target_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^inputs: price is the target; leave it out of the inputs$"):
+        rfm.load_table(written(tmp_path, GOOD), "price", ["area", "price"])
+
+
+def test_files_that_are_absent_or_no_text_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^dataset: there is no file .*b\.csv$"):
+        rfm.load_table(tmp_path / "b.csv", "y")
+    with pytest.raises(ValueError, match=r"^dataset: .*a\.csv is not a readable \.csv file \(.*\); save it as text"):
+        rfm.load_table(written(tmp_path, "größe,y\n1,2\n3,4\n", "latin-1"), "y")
+
+
+def test_arrays_are_read_as_they_are_stored(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 2, 2)), rng.integers(0, 3, size=5)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    raw = rfm.read_arrays(str(tmp_path / "a.npz"))
+    assert np.array_equal(raw.inputs, x)
+    assert np.array_equal(raw.targets, y)
+    assert raw.targets.dtype == y.dtype
+    assert rfm.read_arrays(written(tmp_path, GOOD), target="price").targets.tolist() == [210, 305, 150]
+
+
+def test_arrays_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^dataset: 'a\.txt' is not known; pass one of diabetes, digits, or the path"):
+        rfm.read_arrays("a.txt")
+    with pytest.raises(ValueError, match=r"^target, inputs: only a \.csv file names its columns, got 'diabetes'"):
+        rfm.read_arrays("diabetes", target="y")
