@@ -318,9 +318,12 @@ def _advice(result: Result) -> list[str]:
     elif str(advised["action"].values) == "plain":
         sentences.append("Mixup does not help here: plain training at its best has the lowest risk.")
     cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
+    end = f"t = {budget:.3g} ({_count(budget / step_size)} steps)"
+    more = f"going on to {end} with Mixup costs {_with_error(cost, error)} %"
     sentences.append(
-        f"Over-training: with Mixup, going on to t = {budget:.3g} ({_count(budget / step_size)} steps) costs "
-        f"{_with_error(cost, error)} % more risk than stopping does."
+        f"Over-training: {more} more risk than stopping."
+        if cost > 2 * error
+        else f"Over-training is not seen: {more} more risk than stopping, less than two standard errors."
     )
     sentences.append(
         f"Relative risk: squared error over that of predicting the mean, ± standard error over "

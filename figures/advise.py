@@ -27,8 +27,8 @@ def draw(result: Result) -> Figure:
     figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
     _draw_times(above, result)
     _draw_switches(below, result)
-    parts = f"{result.sizes['part']} {'folds' if int(result['has_folds']) else 'held-out rows'}"
-    above.set_title(f"mean ± s.e. of {parts}; bars: 90 % of resamplings", loc="left")
+    parts = f"{result.sizes['part']} {'folds' if int(result['has_folds']) else 'rows'}"
+    above.set_title(f"mean ± s.e. of {parts}; bars: 90 % of resamples", loc="left")
     return figure
 
 

@@ -76,7 +76,8 @@ def test_the_table_says_what_to_do(stored, tmp_path):
     for words in (
         "Advice for diabetes: 442 rows, 10 inputs, numbers to predict; 2 folds",
         "Advice: train ",
-        "Over-training: with Mixup, going on to t = 100",
+        "going on to t = 100 (",
+        "more risk than stopping",
         "the largest stable step is",
         "Check by real training on 2 random splits",
         "at the advised stop: median",
@@ -85,8 +86,10 @@ def test_the_table_says_what_to_do(stored, tmp_path):
 
 
 def test_the_words_are_those_of_the_numbers(stored, tmp_path):
-    def advised(plain, stop, plain_gain, error):
+    def advised(plain, stop, plain_gain, error, cost_error=0.0):
         numbers = {
+            "overtraining_cost": 0.1,
+            "overtraining_cost_error": cost_error,
             "action_risk": [plain, stop, 0.9],
             "gain": [plain_gain, stop - min(plain, stop), 0.9 - min(plain, stop)],
             "gain_error": [error, 0.0, 0.01],
@@ -99,7 +102,10 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
     text = advised(0.5, 0.4, 0.1, 0.2)
     assert "train without Mixup and stop" in text
     assert "'Mixup, stop' has a risk lower by 0.10 ± 0.20: less than two standard errors" in text
-    assert "train with Mixup and stop" in advised(0.5, 0.4, 0.1, 0.01)
+    text = advised(0.5, 0.4, 0.1, 0.01)
+    assert "train with Mixup and stop" in text
+    assert re.search(r"Over-training: going on to .* costs 10 % more risk than stopping\.", text)
+    assert "Over-training is not seen" in advised(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
 
 
 def test_a_table_of_ones_own_is_read_as_its_flags_say(table, tmp_path, monkeypatch, capsys):

@@ -170,8 +170,8 @@ def test_a_part_does_not_choose_its_own_time() -> None:
 
 def test_the_error_of_a_ratio_is_that_of_resampling() -> None:
     rng = np.random.default_rng(2)
-    below = rng.uniform(1, 2, size=400)
-    above = 1.5 * below + 0.2 * rng.normal(size=400)
+    below = rng.uniform(0.2, 4, size=400)  # so that the mean of ratios would be another matter
+    above = 1 + 0.5 * below + 0.2 * rng.normal(size=400)
     drawn = rng.integers(0, 400, size=(2000, 400))
     ratios = above[drawn].mean(axis=1) / below[drawn].mean(axis=1) - 1
     found = _excess(above, below)
