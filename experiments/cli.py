@@ -150,8 +150,8 @@ class PenaltyMap(Run):
 class Advise(Run):
     """Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off."""
 
-    data: tyro.conf.Positional[str | None] = None
-    """diabetes, digits, or the path of a .csv file (with --target) or of an .npz file with x and y; None for that of
+    data: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    """diabetes, digits, or the path of a .csv file (with --target) or of an .npz file with x and y; left out, that of
     --dataset."""
     run: AdviseConfig = dataclasses.field(default_factory=AdviseConfig)
     output: Path = Path("results/advise.nc")
