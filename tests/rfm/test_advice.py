@@ -135,7 +135,7 @@ def test_raw_features_need_no_pairs(law: rfm.Mixup) -> None:
 
 def test_classes_are_told_by_whole_numbers() -> None:
     x, _ = data()
-    classes = np.arange(ROWS) // 6
+    classes = np.repeat([0, 1, 2], [4, 6, 8])
     one_hot = np.eye(3)[classes] - 1 / 3
     told = rfm.advise(x, classes * 5, features="raw", folds=FOLDS, num_times=5, budget=2.0, key=KEY)
     x_alike = x / x.std()
