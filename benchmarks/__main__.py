@@ -8,7 +8,7 @@ import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import closed_form, duals, expected, machine, memory, odes, peers, simulation, start
+from benchmarks import closed_form, decisions, duals, expected, machine, memory, odes, peers, simulation, start
 from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -29,6 +29,9 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "minibatch": expected.minibatch,
     "neural-tangents": peers.neural_tangents,
     "ode": odes.odes,
+    "rules": decisions.rules,
+    "phases": decisions.phases,
+    "gradients": decisions.gradients,
 }
 HEADINGS = ("what", "measured, median [min .. max]", "target", "met?", "note")
 

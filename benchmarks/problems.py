@@ -14,14 +14,14 @@ TIMES = np.concatenate([[0.0], np.geomspace(0.1, 1e6, 199)])
 
 
 @functools.cache
-def mixup_problem(num_originals: int, num_features: int, seed: int = 0) -> rfm.Problem:
-    """M = num_originals^2 rows, with clean labels."""
+def mixup_problem(num_originals: int, num_features: int, seed: int = 0, law: rfm.Law | None = None) -> rfm.Problem:
+    """Of all pairs unless the law says otherwise, with clean labels."""
     teacher_key, feature_key, sample_key, test_key = jax.random.split(jax.random.key(seed), 4)
     task = rfm.TeacherStudent(input_dim=INPUT_DIM, num_hidden=10, activation="tanh", key=teacher_key)
     features = rfm.RandomFeatures(input_dim=INPUT_DIM, num_features=num_features, activation="tanh", key=feature_key)
     population = task.test_set(features, num_samples=NUM_TEST, key=test_key)
     sample = task.sample(num_samples=num_originals, key=sample_key)
-    problem = rfm.synthesize(sample, features, rfm.Mixup(lam=0.5), population=population)
+    problem = rfm.synthesize(sample, features, law or rfm.Mixup(lam=0.5), population=population)
     assert isinstance(problem, rfm.Problem)  # and not a streamed one
     return problem
 
@@ -29,6 +29,20 @@ def mixup_problem(num_originals: int, num_features: int, seed: int = 0) -> rfm.P
 def tall() -> rfm.Problem:
     """4900 x 1000."""
     return mixup_problem(70, 1000)
+
+
+def plain() -> rfm.Problem:
+    """70 x 1000: the originals of the tall one, without mixing."""
+    return mixup_problem(70, 1000, law=rfm.ERM())
+
+
+@functools.cache
+def family() -> rfm.MixupFamily:
+    """Of 60 originals with noisy labels, in 200 features."""
+    task = rfm.TeacherStudent(5, 10, weight_std=1.0, label_noise_std=0.5, key=jax.random.key(0))
+    features = rfm.RandomFeatures(5, 200, weight_std=2.0, key=jax.random.key(1))
+    sample = task.sample(60, key=jax.random.key(2))
+    return rfm.mixup_family(sample, features, population=task.population(features))
 
 
 def wide() -> rfm.Problem:

@@ -27,7 +27,7 @@ def draw(result: Result) -> Figure:
         _draw_noise(panels[1, 0], result)
     bottom = panels[-1, 0]
     bottom.set_xscale("log")
-    bottom.set_xlabel("steps of plain training")
+    bottom.set_xlabel("steps of plain training, after Mixup")
     return figure
 
 

@@ -13,8 +13,8 @@ from tests.tolerances import IDENTITY, ORACLE, SAMPLING
 
 
 @pytest.fixture(scope="module")
-def stored():
-    return run_minibatch(MINIBATCH)
+def stored(result_of):
+    return result_of("minibatch.run_minibatch", MINIBATCH)
 
 
 @pytest.fixture(scope="module")

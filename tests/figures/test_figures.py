@@ -8,13 +8,6 @@ import pytest
 
 from experiments import store
 from experiments.advice import run_advice
-from experiments.label_noise import run_label_noise
-from experiments.minibatch import run_minibatch
-from experiments.penalty_map import run_penalty_map
-from experiments.risk_bound import run_risk_bound
-from experiments.rules import run_rules
-from experiments.sample_size import run_sample_size
-from experiments.switch import run_switch
 from experiments.ucurve import run_ucurve
 from figures import (
     advise,
@@ -57,19 +50,19 @@ SCRIPTS = {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, result_of):
     folder = tmp_path_factory.mktemp("results")
     runs = {
-        "ucurve": ("ucurve", run_ucurve(UCURVE)),
+        "ucurve": ("ucurve", result_of("ucurve.run_ucurve", UCURVE)),
         "labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels"))),
-        "sample_size": ("sample-size", run_sample_size(SAMPLE_SIZE)),
-        "noise": ("noise", run_label_noise(NOISE)),
-        "bound": ("bound", run_risk_bound(BOUND)),
-        "minibatch": ("minibatch", run_minibatch(MINIBATCH)),
+        "sample_size": ("sample-size", result_of("sample_size.run_sample_size", SAMPLE_SIZE)),
+        "noise": ("noise", result_of("label_noise.run_label_noise", NOISE)),
+        "bound": ("bound", result_of("risk_bound.run_risk_bound", BOUND)),
+        "minibatch": ("minibatch", result_of("minibatch.run_minibatch", MINIBATCH)),
         "advise": ("advise", run_advice(replace(ADVISE, num_seeds=0))),
-        "switch": ("switch", run_switch(SWITCH)),
-        "rules": ("rules", run_rules(RULES)),
-        "penalty_map": ("penalty-map", run_penalty_map(PENALTY_MAP)),
+        "switch": ("switch", result_of("switch.run_switch", SWITCH)),
+        "rules": ("rules", result_of("rules.run_rules", RULES)),
+        "penalty_map": ("penalty-map", result_of("penalty_map.run_penalty_map", PENALTY_MAP)),
     }
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})

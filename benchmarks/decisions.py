@@ -1,0 +1,127 @@
+"""Rules, phases, switches and derivatives, against the curve of gradient flow that they grow out of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import rfm
+import theory
+from benchmarks import problems
+from benchmarks.harness import Row, Work, compare
+from theory.spectrum import Spectrum
+
+MOMENTUM = 0.9
+SCHEDULE_STEPS = 10_000
+NUM_SWITCHES = 200
+BUDGET = 1e5
+GRID = 100
+SIDE = 20
+
+
+def rules() -> list[Row]:
+    """Curves of every rule after the decomposition, against gradient flow's."""
+    problem = problems.tall()
+    spectrum = problem.spectrum("qr")
+    top = float(spectrum.eigenvalues[0])
+    flow = _curve(problem, spectrum, theory.GradientFlow(), problems.TIMES)
+    step = 1 / top
+    descent = theory.GradientDescent(step_size=step)
+    found = {
+        "descent": descent,
+        "heavy ball": theory.HeavyBall(step_size=step, momentum=MOMENTUM),
+        "Nesterov": theory.Nesterov(step_size=step, momentum=MOMENTUM),
+        "increasing Nesterov": theory.NesterovIncreasing(step_size=step),
+        "schedule": theory.StepSchedule(step_sizes=theory.cosine_steps(step, SCHEDULE_STEPS)),
+        "averaged descent": theory.Averaged(descent),
+        "averaged flow": theory.Averaged(theory.GradientFlow()),
+    }
+    rows = []
+    for name, rule in found.items():
+        latest = SCHEDULE_STEPS if name in ("schedule", "increasing Nesterov") else 1e6 / step
+        steps = _steps(latest, len(problems.TIMES))
+        clock = steps if rule.counts_steps else problems.TIMES
+        what = f"curve by {name} ({'to ' + format(int(latest), 'd') + ' steps' if rule.counts_steps else 'same times'})"
+        rows.append(compare(f"{what} / by gradient flow", _curve(problem, spectrum, rule, clock), flow, at_most=1.5))
+    return rows
+
+
+def phases() -> list[Row]:
+    """A second phase, and 200 switch times."""
+    mixed, plain = problems.tall(), problems.plain()
+    flow = theory.GradientFlow()
+
+    def one() -> object:
+        return rfm.closed_form(mixed, times=problems.TIMES, method="qr")
+
+    def decompose() -> object:
+        return plain.spectrum("svd"), one()
+
+    def two() -> object:
+        both = [rfm.TrainingPhase(mixed, flow, 1e3), rfm.TrainingPhase(plain, flow)]
+        return rfm.closed_form_phases(both, times=problems.TIMES, method="qr")
+
+    def switches() -> object:
+        times = np.linspace(0, BUDGET, NUM_SWITCHES)
+        return rfm.closed_form_switch(mixed, plain, budget=BUDGET, switch_times=times, method="qr")
+
+    def one_switch() -> object:
+        return rfm.closed_form_switch(mixed, plain, budget=BUDGET, switch_times=[BUDGET / 2], method="qr")
+
+    return [
+        compare("two phases / one phase and a decomposition", two, decompose, at_most=1.2),
+        compare(f"{NUM_SWITCHES} switch times / one", switches, one_switch, at_most=3.0),
+    ]
+
+
+def gradients() -> list[Row]:
+    """The slope of the turning risk in alpha, ridge and noise, and descent on two of them against a grid."""
+    family = problems.family()
+    grid = jnp.geomspace(0.1, BUDGET, GRID)
+    settings = jnp.asarray([1.0, 1e-4, 0.1])
+
+    @jax.jit
+    def value(settings: jax.Array, family: rfm.MixupFamily) -> jax.Array:
+        alpha, ridge, variance = settings
+        moments = family.ratios.at(alpha)
+        rule = theory.GradientFlow(ridge)
+        return theory.turning_risk(moments, family.population, rule, grid, label_noise_variance=variance).risk
+
+    slope = jax.jit(jax.value_and_grad(value))
+
+    @jax.jit
+    def at_budget(alpha: float, ridge: float, family: rfm.MixupFamily) -> jax.Array:
+        return family.risk(alpha, theory.GradientFlow(ridge), grid[-1:])[0]
+
+    def on_a_grid() -> object:
+        ridges, alphas = np.geomspace(1e-8, 1, SIDE), np.geomspace(0.05, 20, SIDE)
+        return min(float(at_budget(alpha, ridge, family)) for alpha in alphas for ridge in ridges)
+
+    def descend() -> object:
+        return rfm.tune_mixup(family, budget=BUDGET).risk
+
+    lower = float(descend()) / float(on_a_grid())
+    tuned = compare(f"descent on (alpha, ridge) / grid of {SIDE} x {SIDE}", descend, on_a_grid, at_most=1.0)
+    return [
+        compare(
+            "slope of the turning risk in alpha, ridge, noise / its value",
+            lambda: slope(settings, family),
+            lambda: value(settings, family),
+            at_most=5.0,
+        ),
+        tuned,
+        Row("risk that descent ends at / the lowest on the grid", (lower,), "relative", 1.0 + 1e-9),
+    ]
+
+
+def _curve(problem: rfm.Problem, spectrum: Spectrum, rule: theory.Rule, clock: np.ndarray) -> Work:
+    return lambda: theory.risk_curve(spectrum, problem.population, rule, clock)
+
+
+def _steps(latest: float, count: int) -> np.ndarray:
+    """So many different numbers of steps, evenly in their logarithm where there is room."""
+    more = count
+    while True:
+        steps = np.unique(np.round(np.concatenate([[0.0], np.geomspace(1, latest, more)])))
+        if len(steps) >= count:
+            return steps[np.unique(np.linspace(0, len(steps) - 1, count).astype(int))]
+        more *= 2

@@ -1,0 +1,72 @@
+"""Alpha and ridge by descent: the family against expected Mixup, the end against a grid."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rfm
+import theory
+from tests.tolerances import FINITE_DIFFERENCE, ORACLE
+
+KEYS = jax.random.split(jax.random.key(21), 4)
+TASK = rfm.TeacherStudent(3, 4, weight_std=1.0, label_noise_std=0.5, key=KEYS[0])
+FEATURES = rfm.RandomFeatures(3, 10, key=KEYS[1])
+SAMPLE, POPULATION = TASK.sample(12, key=KEYS[2]), TASK.population(FEATURES)
+FAMILY = rfm.mixup_family(SAMPLE, FEATURES, population=POPULATION)
+BUDGET = 1e4
+NODES = 2e-6
+"""What 24 nodes leave of a smooth integrand under Beta(0.1, 0.1); measured: 7e-7."""
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 3.7])
+def test_the_family_holds_the_expected_problem_of_every_alpha(alpha: float) -> None:
+    expected = rfm.expected_mixup(SAMPLE, FEATURES, rfm.Mixup(alpha=alpha, pairs="expected"), population=POPULATION)
+    times = [0.5, 10.0, 300.0]
+    exact = rfm.closed_form(expected, times=times)
+    ours = FAMILY.risk(alpha, theory.GradientFlow(), jnp.asarray(times))
+    assert np.allclose(ours, exact.risk, rtol=NODES)
+    moments = FAMILY.ratios.at(alpha)
+    assert np.allclose(moments.noise_force, expected.smoother.T / 12, rtol=0, atol=NODES)
+    clean = theory.differentiable_parts(moments, POPULATION, theory.GradientFlow(), jnp.asarray(times)).clean
+    assert np.allclose(clean.sum(axis=1), exact.clean_risk, rtol=NODES)
+
+
+def test_slopes_in_alpha_are_those_of_expected_mixup_at_nearby_alphas() -> None:
+    def at(alpha: float) -> float:
+        law = rfm.Mixup(alpha=alpha, pairs="expected")
+        problem = rfm.expected_mixup(SAMPLE, FEATURES, law, population=POPULATION, num_ratios=24)
+        return float(rfm.closed_form(problem, times=[100.0]).final_risk)
+
+    slope = jax.grad(lambda alpha: FAMILY.risk(alpha, theory.GradientFlow(), jnp.asarray([100.0]))[0])(0.8)
+    assert np.isclose(slope, (at(0.8 + 1e-3) - at(0.8 - 1e-3)) / 2e-3, rtol=100 * FINITE_DIFFERENCE)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_descent_ends_below_every_point_of_a_grid(stop: bool) -> None:
+    tuned = rfm.tune_mixup(FAMILY, budget=BUDGET, stop=stop, alphas=(0.05, 20.0))
+    grid = jnp.geomspace(1e-2, BUDGET, 100)
+
+    @jax.jit
+    def risk(alpha: jax.Array, ridge: jax.Array) -> jax.Array:
+        rule = theory.GradientFlow(ridge)
+        return FAMILY.turning(alpha, rule, grid).risk if stop else FAMILY.risk(alpha, rule, grid[-1:])[0]
+
+    grid_of_both = [risk(alpha, ridge) for alpha in np.geomspace(0.05, 20, 8) for ridge in np.geomspace(1e-6, 0.3, 8)]
+    assert tuned.risk <= min(map(float, grid_of_both)) * (1 + ORACLE)
+    assert np.isclose(tuned.risk, risk(tuned.alpha, tuned.ridge), rtol=1e-6)
+    assert tuned.time <= BUDGET
+    assert 0.05 <= tuned.alpha <= 20
+    law = rfm.Mixup(alpha=tuned.alpha, pairs="expected")
+    problem = rfm.expected_mixup(SAMPLE, FEATURES, law, population=POPULATION)
+    found = rfm.closed_form(problem, times=[tuned.time], rule=theory.GradientFlow(tuned.ridge)).final_risk
+    assert np.isclose(found, tuned.risk, rtol=2 * NODES)
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="budget: must be a positive number, got 0"):
+        rfm.tune_mixup(FAMILY, budget=0)
+    with pytest.raises(ValueError, match="alphas, starts: pass a positive range and starts inside of it"):
+        rfm.tune_mixup(FAMILY, budget=1.0, alphas=(1.0, 2.0), starts=(0.5,))
+    with pytest.raises(ValueError, match="num_ratios: must be a whole number of at least 1, got 0"):
+        rfm.mixup_family(SAMPLE, FEATURES, population=POPULATION, num_ratios=0)
