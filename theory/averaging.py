@@ -92,10 +92,11 @@ class Averaged(Rule):
             decay = t[..., None] * rows(eigenvalues + self.ridge, t[..., None])
             return mean_decay(decay), t[..., None] * _mean_learnt(decay)
         rule = self.rule
-        if isinstance(rule, GradientDescent):
-            rule = HeavyBall(rule.step_size, 0.0, rule.ridge)
         progress = rule.step_size * (eigenvalues + rule.ridge)
-        sums = _sums_after(progress, rule.kept(progress), t)
+        if isinstance(rule, GradientDescent):
+            sums: _Sums | _PlainSums = _plain_sums_after(progress, t)
+        else:
+            sums = _sums_after(progress, rule.kept(progress), t)
         none = (t == 0)[..., None]
         steps = jnp.where(none, 1, t[..., None])
         return jnp.where(none, 1, sums.left / steps), rule.step_size * sums.moved / steps
@@ -141,6 +142,38 @@ def _sums_after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], st
     zeros = jnp.zeros_like(rest.left)
     return by_squaring(
         _Sums(rest, zeros, zeros), _SumsPower(one, one.left, one.moved), steps, advance_sums, squared_sums
+    )
+
+
+class _PlainSums(NamedTuple):
+    """The same without a velocity: a mode, or the factor of n steps; and the sums after each step so far."""
+
+    now: Float[Array, "*times modes"]
+    way: Float[Array, "*times modes"]
+    left: Float[Array, "*times modes"]
+    moved: Float[Array, "*times modes"]
+
+
+def _plain_sums_after(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> _PlainSums:
+    """Of gradient descent, whose steps need half of the entries."""
+
+    def advance(mode: _PlainSums, power: _PlainSums) -> _PlainSums:
+        now, way, left, moved = (rows(entry, mode.now) for entry in power)
+        return _PlainSums(
+            mode.now * now, way + now * mode.way, mode.left + mode.now * left, mode.moved + moved + left * mode.way
+        )
+
+    def squared(power: _PlainSums) -> _PlainSums:
+        now, way, left, moved = power
+        further = way * (1 + now)
+        # Of a slow mode 1 - s way has all digits; of a fast one the square, which keeps its small size.
+        factor = jnp.where(progress * further < 0.5, 1 - progress * further, now**2)
+        return _PlainSums(factor, further, left * (1 + now), 2 * moved + left * way)
+
+    rest, one = at_rest(progress, steps), 1 - progress
+    zeros, ones = jnp.zeros_like(rest.left), jnp.ones_like(progress)
+    return by_squaring(
+        _PlainSums(rest.left, zeros, zeros, zeros), _PlainSums(one, ones, one, ones), steps, advance, squared
     )
 
 
