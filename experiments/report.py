@@ -320,11 +320,12 @@ def _advice(result: Result) -> list[str]:
     cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
     end = f"t = {budget:.3g} ({_count(budget / step_size)} steps)"
     more = f"going on to {end} with Mixup costs {_with_error(cost, error)} %"
-    sentences.append(
-        f"Over-training: {more} more risk than stopping."
-        if cost > 2 * error
-        else f"Over-training is not seen: {more} more risk than stopping, less than two standard errors."
-    )
+    if float(result["action_time"].sel(action="stop")) == budget:
+        sentences.append("Over-training is not seen: with Mixup, the risk is lowest at the end of training.")
+    elif cost > 2 * error:
+        sentences.append(f"Over-training: {more} more risk than stopping.")
+    else:
+        sentences.append(f"Over-training is not seen: {more} more risk than stopping, less than two standard errors.")
     sentences.append(
         f"Relative risk: squared error over that of predicting the mean, ± standard error over "
         f"{'folds' if int(result['has_folds']) else 'held-out rows'}. Steps are of {step_size:.3g}; the largest stable "

@@ -76,8 +76,7 @@ def test_the_table_says_what_to_do(stored, tmp_path):
     for words in (
         "Advice for diabetes: 442 rows, 10 inputs, numbers to predict; 2 folds",
         "Advice: train ",
-        "going on to t = 100 (",
-        "more risk than stopping",
+        "Over-training",
         "the largest stable step is",
         "Check by real training on 2 random splits",
         "at the advised stop: median",
@@ -88,6 +87,7 @@ def test_the_table_says_what_to_do(stored, tmp_path):
 def test_the_words_are_those_of_the_numbers(stored, tmp_path):
     def advised(plain, stop, plain_gain, error, cost_error=0.0):
         numbers = {
+            "action_time": [10.0, 20.0, 30.0],
             "overtraining_cost": 0.1,
             "overtraining_cost_error": cost_error,
             "action_risk": [plain, stop, 0.9],
