@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import rfm
 import theory
-from tests.problems import Case, make, named
+from tests.problems import CASES, Case, make, named
 from tests.theory import oracles
 from tests.tolerances import IDENTITY, ORACLE, TURNING, TURNING_RISK
 
@@ -139,6 +139,30 @@ def test_noise_learnt_under_mixup_decays_mode_by_mode_under_plain_training() -> 
     clean = theory.weights(SECOND, FLOW, times, learnt) - noise
     without = theory.end_of(theory.Phase(oracles.on_clean_labels(MIXED).spectrum(), FLOW, 10.0))
     assert np.allclose(clean, theory.weights(SECOND, FLOW, times, without), rtol=ORACLE, atol=ORACLE)
+
+
+@given(case=st.sampled_from(CASES), setting=st.sampled_from([(0.0, 0.0), (0.0, 0.5), (0.05, 0.0)]))
+def test_the_loss_that_flow_descends_falls_and_is_convex_in_time(case: Case, setting: tuple[float, float]) -> None:
+    """It is a sum of falling exponentials, the penalty of the decay included."""
+    ridge, variance = setting
+    rule, times, spectrum = theory.GradientFlow(jnp.asarray(ridge)), np.linspace(0, 24, 17), case.problem.spectrum()
+    start = theory.Start(variance=variance)
+    curve = theory.risk_curve(spectrum, case.problem.population, rule, times, start=start)
+    penalty = ridge / 2 * np.sum(np.asarray(theory.weights(spectrum, rule, jnp.asarray(times))) ** 2, axis=(0, 2))
+    loss = np.asarray(curve.train_loss) + penalty
+    slack = IDENTITY * loss[0]
+    assert np.all(np.diff(loss) <= slack)
+    assert np.all(np.diff(loss, 2) >= -slack)
+
+
+def test_noise_risk_of_plain_training_on_clean_labels_falls_where_features_are_the_populations() -> None:
+    """There the noise is forgotten along the modes of the risk itself, so that no turn can raise it."""
+    phi = np.asarray(PLAIN.features)
+    own = theory.TestSet(jnp.asarray(phi), PLAIN.clean_labels)
+    phases = [theory.Phase(FIRST, FLOW, 10.0), theory.Phase(SECOND, FLOW)]
+    curve = theory.phased_curve(phases, own, 10 + np.geomspace(0.1, 100, 15))
+    assert np.all(np.diff(curve.noise_risk) < 0)
+    assert np.all(np.diff(np.log(curve.noise_risk)) < 0)
 
 
 # --- turning, trust ------------------------------------------------------------------------------------------------
