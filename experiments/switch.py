@@ -122,7 +122,10 @@ def _noise_by_band(
     num_steps: int,
     since: np.ndarray,
 ) -> np.ndarray:
-    """What is left of the noise that Mixup taught in all of its steps, after some of plain training."""
+    """What is left of the noise that Mixup taught in all of its steps, after some of plain training.
+
+    Each mode's own power; what modes have in common over the population is left out, so bands do not sum to the risk.
+    """
     learnt = theory.end_of(theory.Phase(first, rule, num_steps))
     forgetting = eqx.tree_at(lambda s: s.clean_coordinates, second, second.label_coordinates)  # teaches none of its own
     noise = np.asarray(theory.noise_weights(forgetting, rule, jnp.asarray(since), learnt))

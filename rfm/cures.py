@@ -15,10 +15,11 @@ from theory.averaging import AVERAGED
 from theory.population import Averages
 from theory.risk import risk_parts
 from theory.spectrum import Method, Spectrum
+from theory.switching import check_budget
 
-NUM_RIDGES = 49
-DECADES = 12
-"""Ridges are tried from the largest eigenvalue down over so many decades, and none at all."""
+NUM_RIDGES = 73
+DECADES = (-12, 6)
+"""Ridges are tried over so many decades below and above the largest eigenvalue, and none at all."""
 NUM_TIMES = 120
 
 
@@ -53,7 +54,7 @@ def compare_cures(
     - ``average``: the mean of the mixed problem's iterates until then, for rules whose mean has a closed form.
 
     Args:
-        mixed: trained under Mixup.
+        mixed: trained under Mixup; the risk is that over its population.
         plain: the same originals without mixing.
         budget: when training ends, in the rule's clock.
         rule: how it is trained; None for gradient flow. A ridge that it has is the least that ``decay`` tries.
@@ -98,11 +99,14 @@ def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget
     >>> import theory
     >>> spectrum = theory.decompose(jnp.eye(2), 2 * jnp.ones(2))
     >>> ridge, risk = best_ridge(spectrum, theory.TestSet(jnp.eye(2), jnp.ones(2)), theory.GradientFlow(), 1e3)
-    >>> round(ridge, 6), round(risk, 6)
+    >>> round(ridge, 6), round(abs(risk), 6)
     (0.5, 0.0)
     """
+    check_budget(rule, budget)
+    rule.time(jnp.asarray(float(budget)))  # a schedule may be too short
     dtype, largest = spectrum.eigenvalues.dtype, float(spectrum.eigenvalues[0])
-    added = np.concatenate([[0.0], np.geomspace(largest * 10.0**-DECADES, largest, NUM_RIDGES)])
+    rule.check_stable(largest)
+    added = np.concatenate([[0.0], largest * np.logspace(*DECADES, NUM_RIDGES)])
     ridges = float(rule.ridge) + added
     stable = np.asarray([_is_stable(rule, largest, ridge) for ridge in ridges])
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)

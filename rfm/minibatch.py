@@ -20,7 +20,7 @@ from rfm.batches import Source, batch_law, source_of
 from rfm.checks import check_choice
 from rfm.expected import ExpectedProblem
 from rfm.problem import PrecisionWarning, Problem
-from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
+from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
 from theory.checks import Clock, check_shape, check_steps
@@ -173,7 +173,7 @@ def simulate_minibatch(
     for first in range(0, len(keys), together):
         split = [jax.random.split(key) for key in keys[first : first + together]]
         begin = [initial_weights(num_features, num_targets, dtype, start, pair[0]) for pair in split]
-        weights = jnp.stack([jnp.concatenate([w.T] * rows) for w in begin])
+        weights = jnp.stack([initial_rows(w, start, rows == 2) for w in begin])
         run_keys = jnp.stack([pair[1] for pair in split])
         pieces.append(_train(source, law, rule, spectrum, problem.population, weights, run_keys, recorded, progress))
     parts, loss, gradient, trained = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)

@@ -34,14 +34,23 @@ class State(NamedTuple):
         return State(weights, weights, jnp.zeros_like(weights))
 
 
+TRAINABLE = (
+    theory.GradientDescent,
+    theory.HeavyBall,
+    theory.Nesterov,
+    theory.NesterovIncreasing,
+    theory.StepSchedule,
+)
+
+
 def check_trainable(rule: theory.Rule) -> None:
     """Raises TypeError unless the rule takes steps that are written down here."""
     if isinstance(rule, theory.Averaged):
         check_trainable(rule.rule)
-    elif not isinstance(rule, theory.ConstantStep | theory.StepSchedule):
+    elif not isinstance(rule, TRAINABLE):
         raise TypeError(
-            f"rule: {type(rule).__name__} takes no steps that could be trained; pass theory.GradientDescent(step_size) "
-            "or another rule that counts steps"
+            f"rule: {type(rule).__name__} takes no steps that could be trained; pass theory.GradientDescent, "
+            "HeavyBall, Nesterov, NesterovIncreasing, a StepSchedule, or one of them Averaged"
         )
 
 

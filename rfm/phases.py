@@ -1,6 +1,7 @@
 """Training in phases: which problem is trained by which rule, and for how long; and their exact curves."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -9,10 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 import theory
-from rfm.problem import Solvable, checked_clock, spectrum_until, warn_if_rounded
+from rfm.kernels import KernelProblem
+from rfm.problem import PrecisionWarning, Solvable, checked_clock, spectrum_until, warn_if_rounded
 from theory.checks import Clock
 from theory.phases import check_reached
 from theory.spectrum import Method
+from theory.switching import check_budget
 
 
 class TrainingPhase(NamedTuple):
@@ -66,8 +69,12 @@ def closed_form_phases(
     t = checked_clock(phases[0].rule, times, steps)
     check_reached(t, ends[-1])
     # What is left of a phase's rounding error stays, so all phases must be as accurate as the latest time asks for.
-    lengths = [min(float(phase.duration), float(t[-1])) for phase in phases]
+    begins = [0.0, *ends[:-1]]
+    lengths = [
+        min(float(phase.duration), max(float(t[-1]) - begin, 0.0)) for phase, begin in zip(phases, begins, strict=True)
+    ]
     latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))
+    _check_same_features([phase.problem for phase in phases])
     problems = {id(phase.problem): phase.problem for phase in phases}
     spectra = {name: spectrum_until(problem, latest, method) for name, problem in problems.items()}
     solved = [theory.Phase(spectra[id(phase.problem)], phase.rule, phase.duration) for phase in phases]
@@ -89,7 +96,7 @@ def closed_form_switch(
 
     Args:
         first: what is trained on until the switch.
-        second: what is trained on from there on; the risk is that over its population.
+        second: what is trained on from there on; the risk is that over the first one's population.
         budget: when training ends, in the rule's clock.
         rule: of both legs; None for gradient flow.
         switch_times: in the rule's clock; None for about `NUM_SWITCHES` of them, dense in log time at both ends.
@@ -97,6 +104,9 @@ def closed_form_switch(
 
     Raises:
         ValueError: as `theory.switch_curve`.
+
+    Warns:
+        PrecisionWarning: rounding may exceed a millionth of the risk.
 
     >>> import rfm
     >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
@@ -106,10 +116,33 @@ def closed_form_switch(
     (1.386, 0.0)
     """
     rule = theory.GradientFlow() if rule is None else rule
+    check_budget(rule, budget)
+    _check_same_features([first, second])
     latest = float(rule.time(jnp.asarray(float(budget))))
     spectra = [spectrum_until(problem, latest, method) for problem in (first, second)]
     times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
-    return theory.switch_curve(spectra[0], spectra[1], second.population, rule, budget, times)
+    curve = theory.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
+    worst = float(jnp.max(curve.rounding_error / curve.risk))
+    if worst > ROUNDING:
+        warnings.warn(
+            f"rounding may change the risk by a share of {worst:.1g} ({curve.risk.dtype}); switch on float64, pass "
+            "method='qr' or 'svd', or a smaller budget",
+            PrecisionWarning,
+            stacklevel=2,
+        )
+    return curve
+
+
+ROUNDING = 1e-6
+
+
+def _check_same_features(problems: Sequence[Solvable]) -> None:
+    for problem in problems:
+        if isinstance(problem, KernelProblem):
+            raise TypeError(
+                "problem: in infinitely many features each problem has coordinates of its own, so weights cannot be "
+                "handed on; pass problems of finitely many features"
+            )
 
 
 NUM_SWITCHES = 120
@@ -125,9 +158,8 @@ def log_clock(
     >>> log_clock(theory.GradientDescent(1.0), 100, 1.0, 5).tolist()
     [1.0, 3.0, 10.0, 32.0, 100.0]
     """
-    if not budget > 0:
-        raise ValueError(f"budget: must be a positive number, got {budget}")
-    first = 1.0 if rule.counts_steps else FASTEST / largest_eigenvalue
+    check_budget(rule, budget)
+    first = 1.0 if rule.counts_steps else FASTEST / max(largest_eigenvalue, 1 / budget)
     times = np.geomspace(min(first, budget / 10), budget, num_times)
     return np.unique(np.clip(np.round(times), 1, budget)) if rule.counts_steps else times
 

@@ -134,8 +134,8 @@ def closed_form(
         problem: what is trained: a `Problem`, a `StreamedProblem` or a `KernelProblem`.
         times: for gradient flow (the default rule), ascending.
         steps: for a rule that counts steps, such as ``theory.GradientDescent(step_size)``.
-        rule: how it is trained: flow, descent, `theory.HeavyBall`, `theory.Nesterov`, a `theory.StepSchedule`, or the
-            `theory.Averaged` iterates of one.
+        rule: how it is trained: flow, descent, `theory.HeavyBall`, `theory.Nesterov`, `theory.NesterovIncreasing`, a
+            `theory.StepSchedule`, or the `theory.Averaged` iterates of one.
         method: ``svd``, ``qr``, ``gram``, or ``auto`` by shape and latest time; the curve says which.
         start: the initial weights, or their variance; None for zero.
         tolerance: relative; the curve's ``trusted_until`` answers for it.

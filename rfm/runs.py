@@ -30,7 +30,21 @@ def initial_weights(
         return weights
     if key is None:
         raise ValueError(f"key: a start of variance {start.variance} is drawn at random; pass key=jax.random.key(seed)")
-    return weights + jnp.sqrt(start.variance) * jax.random.normal(key, shape, dtype)
+    drawn = jax.random.normal(key, shape if start.spread is None else (start.spread.shape[1], num_targets), dtype)
+    if start.spread is not None:
+        drawn = start.spread.astype(dtype) @ drawn
+    return weights + jnp.sqrt(start.variance) * drawn
+
+
+def initial_rows(
+    weights: Float[Array, "features targets"], start: theory.Start | None, split: bool
+) -> Float[Array, "rows features"]:
+    """One row a target, and where clean labels are trained too, their rows: without the noise learnt so far."""
+    if not split:
+        return weights.T
+    noise = None if start is None else start.noise_weights
+    clean = weights if noise is None else weights - noise.astype(weights.dtype)
+    return jnp.concatenate([weights.T, clean.T])
 
 
 def recorded_curve(

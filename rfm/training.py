@@ -28,7 +28,7 @@ from rfm.minibatch import simulate_minibatch
 from rfm.optimizers import State, check_trainable, solution, step
 from rfm.phases import TrainingPhase
 from rfm.problem import Problem, Solvable, check_population
-from rfm.runs import STEPS_A_CALL, initial_weights, recorded_curve
+from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
 from theory.phases import check_reached
 
@@ -150,18 +150,23 @@ def simulate_phases(
     for problem in problems:
         check_population(first.population, problem.features.shape[1], problem.labels.shape[1])
     split = all(problem.clean_labels is not None for problem in problems)
-    initial = initial_weights(num_features, num_targets, dtype, start, key).T
-    weights = jnp.concatenate([initial] * (2 if split else 1))
+    initial = initial_weights(num_features, num_targets, dtype, start, key)
+    weights = initial_rows(initial, start, split)
     records: list[_Record] = []
     times, elapsed = [], jnp.zeros((), dtype)
     for problem, phase, begin, end in zip(problems, phases, [0.0, *ends[:-1]], ends, strict=True):
+        if end == begin:
+            continue
         last = min(end, recorded[-1])
         inside = recorded[(recorded > begin) & (recorded <= end) | (recorded == begin) & (begin == 0)] - begin
+        local = jnp.asarray(inside, dtype)
+        times.append(elapsed + phase.rule.time(local))
+        # Before training: a schedule may be too short.
+        passed = phase.rule.time(jnp.asarray(max(last - begin, 0), dtype))
         model = _Model.of(problem, phase.rule, split)
         found, weights = _train(model, weights, inside, max(last - begin, 0), first.population, progress)
         records += found
-        times.append(elapsed + phase.rule.time(jnp.asarray(inside, dtype)))
-        elapsed = elapsed + phase.rule.time(jnp.asarray(max(last - begin, 0), dtype))
+        elapsed = elapsed + passed
     joined: _Record = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
     return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined)
 

@@ -130,7 +130,7 @@ def tune_mixup(
     budget: float,
     stop: bool = False,
     alphas: tuple[float, float] = (0.05, 20.0),
-    starts: tuple[float, ...] = STARTS,
+    starts: tuple[float, ...] | None = None,
 ) -> Tuned:
     """Alpha and ridge of the lowest test error of gradient flow, by descent on their logarithms.
 
@@ -139,7 +139,8 @@ def tune_mixup(
         budget: when training ends, in units of 1/eigenvalue.
         stop: end it at the turning time before, if there is one.
         alphas: the range of alpha.
-        starts: values of alpha to descend from. The risk is not convex in alpha, so one may not do.
+        starts: values of alpha to descend from; None for three of them. The risk is not convex in alpha, so one may
+            not do. An alpha at an end of its range says that the range is too narrow, or that mixing does not help.
 
     Raises:
         ValueError: a budget that is not a positive number, a range or starts outside of it that make no sense.
@@ -154,7 +155,12 @@ def tune_mixup(
     True
     """
     check_positive("budget", budget)
-    if not 0 < alphas[0] < alphas[1] or not starts or not all(alphas[0] <= start <= alphas[1] for start in starts):
+    starts = tuple(np.clip(STARTS, *alphas)) if starts is None else starts
+    if (
+        not 0 < alphas[0] < alphas[1] < np.inf
+        or not starts
+        or not all(alphas[0] <= start <= alphas[1] for start in starts)
+    ):
         raise ValueError(f"alphas, starts: pass a positive range and starts inside of it, got {alphas} and {starts}")
     scale = float(jnp.trace(family.ratios.second_moment[len(family.ratios.second_moment) // 2]))
     grid = jnp.geomspace(min(FIRST_TIME / scale, budget / 10), budget, NUM_TIMES)
@@ -164,7 +170,7 @@ def tune_mixup(
     best = min(ends, key=lambda end: end.fun)
     alpha, ridge = np.exp(best.x)
     turning = family.turning(jnp.asarray(alpha), theory.GradientFlow(jnp.asarray(ridge)), grid) if stop else None
-    time = budget if turning is None else float(turning.time)
+    time = float(budget) if turning is None else float(turning.time)
     return Tuned(float(alpha), float(ridge), float(best.fun), time, sum(end.nfev for end in ends))
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from theory.checks import Clock, check_clock, check_steps
+from theory.checks import Clock, check_clock, check_shape, check_steps
 from theory.filters import Rule
 from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
@@ -145,11 +145,7 @@ def risk_curve(
     dtype = spectrum.eigenvalues.dtype
     asked = check_steps(t) if rule.counts_steps else check_clock("times", t)
     clock = jnp.asarray(_padded(asked), dtype)
-    if averages.num_features != spectrum.modes.shape[0]:
-        raise ValueError(
-            f"population: has {averages.num_features} features, but the problem has {spectrum.modes.shape[0]}; "
-            "compute both with the same feature map"
-        )
+    check_matching(spectrum, averages, start)
     check_stable(rule, float(spectrum.eigenvalues[0]))
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
     times = rule.time(clock)
@@ -183,6 +179,24 @@ def risk_curve(
         modes=_first_times(_mode_risk(spectrum, averages, rule, clock, start), len(asked)) if by_mode else None,
         method=spectrum.method,
     )
+
+
+def check_matching(spectrum: Spectrum, averages: Averages, start: Start | None = None) -> None:
+    """Raises ValueError unless problem, population and start have the same features and targets."""
+    num_features, num_targets = spectrum.modes.shape[0], spectrum.label_coordinates.shape[1]
+    if averages.num_features != num_features:
+        raise ValueError(
+            f"population: has {averages.num_features} features, but the problem has {num_features}; "
+            "compute both with the same feature map"
+        )
+    found = averages.target_power_by_target.shape[0]
+    if found != num_targets:
+        raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
+    for name in () if start is None else ("weights", "noise_weights"):
+        if (part := getattr(start, name)) is not None:
+            check_shape(f"start.{name}", part, ndim=2, rows=num_features, columns=num_targets)
+    if start is not None and start.spread is not None:
+        check_shape("start.spread", start.spread, ndim=2, rows=num_features)
 
 
 def check_stable(rule: Rule, largest_eigenvalue: float) -> None:

@@ -8,7 +8,6 @@ r_t(mu) of its modes; where those are slow, it stays.
 Momentum and averages begin anew with each phase, as they do where a new optimizer is made for it.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from theory.checks import Clock, check_clock, check_steps
-from theory.curve import Curve, Decomposition, risk_curve
+from theory.curve import Curve, Decomposition, check_matching, risk_curve
 from theory.filters import Rule
 from theory.population import Averages
 from theory.risk import Start, after
@@ -60,8 +59,9 @@ def phased_curve(
         tolerance: the relative error that `trusted_until` answers for.
 
     Returns:
-        The `Curve` of all phases: times are summed over them, it turns where the lowest of them does, and its limit is
-        that of the last phase, trained on without end. It holds no modes, which are others in each phase.
+        The `Curve` of all phases that have a length: times are summed over them, it turns where the lowest of them
+        does, and its limit is that of the last phase, trained on without end. It holds no modes, which are others in
+        each phase.
 
     Raises:
         ValueError: no phase, durations that are not numbers or end before t does, rules of different clocks.
@@ -75,7 +75,8 @@ def phased_curve(
     [0.5, 0.0]
     """
     ends = phase_ends([(phase.rule, phase.duration) for phase in phases])
-    _check_features(phases, averages)
+    for phase in phases:
+        check_matching(phase.spectrum, averages, start)
     clock = check_steps(t) if phases[0].rule.counts_steps else check_clock("times", t)
     check_reached(clock, ends[-1])
     pieces: list[_Piece] = []
@@ -83,15 +84,16 @@ def phased_curve(
     for phase, begin, end in zip(phases, [0.0, *ends[:-1]], ends, strict=True):
         if end == begin:
             continue
-        grid, asked = _grid(clock, begin, end)
+        grid, asked = _grid(phase, clock, begin, end)
         curve = risk_curve(phase.spectrum, averages, phase.rule, grid - begin, start=start, tolerance=tolerance)
-        pieces.append(_Piece(curve, asked, begin, elapsed, carried, clock[0] <= grid[0] <= clock[-1]))
+        order, may_turn = phase.spectrum.rounding_order, bool(clock[0] <= grid[0] <= clock[-1])
+        pieces.append(_Piece(curve, asked, begin, elapsed, carried, order, may_turn))
         if math.isfinite(end):
             start = end_of(phase, start)
             elapsed += float(phase.rule.time(jnp.asarray(end - begin, curve.times.dtype)))
             carried += float(curve.rounding_error[-1])
     steps = jnp.asarray(clock, curve.times.dtype) if phases[0].rule.counts_steps else None
-    return _joined(pieces, steps, _trusted(pieces, tolerance, phases))
+    return _joined(pieces, steps, _trusted(pieces, tolerance))
 
 
 def end_of(phase: Phase, start: Start | None = None) -> Start:
@@ -129,7 +131,8 @@ def phase_ends(phases: Sequence[tuple[Rule, float]]) -> list[float]:
             raise ValueError(f"duration: phase {index + 1} never ends; only the last may leave its duration out")
         if rule.counts_steps and math.isfinite(duration) and duration != int(duration):
             raise ValueError(f"duration: of phase {index + 1} is {duration}; steps are counted in whole numbers")
-    return [float(end) for end in itertools.accumulate(duration for _, duration in phases)]
+    durations = [float(duration) for _, duration in phases]
+    return [math.fsum(durations[: index + 1]) for index in range(len(durations))]  # ten times 0.1 are 1
 
 
 def check_reached(clock: np.ndarray, end: float) -> None:
@@ -143,6 +146,11 @@ def check_reached(clock: np.ndarray, end: float) -> None:
         )
 
 
+FASTEST, FARTHEST = 1e-2, 1e6
+"""Of the fastest mode's time: when a phase is first looked at for a turn; and the latest such time."""
+NUM_OWN = 24
+
+
 class _Piece(NamedTuple):
     """The curve of one phase, which of its times were asked for, and what had passed before it."""
 
@@ -151,16 +159,21 @@ class _Piece(NamedTuple):
     begin: float
     elapsed: float
     carried: float
+    order: float
     may_turn: bool
 
 
-def _grid(clock: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-    """The times of a phase: those asked for, and its own ends, at which the curve may turn too; which were asked for.
+def _grid(phase: Phase, clock: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """The times of a phase: those asked for, its ends and some between, where the curve may turn; which were asked for.
 
     A phase in which nothing is asked for has its end, for what it leaves to the next.
     """
     inside = clock[(clock > begin) & (clock <= end) | (clock == begin) & (begin == 0)]
-    edges = [edge for edge in (begin, end) if clock[0] <= edge <= clock[-1]]
+    length = min(end, max(clock[-1], begin)) - begin
+    first = 1.0 if phase.rule.counts_steps else FASTEST / max(float(phase.spectrum.eigenvalues[0]), 1 / FARTHEST)
+    own = begin + np.geomspace(min(first, length), length, NUM_OWN) if length > 0 else np.zeros(0)
+    edges = np.concatenate([[begin, end], np.round(own) if phase.rule.counts_steps else own])
+    edges = edges[(clock[0] <= edges) & (edges <= min(end, clock[-1])) & (edges >= begin)]
     grid = np.unique(np.concatenate([inside, edges]))
     if not grid.size:
         grid = np.asarray([end if math.isfinite(end) else begin])
@@ -203,24 +216,15 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array)
     )
 
 
-def _trusted(pieces: Sequence[_Piece], tolerance: float, phases: Sequence[Phase]) -> Array:
+def _trusted(pieces: Sequence[_Piece], tolerance: float) -> Array:
     """The first time at which the error of a phase, with those that it was handed, is too large."""
-    orders = [phase.spectrum.rounding_order for phase in phases if phase.duration > 0]
-    for piece, order in zip(pieces, orders, strict=True):
+    last = max(index for index, piece in enumerate(pieces) if piece.asked.any())
+    for piece in pieces[: last + 1]:
         curve = piece.curve
-        until = trusted_until(curve.times, curve.risk, piece.carried + curve.rounding_error, tolerance, order)
-        if until < curve.times[-1] or piece is pieces[-1]:
+        until = trusted_until(curve.times, curve.risk, piece.carried + curve.rounding_error, tolerance, piece.order)
+        if until < curve.times[-1]:
             break
     return piece.elapsed + until
-
-
-def _check_features(phases: Sequence[Phase], averages: Averages) -> None:
-    for index, phase in enumerate(phases):
-        if phase.spectrum.modes.shape[0] != averages.num_features:
-            raise ValueError(
-                f"phases: phase {index + 1} has {phase.spectrum.modes.shape[0]} features, the population "
-                f"{averages.num_features}; compute all with the same feature map"
-            )
 
 
 _after = eqx.filter_jit(after)

@@ -17,6 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from theory.checks import check_not_negative
 from theory.filters import Response, Rule
 from theory.population import Averages, RiskParts
 from theory.spectrum import Spectrum
@@ -38,6 +39,11 @@ class Start(eqx.Module):
     variance: float | Float[Array, ""] = 0.0
     noise_weights: Float[Array, "features targets"] | None = None
     spread: Float[Array, "features draws"] | None = None
+
+    def __check_init__(self) -> None:
+        check_not_negative("variance", self.variance)
+        if self.noise_weights is not None and self.weights is None:
+            raise ValueError("noise_weights: they are a part of the weights, and there are none; pass weights= as well")
 
 
 def weights(
@@ -157,8 +163,9 @@ class ModeRisk(eqx.Module):
     """What each mode contributes to the risk, summed over targets.
 
     Summed over modes, `noise` and `cross` are the noise and the cross risk, and `clean` is the clean risk less the risk
-    of predicting zero, E f^2 (for a start at zero): a mode that has learnt its share of the pattern is negative. Modes
-    are correlated over the population, so one mode may be negative in `noise`.
+    of predicting zero, E f^2, for a start at zero; of another start, what lies outside of all modes is not counted. A
+    mode that has learnt its share of the pattern is negative. Modes are correlated over the population, so one mode may
+    be negative in `noise`.
 
     Attributes:
         eigenvalues: mu, descending.

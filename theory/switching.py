@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps
-from theory.curve import Decomposition
+from theory.curve import Decomposition, check_matching
 from theory.filters import Rule
 from theory.population import Averages, RiskParts
 from theory.risk import Start, remaining, train
@@ -80,6 +80,8 @@ def switch_curve(
     ([0.016, 0.005, 0.326], 2.773)
     """
     clock = _checked(rule, budget, switch_times)
+    for spectrum in (first, second):
+        check_matching(spectrum, averages, None if start is None else Start(start))
     dtype = first.eigenvalues.dtype
     rule.check_stable(max(float(first.eigenvalues[0]), float(second.eigenvalues[0])))
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
@@ -128,11 +130,16 @@ def _switched(
     return averages.risk_parts(theta, noise), jnp.sum(theta**2, axis=(0, 2))
 
 
-def _checked(rule: Rule, budget: float, switch_times: Clock) -> np.ndarray:
-    clock = check_steps(switch_times) if rule.counts_steps else check_clock("switch_times", switch_times)
+def check_budget(rule: Rule, budget: float) -> None:
+    """Raises ValueError unless the budget is a positive number, whole where steps are counted."""
     if not (np.isfinite(budget) and budget > 0) or (rule.counts_steps and budget != int(budget)):
         kind = "whole number of steps" if rule.counts_steps else "number"
         raise ValueError(f"budget: must be a positive {kind}, got {budget}")
+
+
+def _checked(rule: Rule, budget: float, switch_times: Clock) -> np.ndarray:
+    check_budget(rule, budget)
+    clock = check_steps(switch_times) if rule.counts_steps else check_clock("switch_times", switch_times)
     if clock[-1] > budget:
         raise ValueError(f"switch_times: the last, {clock[-1]:g}, lies past the budget {budget:g}; pass earlier ones")
     return clock

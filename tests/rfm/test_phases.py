@@ -97,6 +97,43 @@ def test_a_random_start_goes_through_phases_in_the_mean_over_many() -> None:
     assert np.all(np.abs(runs.mean(axis=0) - exact.risk) < SAMPLING * runs.std(axis=0) / np.sqrt(100))
 
 
+def test_a_given_spread_and_learnt_noise_start_training_as_they_start_the_closed_form() -> None:
+    rng = np.random.default_rng(8)
+    weights, noise, spread = rng.normal(size=(8, 1)), rng.normal(size=(8, 1)), rng.normal(size=(8, 3))
+    descent = theory.GradientDescent(1 / TOP)
+    known = theory.Start(jnp.asarray(weights), noise_weights=jnp.asarray(noise))
+    assert_same(
+        rfm.simulate(MIXED, rule=descent, steps=STEPS, start=known),
+        rfm.closed_form(MIXED, rule=descent, steps=STEPS, start=known, method="svd"),
+    )
+    random = theory.Start(jnp.asarray(weights), 0.5, spread=jnp.asarray(spread))
+    keys = jax.random.split(KEY, 100)
+    runs = np.stack([rfm.simulate(MIXED, rule=descent, steps=[0, 5], start=random, key=key).risk for key in keys])
+    exact = rfm.closed_form(MIXED, rule=descent, steps=[0, 5], start=random)
+    assert np.all(np.abs(runs.mean(axis=0) - exact.risk) < SAMPLING * runs.std(axis=0) / np.sqrt(100))
+
+
+def test_phases_without_length_train_nothing_and_record_nothing() -> None:
+    descent = theory.GradientDescent(1 / TOP)
+    none, then = rfm.TrainingPhase(PLAIN, descent, 0), rfm.TrainingPhase(MIXED, descent)
+    steps = [0, 1, 2]
+    run = rfm.simulate_phases([none, then], steps=steps)
+    assert np.array_equal(run.risk, rfm.simulate(MIXED, rule=descent, steps=steps).risk)
+
+
+def test_a_schedule_may_follow_and_one_that_is_too_short_is_refused_before_training() -> None:
+    schedule = theory.StepSchedule(theory.cosine_steps(1 / TOP, 50))
+    phases = [rfm.TrainingPhase(MIXED, theory.GradientDescent(1 / TOP), 100), rfm.TrainingPhase(PLAIN, schedule)]
+    assert_same(
+        rfm.simulate_phases(phases, steps=[0, 100, 150]),
+        rfm.closed_form_phases(phases, steps=[0, 100, 150], method="svd"),
+    )
+    done: list[int] = []
+    with pytest.raises(ValueError, match="steps: 300 is past the end of the schedule; pass steps up to 50"):
+        rfm.simulate(MIXED, rule=schedule, steps=[300], progress=done.append)
+    assert not done
+
+
 # --- decisions -----------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +175,13 @@ def test_cures_by_steps_have_whole_settings_and_only_stable_ridges() -> None:
     assert "average" not in rfm.compare_cures(MIXED, PLAIN, budget=200, rule=theory.NesterovIncreasing(0.5 / TOP))
 
 
+def test_strong_noise_wants_a_ridge_far_above_the_largest_eigenvalue() -> None:
+    problem = rfm.Problem(jnp.eye(2), 5 * jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
+    ridge, risk = rfm.best_ridge(problem.spectrum(), problem.population, theory.GradientFlow(), 1e4)
+    assert np.isclose(ridge, 2.0, rtol=1e-6)  # weights 5 / 2 / (1 / 2 + ridge) are 1
+    assert abs(risk) < 1e-12
+
+
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 
@@ -157,3 +201,47 @@ def test_rules_and_step_sizes_exclude_each_other() -> None:
         rfm.simulate_phases([rfm.TrainingPhase(MIXED, RULES["descent"], 50)], steps=[60])
     with pytest.raises(ValueError, match="budget: must be a positive number, got 0"):
         rfm.closed_form_switch(MIXED, PLAIN, budget=0)
+
+
+def test_problems_that_do_not_go_together_are_refused() -> None:
+    two = make(np.asarray(named("tall").features), seed=91, num_targets=2)
+    flow = theory.GradientFlow()
+    for first, second in ((MIXED, two), (two, MIXED)):
+        phases = [rfm.TrainingPhase(first, flow, 1.0), rfm.TrainingPhase(second, flow)]
+        with pytest.raises(ValueError, match=r"population: has \d target\(s\), the labels \d"):
+            rfm.closed_form_switch(first, second, budget=5.0)
+        with pytest.raises(ValueError, match=r"population: has \d target\(s\), the labels \d"):
+            rfm.closed_form_phases(phases, times=[2.0])
+    with pytest.raises(ValueError, match="population: has 8 features, but the problem has 24"):
+        rfm.compare_cures(MIXED, named("wide"), budget=5.0)
+    task = rfm.TeacherStudent(2, 2, key=KEY)
+    features = rfm.RandomFeatures(2, np.inf, key=KEY)
+    test = task.test_set(features, 5, key=KEY)
+    kernel = rfm.synthesize(task.sample(4, key=KEY), features, rfm.ERM(), population=test)
+    with pytest.raises(TypeError, match="in infinitely many features each problem has coordinates of its own"):
+        rfm.closed_form_switch(kernel, kernel, budget=5.0)
+    with pytest.raises(ValueError, match=r"start.weights: has shape \(8, 3\)"):
+        rfm.closed_form(MIXED, times=[1.0], start=theory.Start(jnp.ones((8, 3))))
+    with pytest.raises(ValueError, match="noise_weights: they are a part of the weights, and there are none"):
+        theory.Start(noise_weights=jnp.ones((8, 1)))
+    with pytest.raises(ValueError, match="variance: must be a finite number that is not negative, got -1"):
+        theory.Start(variance=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "budget", "message"),
+    [
+        (theory.GradientFlow(), np.inf, "budget: must be a positive number, got inf"),
+        (theory.GradientDescent(0.1), 2.5, "budget: must be a positive whole number of steps, got 2.5"),
+        (theory.GradientDescent(0.1), -3, "budget: must be a positive whole number of steps, got -3"),
+    ],
+)
+def test_budgets_that_make_no_sense_are_refused_everywhere(rule: theory.Rule, budget: float, message: str) -> None:
+    spectrum = MIXED.spectrum()
+    for decide in (
+        lambda: rfm.closed_form_switch(MIXED, PLAIN, budget=budget, rule=rule),
+        lambda: rfm.compare_cures(MIXED, PLAIN, budget=budget, rule=rule),
+        lambda: rfm.best_ridge(spectrum, MIXED.population, rule, budget),
+    ):
+        with pytest.raises(ValueError, match=message):
+            decide()

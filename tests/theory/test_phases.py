@@ -178,6 +178,19 @@ def test_the_lowest_point_may_lie_in_any_phase_or_where_they_meet() -> None:
         assert np.isclose(coarse.turning_time, fine.times[lowest], rtol=np.log(sum(lengths) / 0.01) / 2000)
 
 
+def test_a_phase_of_which_nothing_is_asked_may_hold_the_lowest_point() -> None:
+    noisy = make(np.asarray(named("tall").features), seed=92, num_targets=2, noise_std=2.0)
+    phases = [theory.Phase(noisy.spectrum(), FLOW, duration) for duration in (3.0, 40.0, np.inf)]
+    sparse = theory.phased_curve(phases, noisy.population, [0.0, 90.0])
+    whole = theory.risk_curve(noisy.spectrum(), noisy.population, FLOW, np.linspace(0, 90, 181))
+    assert np.isclose(sparse.turning_risk, whole.turning_risk, rtol=TURNING_RISK)
+    assert 3 < sparse.turning_time < 43
+    assert np.isclose(sparse.turning_time, whole.turning_time, rtol=10 * TURNING)
+    ten = theory.phased_curve([theory.Phase(FIRST, FLOW, 0.1)] * 10, MIXED.population, [1.0])
+    one = theory.risk_curve(FIRST, MIXED.population, FLOW, [1.0])
+    assert np.isclose(ten.risk[0], one.risk[0], rtol=ORACLE)
+
+
 def test_single_precision_is_off_by_no_more_than_the_curve_says() -> None:
     phases = [theory.Phase(FIRST, FLOW, 50.0), theory.Phase(SECOND, FLOW)]
     exact = theory.phased_curve(phases, MIXED.population, [10.0, 60.0, 200.0])
@@ -264,7 +277,7 @@ def test_phases_that_make_no_sense_are_refused(phases: list, times: list[float],
 
 def test_phases_of_other_features_are_refused() -> None:
     wide = named("wide").spectrum()
-    with pytest.raises(ValueError, match="phases: phase 2 has 24 features, the population 8"):
+    with pytest.raises(ValueError, match="population: has 8 features, but the problem has 24"):
         theory.phased_curve([theory.Phase(FIRST, FLOW, 1.0), theory.Phase(wide, FLOW)], MIXED.population, [1.0])
 
 
