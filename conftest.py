@@ -1,5 +1,7 @@
 """Before anything is imported: float64, no silent broadcasting, and types and shapes checked as the code runs."""
 
+from collections.abc import Iterator
+
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,13 @@ install_import_hook(("theory", "rfm"), CHECKER)
 # The first example of a shape compiles, so examples have no deadline; and each run draws the same ones.
 hypothesis.settings.register_profile("repository", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("repository")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs() -> Iterator[None]:
+    """Each costs memory, and with thousands of them the next compilation takes half as long again."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)
