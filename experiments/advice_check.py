@@ -14,8 +14,8 @@ import numpy as np
 import rfm
 from experiments.configs import AdviseConfig
 from experiments.variables import Stage, Variable, Variables
-from rfm.advice import feature_map
-from rfm.datasets import Scaling, as_numbers
+from rfm.advice import Split, feature_map
+from rfm.datasets import as_numbers
 
 PAIRS_PER_ROW = 20
 """Random pairs of the table on which Mixup is really trained, per row."""
@@ -85,12 +85,8 @@ def _problems(
     key: jax.Array,
 ) -> tuple[rfm.Problem, rfm.Problem]:
     """Mixup on a table of random pairs, and plain training, of the same rows."""
-    inputs, targets, are_classes = as_numbers(inputs, targets)
-    scaling = Scaling.of(inputs[rows], targets[rows], are_classes)
-    seen, new = scaling(inputs[rows], targets[rows]), scaling(inputs[test], targets[test])
     phi = feature_map(features)
-    population = rfm.TestSet(phi(new.inputs), new.targets)
-    sample = rfm.Sample(seen.inputs, seen.targets, None)
+    sample, population = Split.of(*as_numbers(inputs, targets), rows, test, phi)
     num_pairs = PAIRS_PER_ROW * len(rows) if config.num_pairs is None else config.num_pairs
     laws = (rfm.Mixup(alpha=config.alpha, pairs=num_pairs), rfm.ERM())
     mixup, plain = (rfm.synthesize(sample, phi, law, population=population, key=key) for law in laws)

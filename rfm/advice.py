@@ -30,7 +30,7 @@ from rfm.synthesis import synthesize
 from rfm.tasks import Sample
 from theory import Spectrum, TestSet
 from theory.checks import check_positive
-from theory.risk import remaining, train
+from theory.switching import switched
 
 BUDGET = 1e4
 """When training ends unless said otherwise, in units of 1/mu_max: as many steps of the default step size."""
@@ -208,7 +208,8 @@ def advise(
     held_out = _held_out(len(inputs), num_folds, num_held_out, folds, fold_key)
     parts = []
     for index, rows in enumerate(held_out):
-        split = _Split.of(inputs, targets, are_classes, rows, feature_map(features))
+        rest = np.setdiff1d(np.arange(len(inputs)), rows)
+        split = Split.of(inputs, targets, are_classes, rest, rows, feature_map(features))
         parts.append(_Part.of(split, features, law, tolerance, jax.random.fold_in(pair_key, index)))
         if progress is not None:
             progress(1)
@@ -237,18 +238,25 @@ def advise(
     )
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
     """Rows to train on and rows held out, both prepared by the former alone."""
 
     train: Sample
     test: TestSet
 
     @staticmethod
-    def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool, rows: np.ndarray, phi: FeatureMap) -> "_Split":
-        train = np.setdiff1d(np.arange(len(inputs)), rows)
+    def of(
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        are_classes: bool,
+        train: np.ndarray,
+        test: np.ndarray,
+        phi: FeatureMap,
+    ) -> "Split":
+        """Of the rows with those indices; what `rfm.datasets.as_numbers` has made of all of them."""
         scaling = Scaling.of(inputs[train], targets[train], are_classes)
-        seen, new = scaling(inputs[train], targets[train]), scaling(inputs[rows], targets[rows])
-        return _Split(Sample(seen.inputs, seen.targets, None), TestSet(phi(new.inputs), new.targets))
+        seen, new = scaling(inputs[train], targets[train]), scaling(inputs[test], targets[test])
+        return Split(Sample(seen.inputs, seen.targets, None), TestSet(phi(new.inputs), new.targets))
 
 
 class _Part(NamedTuple):
@@ -261,7 +269,7 @@ class _Part(NamedTuple):
 
     @staticmethod
     def of(
-        split: _Split, features: FeatureMap | Literal["raw"], law: Mixup, tolerance: float, key: PRNGKeyArray
+        split: Split, features: FeatureMap | Literal["raw"], law: Mixup, tolerance: float, key: PRNGKeyArray
     ) -> "_Part":
         """Everything that costs something."""
         train, test = split
@@ -297,11 +305,8 @@ def _spectrum(problem: Solvable) -> Spectrum:
 @eqx.filter_jit
 def _errors(mixup: Spectrum, plain: Spectrum, test: TestSet, times: Array, switch_times: Array) -> tuple:
     """Squared errors of each held-out row, summed over targets: under Mixup, under plain training, after a switch."""
-    left = times[-1] - switch_times
-    rest = train(plain, FLOW, left)
-    begun = theory.weights(mixup, FLOW, switch_times)
-    switched = rest.weights + remaining(plain, FLOW, left, rest.response, begun)
-    weights = (theory.weights(mixup, FLOW, times), theory.weights(plain, FLOW, times), switched)
+    at_the_end, _ = switched(mixup, plain, FLOW, times[-1], switch_times)
+    weights = (theory.weights(mixup, FLOW, times), theory.weights(plain, FLOW, times), at_the_end)
     return tuple(
         jnp.sum((test.targets[:, None, :] - jnp.tensordot(test.features, theta, 1)) ** 2, axis=2) for theta in weights
     )

@@ -214,7 +214,7 @@ def _train(
     progress: Callable[[int], object] | None,
 ) -> tuple:
     """Runs side by side: parts, loss, gradient power and weights, each [runs, times, ...]."""
-    rule = jax.tree.map(lambda number: jnp.asarray(number, weights.dtype), rule)  # else each step size compiles again
+    rule = traced(rule, weights.dtype)
     records, done = [], 0
     for step in recorded:
         while done < step:

@@ -267,7 +267,7 @@ class _Model(eqx.Module):
         return _Model(
             problem.features,
             jnp.concatenate([array for array in labels if array is not None], axis=1).T.astype(dtype),
-            jax.tree.map(lambda number: jnp.asarray(number, dtype), rule),  # else each step size compiles again
+            traced(rule, dtype),
             problem.labels.shape[1],
         )
 

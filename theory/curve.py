@@ -1,5 +1,7 @@
 """One record for every curve, whether a formula or real training made it: `risk_curve` computes it in closed form."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_shape, check_steps
-from theory.filters import Rule
+from theory.filters import Rule, traced
 from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
@@ -147,7 +149,7 @@ def risk_curve(
     clock = jnp.asarray(_padded(asked), dtype)
     check_matching(spectrum, averages, start)
     check_stable(rule, float(spectrum.eigenvalues[0]))
-    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
+    rule = traced(rule, dtype)
     times = rule.time(clock)
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
     parts, loss, risk, weight_power = _in_blocks(reduced, seen, rule, clock, start)
@@ -158,11 +160,12 @@ def risk_curve(
     turning_clock, turning_risk = turning_point(
         risk_at, asked, np.asarray(risk)[: len(asked)], whole_steps=rule.counts_steps
     )
+    first = functools.partial(_first, len(asked))
+    modes = None
+    if by_mode:
+        found = _mode_risk(spectrum, averages, rule, clock, start)
+        modes = ModeRisk(found.eigenvalues, first(found.clean), first(found.noise), first(found.cross))
     error = _rounding_error(spectrum, averages, times, risk, weight_power)
-
-    def first(values: Shaped[Array, "padded *axes"]) -> Shaped[Array, "times *axes"]:
-        return jnp.asarray(np.asarray(values)[: len(asked)])
-
     return Curve(
         times=first(times),
         steps=jnp.asarray(asked, dtype) if rule.counts_steps else None,
@@ -176,7 +179,7 @@ def risk_curve(
         risk_at_infinity=_total_risk(_truncated(reduced), seen, rule, jnp.full(1, jnp.inf, dtype), start)[0],
         infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
         decomposition=None if parts.clean is None else jax.tree.map(first, _summed(parts)),
-        modes=_first_times(_mode_risk(spectrum, averages, rule, clock, start), len(asked)) if by_mode else None,
+        modes=modes,
         method=spectrum.method,
     )
 
@@ -250,13 +253,12 @@ def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array,
 
 @eqx.filter_jit
 def _total_risk(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> Array:
-    unsplit = eqx.tree_at(lambda s: s.clean_coordinates, spectrum, None, is_leaf=lambda leaf: leaf is None)
-    return jnp.sum(risk_parts(unsplit, averages, rule, clock, start).risk, axis=1)
+    return jnp.sum(risk_parts(spectrum.unsplit, averages, rule, clock, start).risk, axis=1)
 
 
-def _first_times(modes: ModeRisk, count: int) -> ModeRisk:
-    clean, noise, cross = (jnp.asarray(np.asarray(part)[:count]) for part in (modes.clean, modes.noise, modes.cross))
-    return ModeRisk(modes.eigenvalues, clean, noise, cross)
+def _first(count: int, values: Shaped[Array, "padded *axes"]) -> Shaped[Array, "times *axes"]:
+    """By numpy, which need not compile a slice of every size."""
+    return jnp.asarray(np.asarray(values)[:count])
 
 
 _mode_risk = eqx.filter_jit(mode_risk)

@@ -11,9 +11,10 @@ the clean pattern, first; modes of small eigenvalue, which carry Mixup's label n
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -122,6 +123,9 @@ class ConstantStep(Rule):
                 f"step_size: {float(self.step_size):g} diverges on this problem; pass a step below the largest stable "
                 f"one, {self.stable_below} = {float(largest):.6g}"
             )
+
+
+RuleKind = TypeVar("RuleKind", bound=Rule)
 
 
 class GradientFlow(Rule):
@@ -264,6 +268,11 @@ def horner(x: Float[Array, "*any"], coefficients: list[float]) -> Float[Array, "
 def rows(vector: Array, steps: Array) -> Array:
     """The vector of modes, repeated for all times; steps has one axis more than the times."""
     return jnp.broadcast_to(vector, steps.shape[:-1] + vector.shape)
+
+
+def traced(rule: "RuleKind", dtype: jnp.dtype) -> "RuleKind":
+    """The rule with arrays for its numbers: compiled functions take them as they come, and compile once for all."""
+    return jax.tree.map(lambda value: jnp.asarray(value, dtype), rule)
 
 
 def over_rate(bound: float | Array, rate: float | Array) -> float | Array:

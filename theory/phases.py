@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from theory.checks import Clock, check_clock, check_steps
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
-from theory.filters import Rule
+from theory.filters import Rule, traced
 from theory.population import Averages
 from theory.risk import Start, after
 from theory.spectrum import Spectrum
@@ -105,8 +104,7 @@ def end_of(phase: Phase, start: Start | None = None) -> Start:
     [[2.0], [4.0]]
     """
     dtype = phase.spectrum.eigenvalues.dtype
-    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), phase.rule)  # else each step size compiles again
-    return _after(phase.spectrum, rule, jnp.asarray(phase.duration, dtype), start)
+    return _after(phase.spectrum, traced(phase.rule, dtype), jnp.asarray(phase.duration, dtype), start)
 
 
 def phase_ends(phases: Sequence[tuple[Rule, float]]) -> list[float]:

@@ -56,7 +56,7 @@ def weights(
     >>> weights(spectrum, theory.GradientFlow(), jnp.asarray([0.0, jnp.inf]))[:, :, 0].round(4).tolist()
     [[0.0, 2.0], [0.0, 4.0]]
     """
-    return train(spectrum, rule, t, start).weights
+    return _weights(spectrum, rule, t, rule.response(spectrum.eigenvalues, t), start)
 
 
 def noise_weights(
@@ -89,9 +89,7 @@ class Training(eqx.Module):
 def train(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Training:
     """Weights and training loss, from one evaluation of the rule."""
     response = rule.response(spectrum.eigenvalues, t)
-    theta = _carried(spectrum, _learnt(spectrum, response, spectrum.label_coordinates))
-    if start is not None and start.weights is not None:
-        theta = theta + remaining(spectrum, rule, t, response, start.weights[:, None, :])
+    theta = _weights(spectrum, rule, t, response, start)
     noise = None if spectrum.clean_coordinates is None else _noise(spectrum, rule, t, response, start)
     return Training(theta, noise, _loss(spectrum, rule, response, start), response)
 
@@ -225,6 +223,15 @@ def _learnt(
     """What the force of the labels has moved: gain * sqrt(mu) a."""
     force = jnp.sqrt(spectrum.eigenvalues)[:, None] * coordinates
     return response.gain.T[:, :, None] * force[:, None, :]
+
+
+def _weights(
+    spectrum: Spectrum, rule: Rule, t: Times, response: Response, start: Start | None
+) -> Float[Array, "features times targets"]:
+    theta = _carried(spectrum, _learnt(spectrum, response, spectrum.label_coordinates))
+    if start is None or start.weights is None:
+        return theta
+    return theta + remaining(spectrum, rule, t, response, start.weights[:, None, :])
 
 
 def _noise(

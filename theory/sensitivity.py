@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative, check_positive
-from theory.filters import Rule
+from theory.filters import Rule, traced
 from theory.matrix_functions import Eigen, eigen, filtered_force, first_derivative_only, gains
 from theory.population import Averages, RiskParts
 from theory.turning import CANDIDATES, NUM_NODES
@@ -229,7 +229,7 @@ def turning_risk(
     """
     variance = _checked(moments, label_noise_variance)
     dtype = moments.second_moment.dtype
-    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
+    rule = traced(rule, dtype)
     variance = None if variance is None else jnp.asarray(variance, dtype)
     return _compiled_turning_point(moments, averages, rule, jnp.asarray(grid, dtype), variance)
 

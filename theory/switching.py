@@ -6,14 +6,13 @@ over t_1 costs two decompositions, however many switch times it has: theta_T = r
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps
 from theory.curve import Decomposition, check_matching
-from theory.filters import Rule
+from theory.filters import Rule, traced
 from theory.population import Averages, RiskParts
 from theory.risk import Start, remaining, train
 from theory.spectrum import Spectrum
@@ -84,7 +83,7 @@ def switch_curve(
         check_matching(spectrum, averages, None if start is None else Start(start))
     dtype = first.eigenvalues.dtype
     rule.check_stable(max(float(first.eigenvalues[0]), float(second.eigenvalues[0])))
-    rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)  # else each step size compiles again
+    rule = traced(rule, dtype)
     end = jnp.asarray(budget, dtype)
     begun = jnp.zeros((averages.num_features, first.label_coordinates.shape[1]), dtype) if start is None else start
 
@@ -121,13 +120,32 @@ def _switched(
     start: Float[Array, "features targets"],
 ) -> tuple[RiskParts, Float[Array, "switches"]]:
     """The risk at the budget, its parts, and the power of the weights."""
-    left = budget - switch_times
-    begun, trained = train(first, rule, switch_times, Start(start)), train(second, rule, left)
-    theta = trained.weights + remaining(second, rule, left, trained.response, begun.weights)
-    noise = None
-    if begun.noise is not None and trained.noise is not None:
-        noise = trained.noise + remaining(second, rule, left, trained.response, begun.noise)
+    theta, noise = switched(first, second, rule, budget, switch_times, Start(start))
     return averages.risk_parts(theta, noise), jnp.sum(theta**2, axis=(0, 2))
+
+
+def switched(
+    first: Spectrum,
+    second: Spectrum,
+    rule: Rule,
+    budget: Array,
+    switch_times: Float[Array, "switches"],
+    start: Start | None = None,
+) -> tuple[Float[Array, "features switches targets"], Float[Array, "features switches targets"] | None]:
+    """The weights at the budget for every switch time, and the part of them that learnt label noise, if it is known.
+
+    >>> import theory
+    >>> noisy, plain = (theory.decompose(jnp.eye(1), labels) for labels in (jnp.asarray([2.0]), jnp.asarray([1.0])))
+    >>> theta, _ = switched(noisy, plain, theory.GradientFlow(), jnp.asarray(99.0), jnp.asarray([0.0, 98.0, 99.0]))
+    >>> theta[0, :, 0].round(2).tolist()  # exp(-1) is left of the difference
+    [1.0, 1.37, 2.0]
+    """
+    left = budget - switch_times
+    begun, trained = train(first, rule, switch_times, start), train(second, rule, left)
+    theta = trained.weights + remaining(second, rule, left, trained.response, begun.weights)
+    if begun.noise is None or trained.noise is None:
+        return theta, None
+    return theta, trained.noise + remaining(second, rule, left, trained.response, begun.noise)
 
 
 def check_budget(rule: Rule, budget: float) -> None:
