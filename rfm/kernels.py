@@ -17,7 +17,7 @@ import theory
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.problem import Problem, Solvable
 from theory import linalg
-from theory.spectrum import Method, Spectrum
+from theory.spectrum import Method, Spectrum, from_left_vectors
 
 
 class KernelTest(eqx.Module):
@@ -43,10 +43,12 @@ class KernelProblem(Solvable):
     Attributes:
         finite: the same problem in the kernel's own features at the training inputs.
         population: the test set in those features.
+        found: the spectrum, known as well as the kernel is: to a rounding of its largest eigenvalue.
     """
 
     finite: Problem
     population: theory.Averages
+    found: Spectrum
 
     @staticmethod
     def of(
@@ -54,20 +56,20 @@ class KernelProblem(Solvable):
     ) -> "KernelProblem":
         """Factors the kernel at the training inputs."""
         eigenvalues, vectors = linalg.symmetric_eigen(test.features.kernel(inputs, inputs))
-        # Directions at rounding level have no length to divide by, and no training moves along them.
-        cut = jnp.max(eigenvalues) * len(eigenvalues) * jnp.finfo(eigenvalues.dtype).eps
-        kept = eigenvalues > cut
-        singular = jnp.sqrt(jnp.where(kept, eigenvalues, 1))
-        phi = vectors * jnp.where(kept, singular, 0)[None, :]
-        test_phi = test.features.kernel(test.inputs, inputs) @ (vectors * jnp.where(kept, 1 / singular, 0)[None, :])
+        # What lies below rounding is not known to be zero, and training in the end moves along it: none is left out.
+        floor = jnp.finfo(eigenvalues.dtype).eps * jnp.maximum(eigenvalues[0], 0)
+        singular = jnp.sqrt(jnp.maximum(eigenvalues, floor))
+        images = test.features.kernel(test.inputs, inputs) @ vectors
+        test_phi = jnp.where(singular > 0, images / jnp.where(singular > 0, singular, 1), 0)
         population = theory.TestSet(test_phi, test.targets)
-        finite = Problem(phi, labels, clean_labels, population=population)
-        return KernelProblem(finite=finite, population=population)
+        finite = Problem(vectors * singular, labels, clean_labels, population=population)
+        found = from_left_vectors(vectors, jnp.diag(singular), finite.labels, finite.clean_labels)
+        return KernelProblem(finite=finite, population=population, found=found)
 
     def spectrum(self, method: Method = "gram") -> Spectrum:
-        """The spectrum of the kernel at the training inputs."""
-        return self.finite.spectrum(method)
+        """The spectrum of the kernel at the training inputs, which no factorisation knows better than its entries."""
+        return self.found
 
     def suggest_method(self, latest_time: float) -> Method:
-        """The fastest factorisation that is accurate until then."""
-        return self.finite.suggest_method(latest_time)
+        """``gram``: the kernel is a Gram matrix."""
+        return "gram"

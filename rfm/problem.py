@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 import theory
 from theory.checks import Clock, as_floating, check_clock, check_finite, check_shape, check_steps
 from theory.population import Averages
-from theory.spectrum import Block, Method, Spectrum
+from theory.spectrum import Block, Method, Spectrum, in_one_precision
 
 
 class PrecisionWarning(UserWarning):
@@ -45,6 +45,9 @@ class Solvable(eqx.Module):
 
 class Problem(Solvable):
     """Linear least squares L(theta) = |Phi theta - y|^2 / (2 m), and the risk of its solutions.
+
+    Arrays of different precision are brought to the finest of them: single-precision features, as networks give them,
+    beside double-precision labels are trained and solved in double precision.
 
     Args:
         features: Phi, one row a synthesized sample.
@@ -74,13 +77,12 @@ class Problem(Solvable):
         *,
         population: Averages,
     ) -> None:
-        self.features = _matrix("features", features)
-        self.labels = _matrix("labels", labels, rows=self.features.shape[0])
-        self.clean_labels = None
+        phi = _matrix("features", features)
+        y = _matrix("labels", labels, rows=phi.shape[0])
+        clean = None
         if clean_labels is not None:
-            self.clean_labels = _matrix(
-                "clean_labels", clean_labels, rows=self.labels.shape[0], columns=self.labels.shape[1]
-            )
+            clean = _matrix("clean_labels", clean_labels, rows=y.shape[0], columns=y.shape[1])
+        self.features, self.labels, self.clean_labels = in_one_precision(phi, y, clean)
         check_population(population, self.features.shape[1], self.labels.shape[1])
         self.population = population
 

@@ -86,6 +86,14 @@ class Averaged(Rule):
         """Raises ValueError where the rule does."""
         self.rule.check_stable(largest_eigenvalue)
 
+    def overshoot(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """That of the rule, whose mean goes no farther than it does."""
+        return self.rule.overshoot(eigenvalues)
+
+    def roundings(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """Those of the rule."""
+        return self.rule.roundings(t)
+
     def _means(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> tuple[Array, Array]:
         """The mean residual and the mean gain up to a finite t."""
         if isinstance(self.rule, GradientFlow):
@@ -94,87 +102,88 @@ class Averaged(Rule):
         rule = self.rule
         progress = rule.step_size * (eigenvalues + rule.ridge)
         if isinstance(rule, GradientDescent):
-            sums: _Sums | _PlainSums = _plain_sums_after(progress, t)
+            way, moved = _plain_sums_after(progress, t)
+            left = rows(1 - progress, way) * way
         else:
-            sums = _sums_after(progress, rule.kept(progress), t)
+            kept = rule.kept(progress)
+            state, moved = _sums_after(progress, kept, t)
+            left = _left_so_far(state, progress, kept)
         none = (t == 0)[..., None]
         steps = jnp.where(none, 1, t[..., None])
-        return jnp.where(none, 1, sums.left / steps), rule.step_size * sums.moved / steps
+        # Of a mode that rings the sum of what it has moved cancels; it is what is not left, which a slow mode cancels.
+        slow = (left > steps / 2) | none
+        moved = jnp.where(slow, moved, (steps - left) / jnp.where(slow, 1, rows(progress, left)))
+        return jnp.where(none, 1, left / steps), rule.step_size * moved / steps
 
 
 class _Sums(NamedTuple):
-    """A mode on its way, and the sums of what was left and of how far it had moved, after each step so far."""
+    """A mode on its way, and the sum of how far it had moved after each step so far."""
 
     state: State
-    left: Float[Array, "*times modes"]
     moved: Float[Array, "*times modes"]
 
 
 class _SumsPower(NamedTuple):
-    """The matrix of n steps, and the sums over 1..n of its entries left and moved; that of speed is moved itself."""
+    """The matrix of n steps, and the sum over 1..n of its entry moved; that of speed is moved itself."""
 
     power: Power
-    left: Float[Array, "modes"]
     moved: Float[Array, "modes"]
+
+
+def _left_so_far(
+    state: State | Power, progress: Float[Array, "modes"], kept: Float[Array, "modes"]
+) -> Float[Array, "*times modes"]:
+    """The sum of what was left after each step: s e is what the velocity loses, D velocity - velocity'."""
+    return rows(1 - kept - progress, state.moved) * state.moved + rows(kept, state.moved) * state.speed
 
 
 def _sums_after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> _Sums:
     def advance_sums(sums: _Sums, powers: _SumsPower) -> _Sums:
-        state, power = sums.state, powers.power
-        coupled = rows(kept * power.moved, state.left) * state.speed
-        left, moved = rows(powers.left, state.left), rows(powers.moved, state.left)
-        return _Sums(
-            advance(state, power, progress, kept),
-            sums.left + state.left * left - rows(progress, state.left) * coupled,
-            sums.moved + moved + state.moved * left + coupled,
-        )
+        state, left = sums.state, _left_so_far(powers.power, progress, kept)
+        coupled = rows(kept * powers.power.moved, state.left) * state.speed
+        moved = rows(powers.moved, state.left) + state.moved * rows(left, state.left) + coupled
+        return _Sums(advance(state, powers.power, progress, kept), sums.moved + moved)
 
     def squared_sums(powers: _SumsPower) -> _SumsPower:
         power = powers.power
-        coupled = kept * power.moved * power.speed
-        return _SumsPower(
-            squared(power, progress, kept),
-            powers.left * (1 + power.left) - progress * coupled,
-            2 * powers.moved + power.moved * powers.left + coupled,
-        )
+        again = power.moved * _left_so_far(power, progress, kept) + kept * power.moved * power.speed
+        return _SumsPower(squared(power, progress, kept), 2 * powers.moved + again)
 
     rest, one = at_rest(progress, steps), one_step(progress, kept)
     zeros = jnp.zeros_like(rest.left)
-    return by_squaring(
-        _Sums(rest, zeros, zeros), _SumsPower(one, one.left, one.moved), steps, advance_sums, squared_sums
-    )
+    return by_squaring(_Sums(rest, zeros), _SumsPower(one, one.moved), steps, advance_sums, squared_sums)
 
 
 class _PlainSums(NamedTuple):
-    """The same without a velocity: a mode, or the factor of n steps; and the sums after each step so far."""
+    """The same without a velocity, whose steps need half of the entries: a mode, or the factor of n steps."""
 
     now: Float[Array, "*times modes"]
     way: Float[Array, "*times modes"]
-    left: Float[Array, "*times modes"]
     moved: Float[Array, "*times modes"]
 
 
-def _plain_sums_after(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> _PlainSums:
-    """Of gradient descent, whose steps need half of the entries."""
+def _plain_sums_after(
+    progress: Float[Array, "modes"], steps: Float[Array, "*times"]
+) -> tuple[Float[Array, "*times modes"], Float[Array, "*times modes"]]:
+    """How far gradient descent has moved a mode, and the sum of that over all steps so far."""
 
     def advance(mode: _PlainSums, power: _PlainSums) -> _PlainSums:
-        now, way, left, moved = (rows(entry, mode.now) for entry in power)
-        return _PlainSums(
-            mode.now * now, way + now * mode.way, mode.left + mode.now * left, mode.moved + moved + left * mode.way
-        )
+        now, way, moved = (rows(entry, mode.now) for entry in power)
+        further = moved + rows(1 - progress, mode.now) * way * mode.way
+        return _PlainSums(mode.now * now, way + now * mode.way, mode.moved + further)
 
     def squared(power: _PlainSums) -> _PlainSums:
-        now, way, left, moved = power
+        now, way, moved = power
         further = way * (1 + now)
         # Of a slow mode 1 - s way has all digits; of a fast one the square, which keeps its small size.
         factor = jnp.where(progress * further < 0.5, 1 - progress * further, now**2)
-        return _PlainSums(factor, further, left * (1 + now), 2 * moved + left * way)
+        return _PlainSums(factor, further, 2 * moved + (1 - progress) * way**2)
 
-    rest, one = at_rest(progress, steps), 1 - progress
-    zeros, ones = jnp.zeros_like(rest.left), jnp.ones_like(progress)
-    return by_squaring(
-        _PlainSums(rest.left, zeros, zeros, zeros), _PlainSums(one, ones, one, ones), steps, advance, squared
-    )
+    rest, ones = at_rest(progress, steps), jnp.ones_like(progress)
+    zeros = jnp.zeros_like(rest.left)
+    start, one = _PlainSums(rest.left, zeros, zeros), _PlainSums(1 - progress, ones, ones)
+    after = by_squaring(start, one, steps, advance, squared)
+    return after.way, after.moved
 
 
 def _mean_learnt(x: Float[Array, "*any"]) -> Float[Array, "*any"]:

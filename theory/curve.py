@@ -13,7 +13,7 @@ from theory.filters import Rule, traced
 from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
-from theory.trust import rounding_error, trusted_until
+from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 from theory.turning import turning_point
 
 BLOCK_BYTES = 2**26
@@ -49,10 +49,12 @@ class Curve(eqx.Module):
         turning_time: where the risk is lowest; refined off the grid in closed form, on the grid in a simulation.
         turning_step: the number of steps there, or None for gradient flow.
         turning_risk: the risk there.
-        rounding_error: an estimate of what rounding does to the risk, absolute.
-        trusted_until: the time after which rounding may exceed `tolerance` relative to the risk.
+        rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.
+        trusted_until: the latest of the times up to which rounding stays below `tolerance` relative to the risk; the
+            last one where all do, 0 where none does.
         risk_at_infinity: the risk of the limit t = infinity; NaN where it was not computed (a simulation).
-        infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limit hangs on rounding.
+        infinity_is_resolved: whether that is known to `tolerance`: singular values at rounding level are parted by a
+            gap from those that count, and are taken for zero (`svd`, `qr`), or there are none (`gram`).
         decomposition: the parts, or None without clean labels.
         modes: contributions by mode, or None where they were not asked for.
         method: the factorisation used, or "simulation".
@@ -131,7 +133,7 @@ def risk_curve(
         rule: `GradientFlow()`, with t in times, or one that counts whole steps, such as `GradientDescent(step_size)`.
         t: ascending, from 0 on.
         start: where training starts; None for zero weights.
-        tolerance: the relative error that `trusted_until` answers for.
+        tolerance: the relative error that `trusted_until` and `infinity_is_resolved` answer for.
         by_mode: also what each mode contributes (needs clean labels).
 
     Raises:
@@ -152,7 +154,7 @@ def risk_curve(
     rule = traced(rule, dtype)
     times = rule.time(clock)
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
-    parts, loss, risk, weight_power = _in_blocks(reduced, seen, rule, clock, start)
+    parts, loss, risk = _in_blocks(reduced, seen, rule, clock, start)
 
     def risk_at(t: np.ndarray) -> np.ndarray:
         return np.asarray(_total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start))
@@ -165,7 +167,8 @@ def risk_curve(
     if by_mode:
         found = _mode_risk(spectrum, averages, rule, clock, start)
         modes = ModeRisk(found.eigenvalues, first(found.clean), first(found.noise), first(found.cross))
-    error = _rounding_error(spectrum, averages, times, risk, weight_power)
+    limit = _limit(reduced, seen, rule, start)
+    errors = _errors(spectrum, averages, rule, clock, risk, limit, start)
     return Curve(
         times=first(times),
         steps=jnp.asarray(asked, dtype) if rule.counts_steps else None,
@@ -174,10 +177,10 @@ def risk_curve(
         turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
         turning_step=jnp.asarray(turning_clock, dtype) if rule.counts_steps else None,
         turning_risk=jnp.asarray(turning_risk, dtype),
-        rounding_error=first(error),
-        trusted_until=_trusted_until(times, risk, error, tolerance, spectrum.rounding_order),
-        risk_at_infinity=_total_risk(_truncated(reduced), seen, rule, jnp.full(1, jnp.inf, dtype), start)[0],
-        infinity_is_resolved=spectrum.infinity_is_resolved | (rule.ridge > spectrum.rank_cut),
+        rounding_error=first(errors[0]),
+        trusted_until=_trusted_until(times, risk, errors[0], tolerance),
+        risk_at_infinity=limit,
+        infinity_is_resolved=_is_resolved(spectrum, rule, limit, errors[1], tolerance),
         decomposition=None if parts.clean is None else jax.tree.map(first, _summed(parts)),
         modes=modes,
         method=spectrum.method,
@@ -226,18 +229,45 @@ def _fewer_coordinates(
     return alone, averages.in_modes(spectrum.modes)
 
 
-def _truncated(spectrum: Spectrum) -> Spectrum:
-    """Modes below the rank cut are null: nothing moves them, however long training lasts."""
-    kept = jnp.where(spectrum.eigenvalues > spectrum.rank_cut, spectrum.eigenvalues, 0)
-    return eqx.tree_at(lambda s: s.eigenvalues, spectrum, kept)
+@eqx.filter_jit
+def _limit(spectrum: Spectrum, averages: Averages, rule: Rule, start: Start | None) -> Float[Array, ""]:
+    """The risk at t = infinity; without a ridge, modes below the rank cut are null, and nothing moves them."""
+    counts = (spectrum.eigenvalues > spectrum.rank_cut) | (rule.ridge > 0)
+    kept = jnp.where(counts, spectrum.eigenvalues, 0)
+    truncated = eqx.tree_at(lambda s: s.eigenvalues, spectrum, kept)
+    return _total_risk(truncated, averages, rule, jnp.full(1, jnp.inf, kept.dtype), start)[0]
+
+
+@eqx.filter_jit
+def _errors(
+    spectrum: Spectrum,
+    averages: Averages,
+    rule: Rule,
+    clock: Float[Array, "times"],
+    risk: Float[Array, "times"],
+    limit: Float[Array, ""],
+    start: Start | None,
+) -> tuple[Float[Array, "times"], Float[Array, ""]]:
+    """Bounds on the rounding error of the risk, at the times and at t = infinity."""
+    begun, seen = Begun.of(start, spectrum), Seen.by(averages, spectrum)
+    error = rounding_error(spectrum, averages, rule, clock, risk, begun, seen)
+    return error, limit_error(spectrum, averages, rule.ridge, limit, begun, seen)
+
+
+@eqx.filter_jit
+def _is_resolved(
+    spectrum: Spectrum, rule: Rule, limit: Float[Array, ""], error: Float[Array, ""], tolerance: float
+) -> Bool[Array, ""]:
+    """Whether the limit is known to the tolerance."""
+    parted = spectrum.infinity_is_resolved | (rule.ridge > 0)
+    return parted & is_known(limit, error, tolerance)
 
 
 @eqx.filter_jit
 def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
     trained = train(spectrum, rule, clock, start)
-    weight_power = jnp.sum(trained.weights**2, axis=(0, 2))
     parts = parts_of(trained, spectrum, averages, rule, clock, start)
-    return parts, jnp.sum(trained.loss, axis=1), jnp.sum(parts.risk, axis=1), weight_power
+    return parts, jnp.sum(trained.loss, axis=1), jnp.sum(parts.risk, axis=1)
 
 
 def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
@@ -262,6 +292,5 @@ def _first(count: int, values: Shaped[Array, "padded *axes"]) -> Shaped[Array, "
 
 
 _mode_risk = eqx.filter_jit(mode_risk)
-_rounding_error = eqx.filter_jit(rounding_error)
 _trusted_until = eqx.filter_jit(trusted_until)
 _summed = eqx.filter_jit(Decomposition.of)

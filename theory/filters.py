@@ -69,6 +69,24 @@ class Rule(eqx.Module):
     def check_stable(self, largest_eigenvalue: float) -> None:
         """Raises ValueError if the rule's steps are too long for the fastest mode; says what to pass instead."""
 
+    def overshoot(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """By how much pushes that alternate move a mode farther than steady ones; 1 for rules that never overshoot.
+
+        A bound on (mu + ridge) times the sum of the sizes of what a unit push at one instant does at all later ones;
+        no residual exceeds it either. The error of a curve rests on it (`theory.trust`): a rule of your own whose
+        fast modes ring must say by how much.
+        """
+        return jnp.ones_like(eigenvalues)
+
+    def reach(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        """How far pushes of size one, each of the worst sign, can have moved a mode by t: at least the gain."""
+        rate = eigenvalues + self.ridge
+        return jnp.minimum(self.time(t)[..., None], rows(self.overshoot(eigenvalues) / rate, t[..., None]))
+
+    def roundings(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """By how many roundings residual and gain may be wrong, in units of the overshoot and of it times the reach."""
+        return jnp.full_like(t, ROUNDINGS)
+
     def fixed_gain(self, eigenvalues: Float[Array, "*times modes"]) -> Float[Array, "*times modes"]:
         """The gain at t = infinity, 1 / (mu + ridge); 0 on null modes, which no force moves."""
         shifted = eigenvalues + self.ridge
@@ -97,6 +115,10 @@ class Rule(eqx.Module):
     ) -> Float[Array, "*times modes"]:
         """The gain, and the fixed one at infinity; elsewhere 1 / mu^2, its derivative, must not overflow."""
         return jnp.where(at_infinity, self.fixed_gain(jnp.where(at_infinity, rows(eigenvalues, at_infinity), 1)), gain)
+
+
+ROUNDINGS = 8.0
+"""Of a formula: its own, and those of the functions in it."""
 
 
 class ConstantStep(Rule):
@@ -220,8 +242,17 @@ class GradientDescent(ConstantStep):
         """
         return over_rate(2.0, largest_eigenvalue + self.ridge)
 
+    def overshoot(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """1 up to eta (mu + ridge) = 1, and s / (2 - s) of a mode that alternates, s = eta (mu + ridge)."""
+        return of_alternating(self._progress(eigenvalues))
+
     def _progress(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
         return self.step_size * (eigenvalues + self.ridge)
+
+
+def of_alternating(progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
+    """The overshoot of gradient descent: s times the sum of |1 - s|^k."""
+    return jnp.where(progress <= 1, 1, progress / jnp.maximum(2 - progress, jnp.finfo(progress.dtype).tiny))
 
 
 SERIES_BELOW = 0.1

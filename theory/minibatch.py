@@ -35,9 +35,9 @@ from theory.batches import BatchMoments
 from theory.checks import Clock, check_steps
 from theory.filters import GradientDescent, mean_decay
 from theory.population import Averages
-from theory.risk import Start, risk_parts, weights
+from theory.risk import Start, risk_parts
 from theory.spectrum import Spectrum
-from theory.trust import rounding_error, trusted_until
+from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 
 TRUSTED = 1e-6
 
@@ -56,8 +56,10 @@ class MinibatchCurve(eqx.Module):
         mean_risk_at_infinity: summed over targets, as are the next two.
         spread_at_infinity: the price of a constant step size.
         gradient_power_at_infinity: the floor that gradients do not fall below.
-        trusted_until: the time after which rounding may exceed 1e-6 of the mean risk; see `theory.trust`.
-        infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limits hang on rounding.
+        trusted_until: the latest of the times up to which rounding stays below 1e-6 of the mean risk; see
+            `theory.trust`.
+        infinity_is_resolved: whether the limit of the mean risk is known to 1e-6, and no mode was left out that counts
+            (see `theory.Spectrum`); if not, the limits hang on rounding.
         is_diagonal: whether spreads, gradients and the largest stable step are those of the diagonal approximation.
     """
 
@@ -174,8 +176,8 @@ def minibatch_curve(
     _check_match(spectrum, averages, moments, start)
     dtype = moments.eigenvalues.dtype
     clock = jnp.asarray(check_steps(steps), dtype)
-    limit = largest_stable_step(moments)
-    _check_stable_spread(step_size, limit, moments.is_diagonal)
+    largest = largest_stable_step(moments)
+    _check_stable_spread(step_size, largest, moments.is_diagonal)
     rule = GradientDescent(jnp.asarray(step_size, dtype), moments.ridge)
     modes = spectrum.modes[:, : len(moments.eigenvalues)]
     begin = jnp.zeros_like(modes @ moments.optimum) if start is None or start.weights is None else start.weights
@@ -188,9 +190,12 @@ def minibatch_curve(
     spread, variance, gradient = _moments_at(moments, rule, offset, seen, jnp.maximum(rates, 0), vectors, with_end)
     decay = moments.ridge * rule.residual(jnp.zeros_like(with_end[:1]), with_end)
     gradient = gradient + decay**2 * jnp.sum(outside**2, axis=0)[None, :]
-    mean_risk, weight_power = _of_mean(spectrum, averages, rule, clock, start)
+    mean_risk = _risk_of_mean(spectrum, averages, rule, clock, start)
+    limit = jnp.sum(averages.risk_parts(resting[:, None, :], None).risk)
     risk, times = jnp.sum(mean_risk, axis=1), rule.time(clock)
-    error = rounding_error(spectrum, averages, times, risk, weight_power)
+    begun, excited = Begun.of(start, spectrum), Seen.by(averages, spectrum)
+    error = rounding_error(spectrum, averages, rule, clock, risk, begun, excited)
+    limit_is_known = is_known(limit, limit_error(spectrum, averages, moments.ridge, limit, begun, excited), TRUSTED)
     return MinibatchCurve(
         steps=clock,
         times=times,
@@ -198,23 +203,21 @@ def minibatch_curve(
         spread_by_target=spread[:-1],
         weight_variance_by_target=variance[:-1],
         gradient_power_by_target=gradient[:-1],
-        largest_stable_step=jnp.asarray(limit, dtype),
-        mean_risk_at_infinity=jnp.sum(averages.risk_parts(resting[:, None, :], None).risk),
+        largest_stable_step=jnp.asarray(largest, dtype),
+        mean_risk_at_infinity=limit,
         spread_at_infinity=jnp.sum(spread[-1]),
         gradient_power_at_infinity=jnp.sum(gradient[-1]),
-        trusted_until=trusted_until(times, risk, error, TRUSTED, spectrum.rounding_order),
-        infinity_is_resolved=spectrum.infinity_is_resolved | (moments.ridge > spectrum.rank_cut),
+        trusted_until=trusted_until(times, risk, error, TRUSTED),
+        infinity_is_resolved=spectrum.infinity_is_resolved & limit_is_known,
         is_diagonal=moments.is_diagonal,
     )
 
 
 @eqx.filter_jit
-def _of_mean(
+def _risk_of_mean(
     spectrum: Spectrum, averages: Averages, rule: GradientDescent, clock: Float[Array, "times"], start: Start | None
-) -> tuple[Float[Array, "times targets"], Float[Array, "times"]]:
-    """The risk of the mean weights, and their power."""
-    power = jnp.sum(weights(spectrum, rule, clock, start) ** 2, axis=(0, 2))
-    return risk_parts(spectrum, averages, rule, clock, start).risk, power
+) -> Float[Array, "times targets"]:
+    return risk_parts(spectrum, averages, rule, clock, start).risk
 
 
 @eqx.filter_jit

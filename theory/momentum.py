@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.filters import ConstantStep, Response, number, over_rate, rows
+from theory.filters import ROUNDINGS, ConstantStep, Response, number, over_rate, rows
 from theory.linalg import is_traced
 
 MOST_STEPS = 2.0**63
@@ -65,6 +65,31 @@ class _Momentum(ConstantStep):
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k / (1 - beta), at which slow modes stand where flow has them."""
         return self.step_size * t / (1 - self.momentum)
+
+    def roundings(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """Of slow modes, as many as the velocity lives steps: what it loses in one is a difference from 1."""
+        return jnp.broadcast_to(ROUNDINGS + 4 / (1 - self.momentum), t.shape).astype(t.dtype)
+
+    def overshoot(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """s / ((1 - |z|) (1 - |z'|)) of the roots z and z' of a mode, s = eta (mu + ridge); 1 if neither alternates.
+
+        Of a complex pair r exp(+-i phi) also s / ((1 - r) sin phi): what a push does rings as r^j sin(j phi) / sin phi.
+        """
+        progress = self.step_size * (eigenvalues + self.ridge)
+        kept = self.kept(progress)
+        trace = 1 + kept - progress
+        discriminant = trace**2 - 4 * kept
+        is_complex, root = discriminant < 0, jnp.sqrt(jnp.abs(discriminant))
+        least = jnp.finfo(progress.dtype).tiny
+        radius = jnp.sqrt(jnp.where(is_complex, kept, 0))
+        larger = jnp.where(trace < 0, trace - root, trace + root) / 2
+        smaller = kept / jnp.where(larger == 0, 1, larger)
+        of_real = (1 - jnp.abs(larger)) * (1 - jnp.abs(smaller))
+        left = 1 - radius
+        of_pair = left * jnp.maximum(left, root / (2 * jnp.where(radius > 0, radius, 1)))
+        found = progress / jnp.maximum(jnp.where(is_complex, of_pair, of_real), least)
+        # Roots that are both positive never alternate, and of slow modes 1 - |z| would cancel.
+        return jnp.where((discriminant >= 0) & (trace > 0) & (kept >= 0), 1, jnp.maximum(found, 1))
 
 
 class HeavyBall(_Momentum):  # type: ignore[misc]
@@ -180,6 +205,20 @@ class NesterovIncreasing(ConstantStep):
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k (k + 7) / 8, the gain of a null mode."""
         return self.step_size * t * (t + 7) / 8
+
+    def roundings(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """One a step."""
+        return ROUNDINGS + t
+
+    def reach(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
+        """At most the root of time / (mu + ridge), times that of s = eta (mu + ridge) where s > 1: it rings on and on.
+
+        What a push at step j does rings at step k as (j / k)^(3/2): of all pushes so far, a share of k is still heard.
+        """
+        time, rate = self.time(t)[..., None], rows(eigenvalues + self.ridge, t[..., None])
+        moves = rate > 0
+        ringing = jnp.sqrt(time * jnp.maximum(1, self.step_size * rate) / jnp.where(moves, rate, 1))
+        return jnp.where(moves, jnp.minimum(time, ringing), time)
 
     def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
         """4 / (3 (mu_max + ridge)), that of `Nesterov` as its momentum rises to 1.

@@ -8,6 +8,7 @@ r_t(mu) of its modes; where those are slow, it stays.
 Momentum and averages begin anew with each phase, as they do where a new optimizer is made for it.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
@@ -23,7 +24,7 @@ from theory.filters import Rule, traced
 from theory.population import Averages
 from theory.risk import Start, after
 from theory.spectrum import Spectrum
-from theory.trust import trusted_until
+from theory.trust import Begun, trusted_until, weight_error
 
 
 class Phase(NamedTuple):
@@ -79,24 +80,22 @@ def phased_curve(
     clock = check_steps(t) if phases[0].rule.counts_steps else check_clock("times", t)
     check_reached(clock, ends[-1])
     pieces: list[_Piece] = []
-    elapsed, carried = 0.0, 0.0
+    elapsed = 0.0
     for phase, begin, end in zip(phases, [0.0, *ends[:-1]], ends, strict=True):
         if end == begin:
             continue
         grid, asked = _grid(phase, clock, begin, end)
         curve = risk_curve(phase.spectrum, averages, phase.rule, grid - begin, start=start, tolerance=tolerance)
-        order, may_turn = phase.spectrum.rounding_order, bool(clock[0] <= grid[0] <= clock[-1])
-        pieces.append(_Piece(curve, asked, begin, elapsed, carried, order, may_turn))
+        pieces.append(_Piece(curve, asked, begin, elapsed, bool(clock[0] <= grid[0] <= clock[-1])))
         if math.isfinite(end):
             start = end_of(phase, start)
             elapsed += float(phase.rule.time(jnp.asarray(end - begin, curve.times.dtype)))
-            carried += float(curve.rounding_error[-1])
     steps = jnp.asarray(clock, curve.times.dtype) if phases[0].rule.counts_steps else None
-    return _joined(pieces, steps, _trusted(pieces, tolerance))
+    return _joined(pieces, steps, tolerance)
 
 
 def end_of(phase: Phase, start: Start | None = None) -> Start:
-    """What a phase leaves to the next.
+    """What a phase leaves to the next, its rounding error too.
 
     >>> import theory
     >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]))
@@ -150,14 +149,12 @@ NUM_OWN = 24
 
 
 class _Piece(NamedTuple):
-    """The curve of one phase, which of its times were asked for, and what had passed before it."""
+    """The curve of one phase, which of its times were asked for, and how much time had passed before it."""
 
     curve: Curve
     asked: np.ndarray
     begin: float
     elapsed: float
-    carried: float
-    order: float
     may_turn: bool
 
 
@@ -178,28 +175,28 @@ def _grid(phase: Phase, clock: np.ndarray, begin: float, end: float) -> tuple[np
     return grid, np.isin(grid, inside)
 
 
-def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array) -> Curve:
+def _joined(pieces: Sequence[_Piece], steps: Array | None, tolerance: float) -> Curve:
     # By numpy, which need not compile for every way of parting the times.
-    def join(values: Callable[[_Piece], Array], offset: str | None = None) -> Array:
-        rows = [np.asarray(values(piece))[piece.asked] for piece in pieces]
-        if offset is not None:
-            rows = [row + row.dtype.type(getattr(piece, offset)) for row, piece in zip(rows, pieces, strict=True)]
-        return jnp.asarray(np.concatenate(rows))
+    def join(values: Callable[[_Piece], Array]) -> Array:
+        return jnp.asarray(np.concatenate([np.asarray(values(piece))[piece.asked] for piece in pieces]))
 
     turns = [piece for piece in pieces if piece.may_turn]
     lowest = min(turns, key=lambda piece: float(piece.curve.turning_risk))
     curves, last = [piece.curve for piece in pieces], pieces[-1].curve
     split = all(curve.decomposition is not None for curve in curves)
+    times = join(lambda piece: np.asarray(piece.curve.times) + piece.curve.times.dtype.type(piece.elapsed))
+    error = join(lambda piece: piece.curve.rounding_error)
+    risk_by_target = join(lambda piece: piece.curve.risk_by_target)
     return Curve(
-        times=join(lambda piece: piece.curve.times, "elapsed"),
+        times=times,
         steps=steps,
-        risk_by_target=join(lambda piece: piece.curve.risk_by_target),
+        risk_by_target=risk_by_target,
         train_loss=join(lambda piece: piece.curve.train_loss),
         turning_time=lowest.elapsed + lowest.curve.turning_time,
         turning_step=None if lowest.curve.turning_step is None else lowest.begin + lowest.curve.turning_step,
         turning_risk=lowest.curve.turning_risk,
-        rounding_error=join(lambda piece: piece.curve.rounding_error, "carried"),
-        trusted_until=trusted_until,
+        rounding_error=error,
+        trusted_until=trusted_until(times, jnp.sum(risk_by_target, axis=1), error, tolerance),
         risk_at_infinity=last.risk_at_infinity,
         infinity_is_resolved=last.infinity_is_resolved,
         decomposition=Decomposition(
@@ -214,15 +211,7 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, trusted_until: Array)
     )
 
 
-def _trusted(pieces: Sequence[_Piece], tolerance: float) -> Array:
-    """The first time at which the error of a phase, with those that it was handed, is too large."""
-    last = max(index for index, piece in enumerate(pieces) if piece.asked.any())
-    for piece in pieces[: last + 1]:
-        curve = piece.curve
-        until = trusted_until(curve.times, curve.risk, piece.carried + curve.rounding_error, tolerance, piece.order)
-        if until < curve.times[-1]:
-            break
-    return piece.elapsed + until
-
-
-_after = eqx.filter_jit(after)
+@eqx.filter_jit
+def _after(spectrum: Spectrum, rule: Rule, duration: Float[Array, ""], start: Start | None) -> Start:
+    error = weight_error(spectrum, rule, duration[None], Begun.of(start, spectrum))[0]
+    return dataclasses.replace(after(spectrum, rule, duration, start), error=error)

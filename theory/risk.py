@@ -33,12 +33,14 @@ class Start(eqx.Module):
         variance: xi^2, by default the variance of each independent entry of theta_0 about that mean.
         noise_weights: the part of `weights` that label noise has made, in an earlier phase of training; None for zero.
         spread: how independent draws enter the weights; None for the identity.
+        error: a bound on what rounding has done to the weights before, in length.
     """
 
     weights: Float[Array, "features targets"] | None = None
     variance: float | Float[Array, ""] = 0.0
     noise_weights: Float[Array, "features targets"] | None = None
     spread: Float[Array, "features draws"] | None = None
+    error: float | Float[Array, ""] = 0.0
 
     def __check_init__(self) -> None:
         check_not_negative("variance", self.variance)

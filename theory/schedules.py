@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_not_negative, check_shape
-from theory.filters import Response, Rule, number, over_rate
+from theory.filters import ROUNDINGS, Response, Rule, number, of_alternating, over_rate
 from theory.linalg import is_traced
 
 
@@ -107,6 +107,14 @@ class StepSchedule(Rule):
                 f"diverge on this problem; pass steps below the largest stable one, 2 / (mu_max + ridge) = "
                 f"{float(largest):.6g}"
             )
+
+    def overshoot(self, eigenvalues: Float[Array, "modes"]) -> Float[Array, "modes"]:
+        """That of gradient descent with the longest step."""
+        return of_alternating(jnp.max(self.step_sizes, initial=0) * (eigenvalues + self.ridge))
+
+    def roundings(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
+        """One a step."""
+        return ROUNDINGS + jnp.minimum(t, len(self.step_sizes))
 
     def _course(
         self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]

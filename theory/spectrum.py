@@ -5,10 +5,15 @@ the singular vectors Phi = sqrt(m) A diag(sqrt(mu)) Uᵀ the force on mode k is 
 spectra of random features span seventeen decades without a gap, and late times reach down to the smallest of them. So
 it matters how one gets there:
 
-- ``svd``: thin SVD of Phi. Accurate: the rounding error of a curve grows as sqrt(t).
+- ``svd``: thin SVD of Phi. Accurate: the rounding error of a curve grows as sqrt(t), and as t only with what part of
+  the labels lies outside of the range of Phi.
 - ``qr``: SVD of the triangular factor of [Phi, y, y*]. As accurate, faster for tall Phi, and it streams: Q is never
   stored, and neither need Phi be.
-- ``gram``: eigh of the smaller of Phiᵀ Phi and Phi Phiᵀ. Fastest, but the error grows as t.
+- ``gram``: eigh of the smaller of Phiᵀ Phi and Phi Phiᵀ. Fastest, but the error grows as t, and of singular values
+  below about the root of machine epsilon (relative to the largest) it knows nothing.
+
+Arrays of different precision are brought to the finest of them first: single-precision features beside
+double-precision labels are factored in double precision.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,6 +32,9 @@ METHODS: tuple[Method, ...] = ("svd", "qr", "gram")
 Labels = Float[Array, "samples targets"] | Float[Array, "samples"]
 Block = tuple[Float[Array, "rows features"], Array, Array | None]
 
+Rounding = Literal["factor", "covariance", "kernel"]
+"""What was known to a rounding: Phi, Phiᵀ Phi with the force, or Phi Phiᵀ; see `theory.trust`."""
+
 RESOLVED_GAP = 1e3
 """How far above rounding level every singular value that counts must stand for t = infinity to mean something."""
 
@@ -36,13 +44,16 @@ class Spectrum(eqx.Module):
 
     Attributes:
         eigenvalues: mu, descending, not negative; unit 1/time. A mode known to be null has exactly 0.
-        modes: U, orthonormal columns (zero on the null modes that the Gram route of a wide Phi does not resolve).
+        modes: U, orthonormal columns (to a rounding over the square of the singular value, by the Gram route of a wide
+            Phi).
         label_coordinates: a = Aᵀ y / sqrt(m); 0 on null modes.
         label_outside: mean square of the part of the labels outside the range of Phi, which no training fits.
         clean_coordinates: a* = Aᵀ y* / sqrt(m) of the clean labels, or None.
-        infinity_is_resolved: whether a gap parts the modes that count from rounding noise.
+        infinity_is_resolved: whether a gap parts the modes that count from rounding noise; by the Gram route, which
+            does not see what lies below, whether nothing does.
         rank_cut: eigenvalues up to this one are indistinguishable from null modes.
         method: the factorisation that was used.
+        rounding: what it has rounded.
     """
 
     eigenvalues: Float[Array, "modes"]
@@ -53,6 +64,7 @@ class Spectrum(eqx.Module):
     infinity_is_resolved: Bool[Array, ""]
     rank_cut: Float[Array, ""]
     method: Method = eqx.field(static=True)
+    rounding: Rounding = eqx.field(static=True)
 
     @property
     def rank(self) -> int:
@@ -70,11 +82,6 @@ class Spectrum(eqx.Module):
     def unsplit(self) -> "Spectrum":
         """The same, of which the clean labels are not known: for risks in total, at half of the cost."""
         return eqx.tree_at(lambda s: s.clean_coordinates, self, None, is_leaf=lambda leaf: leaf is None)
-
-    @property
-    def rounding_order(self) -> float:
-        """The power of t with which the rounding error of predictions grows."""
-        return 1.0 if self.method == "gram" else 0.5
 
 
 def decompose(
@@ -151,8 +158,15 @@ def check_method(method: str) -> None:
 
 
 def _as_columns(block: Block) -> Block:
+    """Labels as columns, and all in the finest precision of the three."""
     features, labels, clean = block
-    return features, _columns(labels), None if clean is None else _columns(clean)
+    return in_one_precision(features, _columns(labels), None if clean is None else _columns(clean))
+
+
+def in_one_precision(features: Array, labels: Array, clean: Array | None) -> Block:
+    """All in the finest precision of the three."""
+    dtype = jnp.result_type(*(array for array in (features, labels, clean) if array is not None))
+    return features.astype(dtype), labels.astype(dtype), None if clean is None else clean.astype(dtype)
 
 
 def _columns(labels: Labels) -> Float[Array, "samples targets"]:
@@ -223,6 +237,8 @@ def _from_singular_vectors(
     # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.
     null = (resolved & (singular <= cut))[:, None]
     inside = jnp.where(null, 0, coordinates)
+    if shape[0] <= shape[1]:  # as many modes as rows: what was found outside of them is rounding
+        outside = jnp.zeros_like(outside)
     outside = outside + jnp.sum(jnp.where(null, coordinates, 0) ** 2, axis=0)
     return Spectrum(
         eigenvalues=jnp.where(null[:, 0], 0, singular**2),
@@ -233,6 +249,7 @@ def _from_singular_vectors(
         infinity_is_resolved=resolved,
         rank_cut=cut**2,
         method=method,
+        rounding="factor",
     )
 
 
@@ -280,32 +297,24 @@ def relabelled(spectrum: Spectrum, force: Float[Array, "features targets"], powe
     """The same features with other labels, of which the force and the power are known; the clean labels stay.
 
     The force carries a rounding error of the size of the largest modes', so labels are known as well as by the Gram
-    route, whatever the spectrum came from, and not at all in modes below its rounding level.
+    route, whatever the spectrum came from.
 
     >>> spectrum = decompose(jnp.eye(2), jnp.asarray([1.0, 1.0]))
     >>> relabelled(spectrum, jnp.asarray([[1.0], [0.0]]), jnp.asarray([2.0])).label_coordinates.round(6).tolist()
     [[1.4142139999999999], [0.0]]
     """
-    eigenvalues = spectrum.eigenvalues
-    cut = jnp.maximum(spectrum.rank_cut, _rounding_level(spectrum.modes.shape, eigenvalues) * eigenvalues[0])
-    coordinates = _from_force(eigenvalues, spectrum.modes, force, eigenvalues > cut)
-    return Spectrum(
-        eigenvalues=eigenvalues,
-        modes=spectrum.modes,
-        label_coordinates=coordinates,
-        label_outside=jnp.maximum(power - jnp.sum(coordinates**2, axis=0), 0),
-        clean_coordinates=spectrum.clean_coordinates,
-        infinity_is_resolved=_is_resolved(eigenvalues, cut),
-        rank_cut=cut,
-        method="gram",
-    )
+    clean_force = None
+    if spectrum.clean_coordinates is not None:
+        clean_force = spectrum.modes @ (jnp.sqrt(spectrum.eigenvalues)[:, None] * spectrum.clean_coordinates)
+    return _from_eigenvectors(spectrum.eigenvalues, spectrum.modes, force, power, clean_force, spectrum.modes.shape)
 
 
 @eqx.filter_jit
 def _from_eigenvectors(
-    eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, int]
+    eigenvalues: Array, modes: Array, force: Array, power: Array, clean_force: Array | None, shape: tuple[int, ...]
 ) -> Spectrum:
-    eigenvalues = jnp.maximum(eigenvalues, 0)
+    # A mode that is lost in rounding may be anything up to it; at zero, the force on it would be lost as well.
+    eigenvalues = jnp.maximum(eigenvalues, jnp.finfo(eigenvalues.dtype).eps * jnp.maximum(eigenvalues[0], 0))
     cut = _rounding_level(shape, eigenvalues) * eigenvalues[0]
     known = eigenvalues > 0
     label_coordinates = _from_force(eigenvalues, modes, force, known)
@@ -315,9 +324,10 @@ def _from_eigenvectors(
         label_coordinates=label_coordinates,
         label_outside=jnp.maximum(power - jnp.sum(label_coordinates**2, axis=0), 0),
         clean_coordinates=None if clean_force is None else _from_force(eigenvalues, modes, clean_force, known),
-        infinity_is_resolved=_is_resolved(eigenvalues, cut),
+        infinity_is_resolved=_is_complete(eigenvalues, cut),
         rank_cut=cut,
         method="gram",
+        rounding="covariance",
     )
 
 
@@ -335,30 +345,37 @@ def _from_force(
 def _from_small_gram(features: Array, labels: Array, clean: Array | None) -> Spectrum:
     """eigh of Phi Phiᵀ, for fewer rows than features."""
     _, left = linalg.symmetric_eigen(linalg.row_gram(features))
-    return _from_left_vectors(left, linalg.transposed_product(features, left), labels, clean)
+    return from_left_vectors(left, linalg.transposed_product(features, left), labels, clean)
 
 
 @eqx.filter_jit
-def _from_left_vectors(left: Array, images: Array, labels: Array, clean: Array | None) -> Spectrum:
-    """The images are Phiᵀ times the left vectors."""
+def from_left_vectors(
+    left: Float[Array, "samples modes"],
+    images: Float[Array, "features modes"],
+    labels: Float[Array, "samples targets"],
+    clean: Float[Array, "samples targets"] | None,
+) -> Spectrum:
+    """The spectrum from the eigenvectors of Phi Phiᵀ and their images under Phiᵀ.
+
+    What Phi Phiᵀ does not resolve is not zero: its image says how large it is, down to the image's own rounding.
+    """
     num_samples = left.shape[0]
     singular = jnp.linalg.norm(images, axis=0)
-    eigenvalues = singular**2 / num_samples
-    cut = _rounding_level(images.shape, eigenvalues) * eigenvalues[0]
-    resolved = _is_resolved(eigenvalues, cut)
-    # The image of a null vector is rounding noise, and no mode.
-    null = (resolved & (eigenvalues <= cut)) | (singular == 0)
+    null = singular <= _rounding_level(images.shape, singular) * jnp.max(singular)
+    eigenvalues = jnp.where(null, 0, singular**2 / num_samples)
+    cut = _rounding_level(images.shape, eigenvalues) * jnp.max(eigenvalues)
     scaled_left = left / jnp.sqrt(num_samples)
     coordinates, kept = scaled_left.T @ labels, jnp.where(null[None, :], 0, scaled_left)
     return Spectrum(
-        eigenvalues=jnp.where(null, 0, eigenvalues),
+        eigenvalues=eigenvalues,
         modes=jnp.where(null[None, :], 0, images / jnp.where(null, 1, singular)[None, :]),
         label_coordinates=kept.T @ labels,
         label_outside=jnp.sum(jnp.where(null[:, None], coordinates, 0) ** 2, axis=0),
         clean_coordinates=None if clean is None else kept.T @ clean,
-        infinity_is_resolved=resolved,
+        infinity_is_resolved=_is_complete(eigenvalues, cut),
         rank_cut=cut,
         method="gram",
+        rounding="kernel",
     )
 
 
@@ -369,3 +386,8 @@ def _rounding_level(shape: tuple[int, ...], like: Array) -> float:
 
 def _is_resolved(values: Float[Array, "modes"], cut: Float[Array, ""]) -> Bool[Array, ""]:
     return jnp.all((values <= cut) | (values >= RESOLVED_GAP * cut))
+
+
+def _is_complete(eigenvalues: Float[Array, "modes"], cut: Float[Array, ""]) -> Bool[Array, ""]:
+    """Nothing lies at rounding level. By a Gram matrix, a mode below the cut may be of any size up to its root."""
+    return jnp.all(eigenvalues >= RESOLVED_GAP * cut)

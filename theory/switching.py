@@ -14,9 +14,9 @@ from theory.checks import Clock, check_clock, check_steps
 from theory.curve import Decomposition, check_matching
 from theory.filters import Rule, traced
 from theory.population import Averages, RiskParts
-from theory.risk import Start, remaining, train
+from theory.risk import Start, remaining, train, weights
 from theory.spectrum import Spectrum
-from theory.trust import rounding_error
+from theory.trust import Begun, rounding_error, weight_error
 from theory.turning import turning_point
 
 
@@ -30,7 +30,7 @@ class SwitchCurve(eqx.Module):
         decomposition: its parts, or None without clean labels.
         best_time: the t_1 of the lowest risk, refined off the grid; whole where steps are counted.
         best_risk: the risk with it.
-        rounding_error: an estimate of what rounding does to the risk, absolute.
+        rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.
     """
 
     switch_times: Float[Array, "switches"]
@@ -92,12 +92,10 @@ def switch_curve(
             jnp.sum(_switched(first, second, averages, rule, end, jnp.asarray(t, dtype), begun)[0].risk, 1)
         )
 
-    parts, power = _switched(first, second, averages, rule, end, jnp.asarray(clock, dtype), begun)
+    spent = jnp.asarray(clock, dtype)
+    parts, error = _switched(first, second, averages, rule, end, spent, begun)
     risk = jnp.sum(parts.risk, axis=1)
     best_time, best_risk = turning_point(risk_at, clock, np.asarray(risk), whole_steps=rule.counts_steps)
-    spent = jnp.asarray(clock, dtype)
-    error = rounding_error(first, averages, rule.time(spent), risk, power)
-    error = error + rounding_error(second, averages, rule.time(end - spent), risk, power)
     return SwitchCurve(
         switch_times=spent,
         budget=end,
@@ -119,9 +117,13 @@ def _switched(
     switch_times: Float[Array, "switches"],
     start: Float[Array, "features targets"],
 ) -> tuple[RiskParts, Float[Array, "switches"]]:
-    """The risk at the budget, its parts, and the power of the weights."""
+    """The risk at the budget, in its parts, and a bound on its rounding error."""
     theta, noise = switched(first, second, rule, budget, switch_times, Start(start))
-    return averages.risk_parts(theta, noise), jnp.sum(theta**2, axis=(0, 2))
+    parts = averages.risk_parts(theta, noise)
+    left = weight_error(first, rule, switch_times, Begun.of(Start(start), first))
+    begun = Begun.at(weights(first, rule, switch_times, Start(start)), second, left)
+    risk = jnp.sum(parts.risk, axis=1)
+    return parts, rounding_error(second, averages, rule, budget - switch_times, risk, begun)
 
 
 def switched(

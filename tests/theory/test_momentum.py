@@ -474,7 +474,7 @@ def test_a_curve_under_rising_momentum_turns_where_the_loop_does() -> None:
     assert np.allclose(curve.risk, np.asarray(risk)[grid], rtol=ORACLE)
     assert 0 < np.argmin(risk) < 200
     assert float(curve.turning_risk) == pytest.approx(min(risk), rel=ORACLE)
-    assert curve.trusted_until > curve.times[-1]
+    assert curve.trusted_until == curve.times[-1]
 
 
 # --- whole curves --------------------------------------------------------------------------------------------------
@@ -496,7 +496,7 @@ def test_a_curve_is_that_of_training_and_so_are_its_turning_point_and_its_limit(
     assert float(curve.turning_time) == pytest.approx(step / (1 - momentum) * recorded[best], rel=EXACT)
     settled = np.linalg.pinv(np.asarray(problem.features)) @ np.asarray(problem.labels)
     assert float(curve.risk_at_infinity) == pytest.approx(oracles.risk(problem, settled)[0], rel=LATE)
-    assert curve.trusted_until > curve.times[-1]
+    assert curve.trusted_until == curve.times[-1]
 
 
 # --- transforms ----------------------------------------------------------------------------------------------------

@@ -131,7 +131,9 @@ def test_rotated_features_and_permuted_rows_give_the_same_curve(method: theory.s
 @pytest.mark.parametrize("method", theory.METHODS)
 def test_infinity_is_resolved_by_a_gap_and_only_by_a_gap(method: theory.spectrum.Method) -> None:
     for case in tagged("gapped", "singular"):
-        assert case.problem.spectrum(method).infinity_is_resolved, case.name
+        # A Gram matrix does not tell null modes from small ones, and does not claim to.
+        resolved = method != "gram" or "gapped" in case.tags
+        assert case.problem.spectrum(method).infinity_is_resolved == resolved, case.name
     # Singular values that fall through the rounding level of all three routes without a gap.
     decades = np.geomspace(1, 1e-20, 8)
     rng = np.random.default_rng(5)
