@@ -155,7 +155,10 @@ def _fractions(folder):
         (["diabetes", "--num-folds", "1"], "num_folds: must be a whole number of at least 2, got 1"),
         (["diabetes", "--num-folds", "443"], "num_folds: 443 folds of 442 rows ask for too many"),
         (["diabetes", "--num-held-out", "441"], "num_held_out: 441 rows held out of 442 rows ask for too many"),
-        (["diabetes", "--alpha", "0"], "alpha: must be a positive number, got 0"),
+        (
+            ["diabetes", "--alpha", "0"],
+            "alpha: must lie between 0.0001 and 1000, got 0; for (almost) no mixing pass ERM()",
+        ),
         (["diabetes", "--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of"),
         (["diabetes", "--budget", "-1"], "budget: must be a positive number, got -1"),
     ],
