@@ -45,6 +45,8 @@ MOST_GROUPS = 10
 """Of parts, that choose times for one another."""
 SIGNIFICANT = 2.0
 """Standard errors that a difference must have to count."""
+NEVER_HELD_OUT = -1
+"""The fold, as scikit-learn has it, of rows that are in all training parts."""
 FLOW = theory.GradientFlow()
 
 
@@ -174,7 +176,8 @@ def advise(
         law: the Mixup to look at; None for fresh pairs with ratios from Beta(1, 1).
         num_folds: K, at random; each fold is held out once.
         num_held_out: hold out that many random rows once instead.
-        folds: the fold of each row instead, for rows that belong together.
+        folds: the fold of each row instead, for rows that belong together. Rows of fold -1 are never held out, as in
+            scikit-learn's ``PredefinedSplit``; with one fold beside them, its rows are held out once.
         budget: when training ends; unit 1/eigenvalue. None for `BUDGET` over the largest eigenvalue.
         step_size: None for half of the largest stable one, 2/mu_max.
         num_times: of the curves, evenly in log t; about as many switches, evenly in log t and in log of what is left.
@@ -365,9 +368,7 @@ def _held_out(
         fold_of_row = np.asarray(folds)
         if fold_of_row.shape != (num_rows,):
             raise ValueError(f"folds: has shape {fold_of_row.shape}; pass one fold a row, shape ({num_rows},)")
-        parts = [np.flatnonzero(fold_of_row == fold) for fold in np.unique(fold_of_row)]
-        if len(parts) < 2:
-            raise ValueError("folds: all rows are in one; pass two folds or more")
+        parts = _parts_of(fold_of_row)
         name, value = "folds", f"{len(parts)} folds"
     elif num_held_out is not None:
         check_count("num_held_out", num_held_out, least=2)
@@ -381,6 +382,25 @@ def _held_out(
         raise ValueError(
             f"{name}: {value} of {num_rows} rows ask for too many; each part needs a row, and two others to train on"
         )
+    return parts
+
+
+def _parts_of(fold_of_row: np.ndarray) -> list[Int[np.ndarray, "rows"]]:
+    """The rows of each fold but -1."""
+    unknown = np.flatnonzero(fold_of_row != fold_of_row)  # NaN alone differs from itself
+    if len(unknown):
+        raise ValueError(
+            f"folds: row {unknown[0]} has none (NaN; {len(unknown)} rows in all); pass the fold of every row, or -1 "
+            "for rows that are never held out"
+        )
+    names = [fold for fold in np.unique(fold_of_row) if fold != NEVER_HELD_OUT]
+    parts = [np.flatnonzero(fold_of_row == fold) for fold in names]
+    if not parts:
+        raise ValueError("folds: all are -1, so that no row is ever held out; pass the fold of each row that may be")
+    if len(parts) == 1 and len(parts[0]) == len(fold_of_row):
+        raise ValueError("folds: all rows are in one; pass two folds or more, or -1 for rows that are never held out")
+    if len(parts) == 1:
+        check_count("folds (rows of the only one that is held out)", len(parts[0]), least=2)
     return parts
 
 

@@ -9,7 +9,17 @@ import scipy.linalg
 
 import rfm
 import theory
-from rfm.advice import Estimate, Split, _at_times_of_others, _excess, _Part, feature_map, is_significant, linear_mixup
+from rfm.advice import (
+    Estimate,
+    Split,
+    _at_times_of_others,
+    _excess,
+    _held_out,
+    _Part,
+    feature_map,
+    is_significant,
+    linear_mixup,
+)
 from rfm.datasets import as_numbers
 from tests.tolerances import IDENTITY, ORACLE
 
@@ -122,6 +132,37 @@ def test_held_out_rows_average_to_the_risk_of_their_part(features: rfm.RandomFea
     assert np.allclose(once.plain_risk[:, -1].mean(), both.plain_risk[1, -1], rtol=ORACLE)
 
 
+@pytest.mark.parametrize("names", ["numbers", "floats", "words"])
+def test_rows_of_fold_minus_one_are_never_held_out(names: str, features: rfm.RandomFeatures) -> None:
+    """As scikit-learn's PredefinedSplit has it: they are trained on whichever fold is held out."""
+    sklearn = pytest.importorskip("sklearn.model_selection")
+    folds = np.where(np.arange(ROWS) < 6, -1, FOLDS)
+    splits = list(sklearn.PredefinedSplit(folds).split())
+    if names == "words":  # only numbers can be -1
+        folds = np.asarray(["never", "a", "b", "c"])[folds + 1]
+    parts = _held_out(ROWS, 5, None, folds * 1.0 if names == "floats" else folds, KEY)
+    held_out = [np.arange(6)] * (names == "words") + [test for _, test in splits]
+    assert sorted(part.tolist() for part in parts) == sorted(test.tolist() for test in held_out)
+    if names == "numbers":
+        found = rfm.advise(*data(), features=features, law=LAW, folds=folds, budget=5.0, num_times=9, key=KEY)
+        assert found.mixup_risk.shape == (3, 9)
+        for (train, test), risk in zip(splits, found.plain_risk, strict=True):
+            inputs, targets, _ = as_numbers(*data())
+            split = Split.of(inputs, targets[:, None], False, train, test, features)
+            alone = rfm.synthesize(split.train, features, rfm.ERM(), population=split.test)
+            curve = rfm.closed_form(alone, times=found.times)
+            assert np.allclose(risk, curve.risk / np.mean(np.asarray(split.test.targets) ** 2), rtol=ORACLE)
+
+
+def test_one_fold_beside_rows_that_are_never_held_out_is_held_out_once(features: rfm.RandomFeatures) -> None:
+    settings = {"features": features, "law": LAW, "budget": 5.0, "num_times": 9, "key": KEY}
+    once = rfm.advise(*data(), folds=np.where(FOLDS == 1, 0, -1), **settings)
+    three = rfm.advise(*data(), folds=FOLDS, **settings)
+    assert not once.has_folds
+    assert once.mixup_risk.shape == (6, 9)
+    assert np.allclose(once.mixup_risk.mean(axis=0)[-1], three.mixup_risk[1, -1], rtol=ORACLE)
+
+
 @pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=0.7, pairs="expected")], ids=str)
 def test_raw_features_need_no_pairs(law: rfm.Mixup) -> None:
     rng = np.random.default_rng(3)
@@ -223,6 +264,15 @@ def test_the_budget_and_the_step_are_what_they_say(features: rfm.RandomFeatures,
             "train on",
         ),
         ({"folds": np.zeros(ROWS)}, "folds: all rows are in one; pass two folds or more"),
+        ({"folds": np.full(ROWS, -1)}, "folds: all are -1, so that no row is ever held out; pass the fold of each"),
+        (
+            {"folds": np.where(np.arange(ROWS) % 5 == 2, np.nan, FOLDS)},
+            "folds: row 2 has none (NaN; 4 rows in all); pass the fold of every row, or -1 for rows that are",
+        ),
+        (
+            {"folds": np.where(np.arange(ROWS) == 2, 0, -1)},
+            "folds (rows of the only one that is held out): must be a whole number of at least 2, got 1",
+        ),
         ({"folds": np.zeros(3)}, "folds: has shape (3,); pass one fold a row, shape (18,)"),
         ({"budget": 0.0}, "budget: must be a positive number, got 0.0"),
         ({"budget": 1e30}, "budget: 1e+30 is longer than can be resolved; pass at most "),
