@@ -1,4 +1,4 @@
-"""Mini-batch training: fresh rows at every step, as practitioners train, and its moments in closed form.
+"""Mini-batch training: fresh, independent rows at every step, and its moments in closed form.
 
 A problem is a law of rows: an `rfm.ExpectedProblem` draws a pair and a ratio for each row, an `rfm.Problem` one of its
 rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn, and hands it to `theory.minibatch`.
@@ -139,7 +139,8 @@ def simulate_minibatch(
         step_size: eta, below the largest stable one in mean square.
         steps: the step counts to record at, ascending.
         keys: one a run.
-        shared_lam: one ratio a batch (as the reference implementations do) instead of one a row.
+        shared_lam: one ratio a batch instead of one a row; pairs are independent all the same. (Most libraries mix a
+            batch with a permutation of itself: another law, of smaller spread, which is not here.)
         replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay.
         start: the initial weights; a variance draws them anew for each run.
