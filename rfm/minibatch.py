@@ -59,6 +59,9 @@ def minibatch_curve(
     Raises:
         ValueError: a step at which the variance grows without bound, a batch of more different pairs than there are.
 
+    Warns:
+        PrecisionWarning: the last step lies past the curve's ``trusted_until``.
+
     >>> import rfm
     >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=rfm.TestSet(jnp.eye(2), jnp.ones(2)))
     >>> curve = minibatch_curve(problem, batch_size=1, step_size=0.5, steps=[0, 1, 50])
@@ -77,14 +80,16 @@ def minibatch_curve(
             f"moments: the exact ones of {spectrum.rank} modes are too large, at most {MAX_EXACT_MODES} are allowed; "
             "pass moments='diagonal', or 'auto'"
         )
+    if spectrum.rank == 0:
+        raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
     found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
     curve = theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
+        other = "; or pass method='qr' to rfm.expected_mixup" if spectrum.method == "gram" else ""
         warnings.warn(
-            f"the mean can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
-            f"t = {float(curve.times[-1]):.3g} (method {spectrum.method!r}); ask for fewer steps, or pass "
-            "method='qr' to rfm.expected_mixup",
+            f"the expected risk can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
+            f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}",
             PrecisionWarning,
             stacklevel=2,
         )

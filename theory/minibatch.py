@@ -40,6 +40,8 @@ from theory.spectrum import Spectrum
 from theory.trust import rounding_error, trusted_until
 
 TRUSTED = 1e-6
+SPREAD_ORDER, SPREAD_SAFETY = 1, 3.0
+"""The eigenvalues of J are off by a rounding of the largest, and that is felt as t, whatever gave the spectrum."""
 
 
 class MinibatchCurve(eqx.Module):
@@ -56,7 +58,7 @@ class MinibatchCurve(eqx.Module):
         mean_risk_at_infinity: summed over targets, as are the next two.
         spread_at_infinity: the price of a constant step size.
         gradient_power_at_infinity: the floor that gradients do not fall below.
-        trusted_until: the time after which rounding may exceed 1e-6 of the mean risk; see `theory.trust`.
+        trusted_until: the time after which rounding may exceed 1e-6 of the expected risk; see `theory.trust`.
         infinity_is_resolved: whether the spectrum has a gap at the rank cut; if not, the limits hang on rounding.
         is_diagonal: whether spreads, gradients and the largest stable step are those of the diagonal approximation.
     """
@@ -144,7 +146,8 @@ def minibatch_curve(
     """The expected risk of training on fresh batches: the mean's risk, and the spread tr(C S) about it.
 
     Exact at any number of steps and in the limit, to rounding: where eigenvalues span eight decades, within 1e-9 of 60
-    digits after 1e9 steps (``tests/theory/test_minibatch.py``). Rates below machine epsilon times mu_max are lost.
+    digits after 1e9 steps (``tests/theory/test_minibatch.py``). Rates below machine epsilon times mu_max are lost, and
+    ``trusted_until`` says from when on that may be felt.
 
     Costs an eigen-decomposition of as many rows as there are entries, entries^2 operations for each number of steps,
     and for the limit.
@@ -191,6 +194,8 @@ def minibatch_curve(
     mean_risk, weight_power = _of_mean(spectrum, averages, rule, clock, start)
     risk, times = jnp.sum(mean_risk, axis=1), rule.time(clock)
     error = rounding_error(spectrum, averages, times, risk, weight_power)
+    total = risk + jnp.sum(spread[:-1], axis=1)
+    error = error + _spread_rounding(moments, times, total - risk)
     return MinibatchCurve(
         steps=clock,
         times=times,
@@ -202,10 +207,19 @@ def minibatch_curve(
         mean_risk_at_infinity=jnp.sum(averages.risk_parts(resting[:, None, :], None).risk),
         spread_at_infinity=jnp.sum(spread[-1]),
         gradient_power_at_infinity=jnp.sum(gradient[-1]),
-        trusted_until=trusted_until(times, risk, error, TRUSTED, spectrum.rounding_order),
+        trusted_until=trusted_until(times, total, error, TRUSTED, SPREAD_ORDER),
         infinity_is_resolved=spectrum.infinity_is_resolved | (moments.ridge > spectrum.rank_cut),
         is_diagonal=moments.is_diagonal,
     )
+
+
+def _spread_rounding(
+    moments: BatchMoments, times: Float[Array, "times"], spread: Float[Array, "times"]
+) -> Float[Array, "times"]:
+    """An estimate of the absolute rounding error of the spread."""
+    largest, slowest = moments.eigenvalues[0] + moments.ridge, moments.eigenvalues[-1] + moments.ridge
+    felt = 1 + jnp.minimum(times, 1 / slowest) * largest
+    return SPREAD_SAFETY * jnp.finfo(spread.dtype).eps * felt**SPREAD_ORDER * jnp.abs(spread)
 
 
 @eqx.filter_jit
