@@ -84,6 +84,10 @@ class ExpectedProblem(Solvable):
         """That of the pass."""
         return self.method
 
+    def label_smoother(self) -> Float[Array, "samples features"]:
+        """H, that of the pass."""
+        return self.smoother
+
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.
 
