@@ -19,6 +19,7 @@ from rfm.advice import (
     feature_map,
     is_significant,
     linear_mixup,
+    mean_same,
 )
 from rfm.datasets import as_numbers
 from tests.tolerances import IDENTITY, ORACLE
@@ -99,7 +100,7 @@ def test_nothing_that_is_trained_on_knows_the_held_out_rows(features: rfm.Random
     x, y = data()
     other_x, other_y = (np.where((FOLDS == 0).reshape(-1, *[1] * (a.ndim - 1)), 2 * a + 5, a) for a in (x, y))
     once, twice = (_part(a, b[:, None], features) for a, b in ((x, y), (other_x, other_y)))
-    assert eqx.tree_equal((once.mixup, once.plain, once.mean_target), (twice.mixup, twice.plain, twice.mean_target))
+    assert eqx.tree_equal((once.mixup, once.plain), (twice.mixup, twice.plain))
     assert not np.allclose(once.test.targets, twice.test.targets)
     # The check would see it: rows to train on that change do change what is trained.
     assert not eqx.tree_equal(once.mixup, _part(x + FOLDS[:, None] ** 2, y[:, None], features).mixup)
@@ -185,11 +186,49 @@ def test_classes_are_told_by_whole_numbers() -> None:
         seen = fold != FOLDS
         centred = x_alike - x_alike[seen].mean(axis=0)
         z = np.column_stack([centred / centred[seen].std(), np.ones(ROWS)])
-        weights = np.stack([flow(z[seen], one_hot[seen][:, k], np.zeros(4), 2.0) for k in range(3)], axis=1)
-        error, null = (
-            np.sum((one_hot[~seen] - guess) ** 2) for guess in (z[~seen] @ weights, one_hot[seen].mean(axis=0))
+        weights = np.stack(
+            [flow(z[seen], (one_hot - one_hot[seen].mean(axis=0))[seen][:, k], np.zeros(4), 2.0) for k in range(3)],
+            axis=1,
         )
+        share = one_hot[seen].mean(axis=0)  # weights of zero predict the classes' shares
+        error, null = (np.sum((one_hot[~seen] - share - guess) ** 2) for guess in (z[~seen] @ weights, 0))
         assert np.isclose(told.plain_risk[fold, -1], error / null, rtol=ORACLE)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+@pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=1.0, pairs="expected")], ids=str)
+def test_where_features_mix_as_inputs_do_mixup_is_found_to_make_no_difference(law: rfm.Mixup, kind: str) -> None:
+    x, y = data()
+    y = y if kind == "numbers" else np.repeat([0, 1, 2], [4, 6, 8])
+    identity = rfm.RandomFeatures(COLUMNS, 8, "identity", key=jax.random.key(1))
+    for features in ("raw", identity, lambda x: 2 * x[:, :2]):
+        found = rfm.advise(x, y, features=features, law=law, folds=FOLDS, num_times=9, key=KEY)
+        assert found.slowdown == mean_same(law)
+        assert found.choices == (found.plain,)
+        assert found.recommended is found.lowest is found.plain
+        faster = rfm.advise(
+            x, y, features=features, law=rfm.Mixup(lam=1.0, pairs="expected"), folds=FOLDS, num_times=9, key=KEY,
+            budget=found.budget * mean_same(law), step_size=1e-3,
+        )  # fmt: skip
+        assert np.allclose(faster.mixup_risk[:, -1], found.mixup_risk[:, -1], rtol=ORACLE)
+
+
+def test_where_they_do_not_a_comparison_is_made(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
+    assert advice.slowdown is None
+    bent = rfm.advise(*data(), features=lambda x: x + 0.01 * x**2, law=LAW, folds=FOLDS, num_times=9, key=KEY)
+    assert bent.slowdown is None
+    assert len(bent.choices) >= 2
+
+
+def test_a_switch_before_the_first_step_is_plain_training(advice: rfm.Advice) -> None:
+    """However low its risk: it is never advised."""
+
+    def at(time: float) -> rfm.Advice:
+        low = eqx.tree_at(lambda a: (a.switch.part_risk, a.switch.time), advice, (np.full(3, 0.01), time))
+        return eqx.tree_at(lambda a: a.plain.part_risk, low, advice.stop.part_risk + 1)
+
+    assert at(0.4 * advice.step_size).recommended.name == "stop"
+    assert at(0.6 * advice.step_size).recommended.name == "switch"
 
 
 def test_a_table_of_drawn_pairs_may_be_asked_for(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
