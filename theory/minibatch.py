@@ -216,7 +216,10 @@ def minibatch_curve(
 def _spread_rounding(
     moments: BatchMoments, times: Float[Array, "times"], spread: Float[Array, "times"]
 ) -> Float[Array, "times"]:
-    """An estimate of the absolute rounding error of the spread."""
+    """An estimate of the absolute rounding error of the spread.
+
+    Some 40 times what was measured where weak modes make all of the spread, and far more where they make little of it.
+    """
     largest, slowest = moments.eigenvalues[0] + moments.ridge, moments.eigenvalues[-1] + moments.ridge
     felt = 1 + jnp.minimum(times, 1 / slowest) * largest
     return SPREAD_SAFETY * jnp.finfo(spread.dtype).eps * felt**SPREAD_ORDER * jnp.abs(spread)
