@@ -103,6 +103,11 @@ def _variables(advice: rfm.Advice) -> Variables:
         "action_error": ([action.risk.error for action in actions], RELATIVE, "its standard error"),
         "gain": ([gain.mean for gain in gains], RELATIVE, "risk above that of the lowest action"),
         "gain_error": ([gain.error for gain in gains], RELATIVE, "standard error of that difference"),
+        "is_choice": (
+            [int(any(action is choice for choice in advice.choices)) for action in actions],
+            "1",
+            "whether it differs from simpler ones",
+        ),
         "is_advised": ([int(action is advice.recommended) for action in actions], "1", "whether it is advised"),
     }
     scalars = {
@@ -110,6 +115,11 @@ def _variables(advice: rfm.Advice) -> Variables:
         "largest_stable_step": (advice.largest_stable_step, TIME_UNIT, "2/mu_max over all parts"),
         "overtraining_cost": (cost.mean, "1", "Mixup's risk at the budget over that at the stop, minus 1"),
         "overtraining_cost_error": (cost.error, "1", "its standard error"),
+        "slowdown": (
+            np.nan if advice.slowdown is None else advice.slowdown,
+            "1",
+            "clock of Mixup's training where it is plain training on a slower one; NaN where it is not",
+        ),
         "has_folds": (int(advice.has_folds), "1", "whether parts are folds, or held-out rows"),
     }
     return (

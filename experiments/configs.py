@@ -82,7 +82,7 @@ class UCurveConfig(TaskConfig):
     lam: float = 0.5
     """Mixing ratio of the law that mixes all ordered pairs, in [0, 1]."""
     alpha: float = 1.0
-    """Beta parameter of the law that mixes random pairs, positive."""
+    """Beta parameter of the law that mixes random pairs, from 1e-4 to 1e3."""
     num_pairs: int | None = None
     """How many random pairs; None for as many as there are ordered pairs, n^2."""
     step_fraction: float = 0.9
@@ -110,7 +110,7 @@ class SampleSizeConfig(TaskConfig):
     pairs_per_sample: int = 8
     """m/n: Mixup draws this many random pairs per original."""
     alpha: float = 1.0
-    """Beta parameter of the mixing ratio, positive."""
+    """Beta parameter of the mixing ratio, from 1e-4 to 1e3."""
     num_features: int = 64
     """p where it is fixed."""
     features_per_sample: int = 12
@@ -141,7 +141,7 @@ class NoiseConfig(Config):
     num_ratios: int = 21
     """Mixing ratios, evenly from 0 to 1."""
     alpha: float = 1.0
-    """Beta parameter of the ratios that the table averages over, positive."""
+    """Beta parameter of the ratios that the table averages over, from 1e-4 to 1e3."""
     num_pairs: int = 20_000
     """Pairs that are drawn and mixed, beside the closed forms."""
     num_distances: int = 20
@@ -183,7 +183,7 @@ class MinibatchConfig(TaskConfig):
     num_features: int = 40
     """p, the random features; up to 100 modes the second moment is exact, beyond that its diagonal approximation."""
     alpha: float = 1.0
-    """Beta parameter of the ratio, which Mixup draws afresh for each row, positive."""
+    """Beta parameter of the ratio, which Mixup draws afresh for each row, from 1e-4 to 1e3."""
     shared_lam: bool = False
     """Draw one ratio a batch instead of one a row."""
     batch_sizes: tuple[int, ...] = (2, 8)
@@ -227,7 +227,7 @@ class AdviseConfig(Config):
     feature_bias_std: float = 0.5
     """Standard deviation of the features' biases."""
     alpha: float = 1.0
-    """Beta parameter of the mixing ratio, positive."""
+    """Beta parameter of the mixing ratio, from 1e-4 to 1e3."""
     num_pairs: int | None = None
     """Mixup draws so many random pairs once; None for fresh pairs at every step."""
     budget: float | None = None
@@ -313,7 +313,7 @@ class PenaltyMapConfig(TaskConfig):
     sample_sizes: tuple[int, ...] = (8, 12, 18, 27, 40, 60, 90, 135)
     """The values of n, ascending, each at least 2."""
     alphas: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-    """Beta parameters of the mixing ratio, ascending, positive."""
+    """Beta parameters of the mixing ratio, ascending, from 1e-4 to 1e3."""
     alpha: float = 1.0
     """The one of them (or another) that is followed over time."""
     pairs_per_sample: int = 20

@@ -13,7 +13,7 @@ import theory
 from experiments.configs import NoiseConfig
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
 from rfm.checks import check_choice, check_count
-from theory.checks import check_not_negative, check_positive
+from theory.checks import check_alpha, check_not_negative, check_positive
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""
@@ -172,5 +172,5 @@ def _check(config: NoiseConfig) -> None:
         raise ValueError("teacher_weight_stds: must name at least one standard deviation, got ()")
     for std in config.teacher_weight_stds:
         check_positive("teacher_weight_stds", std)
-    check_positive("alpha", config.alpha)
+    check_alpha("alpha", config.alpha)
     check_not_negative("sharpness", config.sharpness)

@@ -27,7 +27,7 @@ from experiments.configs import (
 )
 from rfm.checks import check_choice, check_count
 from theory import ACTIVATIONS
-from theory.checks import check_not_negative, check_positive
+from theory.checks import check_alpha, check_not_negative, check_positive
 
 MOST_TEST = 1000
 """Rows of a data set that are held out unless a number is given, at most."""
@@ -85,7 +85,7 @@ def check_sample_size(config: SampleSizeConfig) -> None:
     check_count("pairs_per_sample", config.pairs_per_sample)
     check_count("num_features", config.num_features)
     check_count("features_per_sample", config.features_per_sample)
-    check_positive("alpha", config.alpha)
+    check_alpha("alpha", config.alpha)
     check_positive("final_time", config.final_time)
     check_count("num_times", config.num_times, least=2)
 
@@ -111,7 +111,7 @@ def check_minibatch(config: MinibatchConfig) -> None:
     check_count("num_seeds", config.num_seeds, least=2)
     check_count("num_samples", config.num_samples, least=2)
     check_count("num_features", config.num_features)
-    check_positive("alpha", config.alpha)
+    check_alpha("alpha", config.alpha)
     check_ascending("batch_sizes", config.batch_sizes, least=1)
     if not 0 < config.step_fraction < 1:
         raise ValueError(
@@ -133,7 +133,7 @@ def check_advise(config: AdviseConfig) -> None:
     check_choice("feature_activation", config.feature_activation, ACTIVATIONS)
     for name in ("feature_weight_std", "feature_bias_std"):
         check_not_negative(name, getattr(config, name))
-    check_positive("alpha", config.alpha)
+    check_alpha("alpha", config.alpha)
     if config.num_pairs is not None:
         check_count("num_pairs", config.num_pairs)
     for name in ("budget", "step_size"):
@@ -170,8 +170,9 @@ def check_penalty_map(config: PenaltyMapConfig) -> None:
     """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
     _check_task(config)
     check_ascending("sample_sizes", config.sample_sizes, least=2)
-    for alpha in (*config.alphas, config.alpha):
-        check_positive("alpha", alpha)
+    check_alpha("alpha", config.alpha)
+    for alpha in config.alphas:
+        check_alpha("alphas", alpha)
     if not config.alphas or list(config.alphas) != sorted(set(config.alphas)):
         raise ValueError(f"alphas: must be a list that strictly ascends, got {list(config.alphas)}")
     check_count("pairs_per_sample", config.pairs_per_sample)

@@ -13,6 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 from experiments.store import Result, Variable
 from figures import style
 from figures.script import draw_from_file
+from rfm.advice import MEASURED_COVERAGE
 
 MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
 BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
@@ -23,18 +24,26 @@ FOOT, ROW = 0.15, 0.04
 
 
 def draw(result: Result) -> Figure:
-    """Above: relative risk against time, best stops with their intervals. Below: risk at the end against the switch."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
-    _draw_times(above, result)
-    _draw_switches(below, result)
+    """Above: relative risk against time, best stops with their intervals. Below: risk at the end against the switch.
+
+    Where Mixup makes no difference but that it is slower, there is no switch to draw.
+    """
+    slowdown = float(result["slowdown"])
+    if np.isfinite(slowdown):
+        figure, above = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.4))
+        _draw_times(above, result, f"Mixup: the same, {1 / slowdown:.3g} times later")
+    else:
+        figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
+        _draw_times(above, result, "Mixup")
+        _draw_switches(below, result)
     parts = f"{result.sizes['part']} {'folds' if int(result['has_folds']) else 'rows'}"
-    above.set_title(f"mean ± s.e. of {parts}; bars: 90 % of resamples", loc="left")
+    above.set_title(f"mean ± s.e. of {parts}; bars held the best in {100 * MEASURED_COVERAGE:.0f} %", loc="left")
     return figure
 
 
-def _draw_times(axes: Axes, result: Result) -> None:
+def _draw_times(axes: Axes, result: Result, mixup_label: str) -> None:
     for row, (name, label, colour, action) in enumerate(
-        (("mixup_risk", "Mixup", MIXUP, "stop"), ("plain_risk", "no Mixup", PLAIN, "plain"))
+        (("mixup_risk", mixup_label, MIXUP, "stop"), ("plain_risk", "no Mixup", PLAIN, "plain"))
     ):
         _band(axes, result["time"], result[name], colour, label)
         best, ends = _best(result, action, 1.0)

@@ -10,7 +10,7 @@ from rfm.kernels import KernelProblem, KernelTest
 from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.phases import TrainingPhase, closed_form_phases, closed_form_switch
-from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form
+from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form, risk_over_labels
 from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
 from rfm.stability import largest_stable_step
@@ -79,6 +79,7 @@ __all__ = [
     "progress_bar",
     "ratio_rule",
     "read_arrays",
+    "risk_over_labels",
     "simulate",
     "simulate_many",
     "simulate_minibatch",

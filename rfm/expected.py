@@ -1,11 +1,11 @@
 """Expected Mixup: the average over all n^2 pairs and over the law of the ratio.
 
-Practitioners draw fresh pairs and fresh ratios at every step. The mean gradient of that is the gradient of the loss
-averaged over everything that can be drawn,
+Mixup is trained on fresh pairs and fresh ratios at every step. Where pairs are drawn independently, the mean gradient
+is that of the loss averaged over everything that can be drawn,
 
     C = E_lam (1/n^2) sum_ij phi_ij phi_ijᵀ,        b = E_lam (1/n^2) sum_ij phi_ij (lam y_i + (1 - lam) y_j),
 
-so gradient descent on (C, b) is the mean dynamics of their algorithm. The force is linear in the labels of the
+so gradient descent on (C, b) is the mean dynamics of training. The force is linear in the labels of the
 originals, b = Hᵀ y / n with h_i = E_lam [ lam mean_j phi_ij + (1 - lam) mean_j phi_ji ]: expected Mixup smooths labels.
 One pass over the pairs gives C, or its triangular factor, and H; memory does not grow with n^2.
 """
@@ -83,6 +83,10 @@ class ExpectedProblem(Solvable):
     def suggest_method(self, latest_time: float) -> Method:
         """That of the pass."""
         return self.method
+
+    def label_smoother(self) -> Float[Array, "samples features"]:
+        """H, that of the pass."""
+        return self.smoother
 
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.

@@ -1,4 +1,4 @@
-"""Mini-batch training: fresh rows at every step, as practitioners train, and its moments in closed form.
+"""Mini-batch training: fresh, independent rows at every step, and its moments in closed form.
 
 A problem is a law of rows: an `rfm.ExpectedProblem` draws a pair and a ratio for each row, an `rfm.Problem` one of its
 rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn, and hands it to `theory.minibatch`.
@@ -59,6 +59,9 @@ def minibatch_curve(
     Raises:
         ValueError: a step at which the variance grows without bound, a batch of more different pairs than there are.
 
+    Warns:
+        PrecisionWarning: the last step lies past the curve's ``trusted_until``.
+
     >>> import rfm
     >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=rfm.TestSet(jnp.eye(2), jnp.ones(2)))
     >>> curve = minibatch_curve(problem, batch_size=1, step_size=0.5, steps=[0, 1, 50])
@@ -77,14 +80,16 @@ def minibatch_curve(
             f"moments: the exact ones of {spectrum.rank} modes are too large, at most {MAX_EXACT_MODES} are allowed; "
             "pass moments='diagonal', or 'auto'"
         )
+    if spectrum.rank == 0:
+        raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
     found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
     curve = theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
+        other = "; or pass method='qr' to rfm.expected_mixup" if spectrum.method == "gram" else ""
         warnings.warn(
-            f"the mean can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
-            f"t = {float(curve.times[-1]):.3g} (method {spectrum.method!r}); ask for fewer steps, or pass "
-            "method='qr' to rfm.expected_mixup",
+            f"the expected risk can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
+            f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}",
             PrecisionWarning,
             stacklevel=2,
         )
@@ -139,7 +144,8 @@ def simulate_minibatch(
         step_size: eta, below the largest stable one in mean square.
         steps: the step counts to record at, ascending.
         keys: one a run.
-        shared_lam: one ratio a batch (as the reference implementations do) instead of one a row.
+        shared_lam: one ratio a batch instead of one a row; pairs are independent all the same. (Most libraries mix a
+            batch with a permutation of itself: another law, of smaller spread, which is not here.)
         replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay.
         start: the initial weights; a variance draws them anew for each run.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from rfm.checks import check_count
-from theory.checks import as_floating, check_positive
+from theory.checks import as_floating, check_alpha
 
 
 class PairTable(eqx.Module):
@@ -68,7 +68,8 @@ class Mixup(eqx.Module):
 
     Args:
         lam: the fixed ratio, in [0, 1]; or
-        alpha: the parameter of the Beta distribution, positive; small means little mixing, 1 is uniform.
+        alpha: the parameter of the Beta distribution, from 1e-4 to 1e3; small means little mixing, 1 is uniform. The
+            limits are `ERM` (alpha to 0) and ``lam=0.5`` (alpha to infinity).
         pairs: ``"all"`` n^2 ordered pairs (a sample with itself included); a number of pairs, drawn independently and
             uniformly among those; or ``"expected"``, for fresh pairs and ratios at every step: then there is no table
             of rows, but an average over all pairs and ratios, which `rfm.expected_mixup` computes.
@@ -98,7 +99,7 @@ class Mixup(eqx.Module):
         if lam is not None and not 0 <= lam <= 1:
             raise ValueError(f"lam: must lie in [0, 1], got {lam}")
         if alpha is not None:
-            check_positive("alpha", alpha)
+            check_alpha("alpha", alpha)
         if pairs not in ("all", "expected"):
             if isinstance(pairs, str):
                 raise ValueError(f"pairs: {pairs!r} is not known; pass 'all', 'expected' or a number of random pairs")

@@ -16,7 +16,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
-from theory.checks import Clock, as_floating, check_clock, check_finite, check_shape, check_steps
+from rfm.mixup import PairTable
+from theory.checks import Clock, as_floating, check_clock, check_finite, check_not_negative, check_shape, check_steps
 from theory.population import Averages
 from theory.spectrum import Block, Method, Spectrum, in_one_precision
 
@@ -42,6 +43,17 @@ class Solvable(eqx.Module):
     def suggest_method(self, latest_time: float) -> Method:
         """The fastest factorisation that is accurate until then."""
 
+    def label_smoother(self) -> Float[Array, "originals features"]:
+        """H, one row an original: the force on the weights is Hᵀ y / n, of the originals' labels y.
+
+        Raises:
+            TypeError: the problem does not know its originals.
+        """
+        raise TypeError(
+            f"problem: a {type(self).__name__} does not know which originals its rows are made of; pass a Problem "
+            "(finitely many features, block_rows=None) or an ExpectedProblem"
+        )
+
 
 class Problem(Solvable):
     """Linear least squares L(theta) = |Phi theta - y|^2 / (2 m), and the risk of its solutions.
@@ -55,6 +67,7 @@ class Problem(Solvable):
         clean_labels: y*, the ground truth at the synthesized inputs; None if unknown, and then the risk is known in
             total but not in parts.
         population: a `theory.TestSet` or a `theory.Population`, in the same features.
+        mixing: of which originals each row is mixed, as `rfm.synthesize` says; None where rows are originals.
 
     Raises:
         ValueError: shapes that do not match, or values that are not finite.
@@ -68,6 +81,7 @@ class Problem(Solvable):
     labels: Float[Array, "samples targets"]
     clean_labels: Float[Array, "samples targets"] | None
     population: Averages
+    mixing: PairTable | None
 
     def __init__(
         self,
@@ -76,6 +90,7 @@ class Problem(Solvable):
         clean_labels: ArrayLike | None = None,
         *,
         population: Averages,
+        mixing: PairTable | None = None,
     ) -> None:
         phi = _matrix("features", features)
         y = _matrix("labels", labels, rows=phi.shape[0])
@@ -85,6 +100,11 @@ class Problem(Solvable):
         self.features, self.labels, self.clean_labels = in_one_precision(phi, y, clean)
         check_population(population, self.features.shape[1], self.labels.shape[1])
         self.population = population
+        if mixing is not None and len(mixing) != len(self.labels):
+            raise ValueError(
+                f"mixing: has {len(mixing)} rows, the features {len(self.labels)}; pass those of one table"
+            )
+        self.mixing = mixing
 
     def spectrum(self, method: Method = "svd") -> Spectrum:
         """The eigen-decomposition of the feature covariance, with the labels in its coordinates."""
@@ -97,6 +117,17 @@ class Problem(Solvable):
         scaled_time = latest_time * float(jnp.vdot(self.features, self.features)) / num_samples
         resolution = float(jnp.finfo(self.features.dtype).eps)
         return theory.suggest_method(num_samples, num_features, scaled_time, resolution)
+
+    def label_smoother(self) -> Float[Array, "originals features"]:
+        """H, one row an original: n / m times the rows that it is part of, each times its share."""
+        if self.mixing is None:
+            return self.features
+        first, second = self.mixing.first, self.mixing.second
+        lam = self.mixing.lam.astype(self.features.dtype)[:, None]
+        num_originals = 1 + int(jnp.maximum(jnp.max(first), jnp.max(second)))
+        total = jnp.zeros((num_originals, self.features.shape[1]), self.features.dtype)
+        total = total.at[first].add(lam * self.features).at[second].add((1 - lam) * self.features)
+        return total * (num_originals / len(self.features))
 
 
 class StreamedProblem(Solvable):
@@ -158,6 +189,62 @@ def closed_form(
     return curve
 
 
+def risk_over_labels(
+    problem: Solvable,
+    *,
+    label_noise_variance: float,
+    times: Clock | None = None,
+    steps: Clock | None = None,
+    rule: theory.Rule | None = None,
+    method: Method | Literal["auto"] = "auto",
+    tolerance: float = 1e-6,
+) -> theory.RiskOverLabels:
+    """The risk averaged over the labels' own noise, and how much it varies from draw to draw, without drawing any.
+
+    The *originals* get independent normal noise of that variance on top of the labels that they have; where rows are
+    mixed, it is mixed with them. Training starts from zero.
+
+    Args:
+        problem: a `Problem` or an `ExpectedProblem`, its labels without that noise.
+        label_noise_variance: s^2; unit: that of the labels, squared.
+        times: for gradient flow, ascending; and so on as in `closed_form`:
+        steps: for a rule that counts steps.
+        rule: how it is trained.
+        method: of the factorisation.
+        tolerance: relative, of the warning.
+
+    Raises:
+        ValueError: a negative variance; as `closed_form`.
+        TypeError: a problem that does not know its originals.
+
+    Warns:
+        PrecisionWarning: rounding of the risk without that noise may exceed the tolerance of the average.
+
+    >>> problem = Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
+    >>> over = risk_over_labels(problem, label_noise_variance=0.5, times=[0.0, 1e3])
+    >>> over.mean[:, 0].round(6).tolist()  # in the end all of the noise has been learnt
+    [1.0, 0.5]
+    """
+    check_not_negative("label_noise_variance", label_noise_variance)
+    smoother = problem.label_smoother()
+    rule = theory.GradientFlow() if rule is None else rule
+    t = checked_clock(rule, times, steps)
+    spectrum = spectrum_until(problem, float(rule.time(jnp.asarray(t[-1]))), method)
+    check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])
+    curve = theory.risk_curve(spectrum, problem.population, rule, t)
+    clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
+    over = theory.risk_over_labels(spectrum, problem.population, smoother, rule, clock, label_noise_variance)
+    rounded = np.asarray(curve.rounding_error > tolerance * jnp.sum(over.mean, axis=1))
+    if rounded.any():
+        _warn_of_rounding(
+            f"from t = {float(curve.times[rounded.argmax()]):.3g} on, rounding may exceed a relative {tolerance:g} of "
+            "the average",
+            spectrum.method,
+            clock.dtype,
+        )
+    return over
+
+
 def spectrum_until(problem: Solvable, latest_time: float, method: Method | Literal["auto"]) -> Spectrum:
     """The problem's spectrum by the method, or by one that is accurate until that time."""
     if method != "auto":
@@ -204,16 +291,22 @@ def warn_if_rounded(curve: theory.Curve, tolerance: float) -> None:
     latest = float(curve.times[-1])
     if curve.trusted_until >= latest:
         return
-    dtype = curve.risk_by_target.dtype
+    _warn_of_rounding(
+        f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was "
+        f"asked for until t = {latest:.3g}",
+        curve.method,
+        curve.risk_by_target.dtype,
+        stacklevel=4,
+    )
+
+
+def _warn_of_rounding(what: str, method: str, dtype: jnp.dtype, stacklevel: int = 3) -> None:
     remedies = []
     if dtype == jnp.float32:
         remedies.append('switch on float64 first: jax.config.update("jax_enable_x64", True)')
-    if curve.method == "gram":
+    if method == "gram":
         remedies.append("pass method='svd' or 'qr'")
     remedies.append("ask for earlier times, or a larger tolerance=")
     warnings.warn(
-        f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was "
-        f"asked for until t = {latest:.3g} ({dtype}, method {curve.method!r}); {'; or '.join(remedies)}",
-        PrecisionWarning,
-        stacklevel=3,
+        f"{what} ({dtype}, method {method!r}); {'; or '.join(remedies)}", PrecisionWarning, stacklevel=stacklevel
     )

@@ -8,10 +8,11 @@ from rfm.checks import check_count
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap
 from rfm.kernels import KernelProblem, KernelTest
-from rfm.mixup import ERM, Law, Mixup
+from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import Problem, StreamedProblem
 from rfm.tasks import Sample
 from theory import Averages
+from theory.spectrum import Block
 
 
 def synthesize(
@@ -53,21 +54,23 @@ def synthesize(
         return expected_mixup(sample, features, law, population=population)
     num_samples = sample.inputs.shape[0]
 
-    def mixed(rows: int) -> Iterator[tuple[Array, Array, Array | None]]:
+    def mix(table: PairTable) -> tuple[Array, Array, Array | None]:
+        inputs = table.mix(sample.inputs)
+        return inputs, table.mix(sample.labels), None if sample.truth is None else sample.truth(inputs)
+
+    def blocks(rows: int) -> Iterator[Block]:
         for table in law.tables(num_samples, rows, key=key):
-            inputs = table.mix(sample.inputs)
-            yield inputs, table.mix(sample.labels), None if sample.truth is None else sample.truth(inputs)
+            inputs, labels, clean = mix(table)
+            yield features(inputs), labels, clean
 
     if isinstance(population, KernelTest):
         if block_rows is not None:
             raise ValueError("block_rows: infinitely many features need all rows at once; leave it None")
-        ((inputs, labels, clean),) = mixed(law.num_rows(num_samples))
-        return KernelProblem.of(inputs, labels, clean, population)
+        (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
+        return KernelProblem.of(*mix(whole), population)
     if block_rows is not None:
         check_count("block_rows", block_rows)
-        return StreamedProblem(
-            blocks=lambda: ((features(inputs), labels, clean) for inputs, labels, clean in mixed(block_rows)),
-            population=population,
-        )
-    ((inputs, labels, clean),) = mixed(law.num_rows(num_samples))
-    return Problem(features(inputs), labels, clean, population=population)
+        return StreamedProblem(blocks=lambda: blocks(block_rows), population=population)
+    (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
+    inputs, labels, clean = mix(whole)
+    return Problem(features(inputs), labels, clean, population=population, mixing=whole)

@@ -10,11 +10,13 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.features import RandomFeatures
 from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
 from theory.activations import Activation
+from theory.checks import as_floating, check_shape
 
 Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
@@ -154,14 +156,23 @@ def _sup(function: Activation, order: int) -> float:
     return float("inf") if grows else value * (1 + 1e-4)
 
 
+def _symmetric_part(matrix: ArrayLike) -> Array:
+    """(A + Aᵀ) / 2, the same quadratic form; bit for bit A where that is symmetric."""
+    a = as_floating(matrix)
+    check_shape("curvature", a, ndim=2, rows=a.shape[0], columns=a.shape[0])
+    return (a + a.T) / 2
+
+
 class QuadraticTruth(GaussianTruth):
-    """f(x) = xᵀ A x / 2 + b . x + c, A symmetric.
+    """f(x) = xᵀ A x / 2 + b . x + c. Of A only the symmetric part counts, and `curvature` keeps that.
 
     >>> QuadraticTruth(jnp.eye(2), jnp.ones(2))(jnp.asarray([[1.0, 2.0]])).tolist()
     [5.5]
+    >>> QuadraticTruth(jnp.asarray([[1.0, 2.0], [0.0, 1.0]]), jnp.ones(2)).curvature.tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
 
-    curvature: Float[Array, "inputs inputs"]
+    curvature: Float[Array, "inputs inputs"] = eqx.field(converter=_symmetric_part)
     slope: Float[Array, "inputs"]
     constant: float = 0.0
 

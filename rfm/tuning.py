@@ -21,7 +21,7 @@ from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.tasks import Sample
-from theory.checks import check_positive
+from theory.checks import check_alpha, check_positive
 from theory.population import Averages
 
 FIRST_TIME = 1e-2
@@ -143,7 +143,7 @@ def tune_mixup(
             not do. An alpha at an end of its range says that the range is too narrow, or that mixing does not help.
 
     Raises:
-        ValueError: a budget that is not a positive number, a range or starts outside of it that make no sense.
+        ValueError: a budget that is not a positive number, a range that does not ascend, starts outside of it.
 
     >>> import rfm
     >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, label_noise_std=0.5, key=jax.random.key(0))
@@ -155,13 +155,11 @@ def tune_mixup(
     True
     """
     check_positive("budget", budget)
+    for end in alphas:
+        check_alpha("alphas", end)
     starts = tuple(np.clip(STARTS, *alphas)) if starts is None else starts
-    if (
-        not 0 < alphas[0] < alphas[1] < np.inf
-        or not starts
-        or not all(alphas[0] <= start <= alphas[1] for start in starts)
-    ):
-        raise ValueError(f"alphas, starts: pass a positive range and starts inside of it, got {alphas} and {starts}")
+    if not alphas[0] < alphas[1] or not starts or not all(alphas[0] <= start <= alphas[1] for start in starts):
+        raise ValueError(f"alphas, starts: pass an ascending range and starts inside, got {alphas} and {starts}")
     scale = float(jnp.trace(family.ratios.second_moment[len(family.ratios.second_moment) // 2]))
     grid = jnp.geomspace(min(FIRST_TIME / scale, budget / 10), budget, NUM_TIMES)
     bounds = [(np.log(alphas[0]), np.log(alphas[1])), (np.log(scale * LEAST_RIDGE), np.log(scale))]

@@ -66,3 +66,7 @@ RINGING_DIFFERENCE = 1e-12
 MATRIX_DERIVATIVE = 1e-11
 """Derivatives along a matrix in 50 digits, against ours: eigenvectors are good to a rounding over the gap, but what
 depends on them alone drops out; left are some hundred roundings of the derivative's largest term."""
+
+CLOCK = 1e-12
+"""Two problems that are the same but for a factor on C and b, up to times of 1e3: each is good to some hundred
+roundings."""

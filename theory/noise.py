@@ -22,7 +22,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, Int
 
-from theory.checks import check_finite, check_not_negative, check_positive
+from theory.checks import check_alpha, check_finite, check_not_negative
 from theory.linalg import is_traced
 from theory.spectrum import Spectrum
 
@@ -209,7 +209,7 @@ def beta_rule(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"],
     >>> round(float(weights @ ratios**2), 12)
     0.333333333333
     """
-    check_positive("alpha", alpha)
+    check_alpha("alpha", alpha)
     nodes, weights = scipy.special.roots_jacobi(num_nodes, alpha - 1, alpha - 1)
     return (1 + nodes) / 2, weights / weights.sum()
 
@@ -288,7 +288,7 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
     >>> round(float(cross_entropy_floor(1.0, jnp.full(10, 0.1))), 6)
     0.45
     """
-    check_positive("alpha", alpha)
+    check_alpha("alpha", alpha)
     proportions = check_probabilities("proportions", proportions[None, :])[0]
     entropy = scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1)
     return (1 - jnp.sum(proportions**2)) * entropy

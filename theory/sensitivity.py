@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, check_positive
+from theory.checks import check_alpha, check_not_negative
 from theory.filters import Rule, traced
 from theory.matrix_functions import Eigen, eigen, filtered_force, first_derivative_only, gains
 from theory.population import Averages, RiskParts
@@ -119,13 +119,13 @@ def beta_weights(
     all: then they have to imitate masses at 0 and 1, where there are no nodes.
 
     Raises:
-        ValueError: an alpha that is not positive.
+        ValueError: an alpha out of the range of `theory.checks.ALPHAS`.
 
     >>> nodes, weights = beta_weights(0.5, 4)
     >>> float((weights @ nodes**3).round(12))  # E lam^3 of the arcsine law
     0.3125
     """
-    check_positive("alpha", alpha)
+    check_alpha("alpha", alpha)
     nodes, plain = np.polynomial.legendre.leggauss(num_nodes)
     orders = np.arange((num_nodes + 1) // 2)
     polynomials = np.polynomial.legendre.legvander(nodes, num_nodes - 1)[:, ::2]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative
-from theory.filters import Rule
+from theory.filters import Rule, traced
 from theory.population import Averages
 from theory.risk import risk_parts, weights
 from theory.spectrum import Spectrum
@@ -62,7 +62,9 @@ def risk_over_labels(
     ([[0.5]], [[0.5]])
     """
     check_not_negative("variance", variance)
-    return _over_labels(spectrum, averages, smoother, rule, jnp.asarray(t), jnp.asarray(variance))
+    dtype = spectrum.eigenvalues.dtype
+    rule, variance = traced(rule, dtype), jnp.asarray(variance, dtype)
+    return _over_labels(spectrum, averages, smoother, rule, jnp.asarray(t, dtype), variance)
 
 
 @eqx.filter_jit

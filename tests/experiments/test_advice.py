@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks import coverage
 from experiments import cli, report, store
 from experiments.advice import run_advice
+from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
 from tests.experiments.small import ADVISE, flags
 from tests.tolerances import IDENTITY
 
@@ -53,7 +55,8 @@ def test_the_stored_advice_follows_from_the_stored_curves(small):
     assert small["action_time"][2] == small["switch_time"][np.argmin(small["switch_risk"].mean(axis=0))]
     assert np.isclose(small["overtraining_cost"], mean[-1] / small["action_risk"][1] - 1, rtol=1e3 * IDENTITY)
     assert small["is_advised"].sum() == 1
-    assert np.min(small["gain"]) == 0
+    assert np.min(small["gain"][small["is_choice"] == 1]) == 0
+    assert np.isnan(small["slowdown"])
     assert np.all(small["earliest"] <= small["latest"])
 
 
@@ -68,7 +71,7 @@ def test_the_same_seed_gives_the_same_advice(small):
     again = {name: variable.values for name, variable in run_advice(dataclasses.replace(ADVISE, num_seeds=0)).items()}
     assert "lost_at_stop" not in again
     for name, values in again.items():
-        assert np.array_equal(values, small[name]), name
+        assert np.array_equal(values, small[name], equal_nan=values.dtype.kind == "f"), name
 
 
 def test_the_table_says_what_to_do(stored, tmp_path):
@@ -78,6 +81,8 @@ def test_the_table_says_what_to_do(stored, tmp_path):
         "Advice: train ",
         "Over-training",
         "the largest stable step is",
+        f"range ({100 * MEASURED_COVERAGE:.0f} %)",
+        f"on simulated data it held the best one in {100 * MEASURED_COVERAGE:.0f} % of the cases",
         "Check by real training on 2 random splits",
         "at the advised stop: median",
     ):
@@ -106,6 +111,30 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
     assert "train with Mixup and stop" in text
     assert re.search(r"Over-training: going on to .* costs 10 % more risk than stopping\.", text)
     assert "Over-training is not seen" in advised(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
+
+
+def test_where_mixup_makes_no_difference_nothing_is_compared(tmp_path):
+    config = dataclasses.replace(ADVISE, num_seeds=0, features="raw")
+    found = run_advice(config)
+    assert found["slowdown"].values == pytest.approx(2 / 3)
+    text = printed(found, tmp_path, config)
+    assert "Mixup makes no difference to the mean here: these features mix as their inputs do" in text
+    assert "plain training on a clock slower by the factor 0.667 (every curve the same, each time 1.5 times" in text
+    assert "Advice: train without Mixup and stop after" in text
+    for words in ("Mixup, stop", "Mixup, then none", "Mixup to the end │", "does not help", "switch it off"):
+        assert words not in text.replace("no Mixup, stop", "").replace("no Mixup to the end", "")
+
+
+def test_what_the_documents_say_of_the_intervals_is_what_was_measured():
+    text = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    assert f"{100 * MEASURED_COVERAGE:.0f} %" in text
+    assert f"{100 * MEASURED_ERROR_COVERAGE:.0f} %" in text
+
+
+def test_a_simulated_set_says_which_intervals_hold():
+    held = coverage.coverage(30, 2, 0.5, num_features=8, seed=0)
+    assert len(held) == 6
+    assert any(held.values())
 
 
 def test_a_table_of_ones_own_is_read_as_its_flags_say(table, tmp_path, monkeypatch, capsys):
@@ -155,7 +184,10 @@ def _fractions(folder):
         (["diabetes", "--num-folds", "1"], "num_folds: must be a whole number of at least 2, got 1"),
         (["diabetes", "--num-folds", "443"], "num_folds: 443 folds of 442 rows ask for too many"),
         (["diabetes", "--num-held-out", "441"], "num_held_out: 441 rows held out of 442 rows ask for too many"),
-        (["diabetes", "--alpha", "0"], "alpha: must be a positive number, got 0"),
+        (
+            ["diabetes", "--alpha", "0"],
+            "alpha: must lie between 0.0001 and 1000, got 0.0; for (almost) no mixing pass ERM()",
+        ),
         (["diabetes", "--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of"),
         (["diabetes", "--budget", "-1"], "budget: must be a positive number, got -1"),
     ],

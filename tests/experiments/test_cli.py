@@ -92,8 +92,8 @@ def _readable(value):
 UCURVE_ERRORS = [
     (["--lam", "1.5"], "lam: must lie in [0, 1], got 1.5"),
     (["--lam", "nan"], "lam: "),
-    (["--alpha", "0"], "alpha: must be a positive number, got 0"),
-    (["--alpha", "-1"], "alpha: must be a positive number, got -1"),
+    (["--alpha", "0"], "alpha: must lie between 0.0001 and 1000, got 0.0; for (almost) no mixing pass ERM()"),
+    (["--alpha", "-1"], "alpha: must lie between 0.0001 and 1000, got -1.0; 1 makes all"),
     (["--num-samples", "1"], "num_samples: must be a whole number of at least 2, got 1"),
     (["--num-features", "0"], "num_features: must be a whole number of at least 1, got 0"),
     (["--num-pairs", "0"], "num_pairs: must be a whole number of at least 1, got 0"),
@@ -132,7 +132,7 @@ def test_bad_input_gets_one_line_that_names_it(arguments, message, tmp_path, mon
     [
         (["--sample-sizes", "1", "5"], "sample_sizes: must be a whole number of at least 2, got 1"),
         (["--sample-sizes", "6", "4"], "sample_sizes: must be a list that strictly ascends, got [6, 4]"),
-        (["--alpha", "0"], "alpha: must be a positive number, got 0"),
+        (["--alpha", "0"], "alpha: must lie between 0.0001 and 1000, got 0.0; for (almost) no mixing pass ERM()"),
         (["--final-time", "-1"], "final_time: must be a positive number, got -1"),
     ],
     ids=_readable,

@@ -9,7 +9,18 @@ import scipy.linalg
 
 import rfm
 import theory
-from rfm.advice import Estimate, Split, _at_times_of_others, _excess, _Part, feature_map, is_significant, linear_mixup
+from rfm.advice import (
+    Estimate,
+    Split,
+    _at_times_of_others,
+    _excess,
+    _held_out,
+    _Part,
+    feature_map,
+    is_significant,
+    linear_mixup,
+    mean_same,
+)
 from rfm.datasets import as_numbers
 from tests.tolerances import IDENTITY, ORACLE
 
@@ -89,7 +100,7 @@ def test_nothing_that_is_trained_on_knows_the_held_out_rows(features: rfm.Random
     x, y = data()
     other_x, other_y = (np.where((FOLDS == 0).reshape(-1, *[1] * (a.ndim - 1)), 2 * a + 5, a) for a in (x, y))
     once, twice = (_part(a, b[:, None], features) for a, b in ((x, y), (other_x, other_y)))
-    assert eqx.tree_equal((once.mixup, once.plain, once.mean_target), (twice.mixup, twice.plain, twice.mean_target))
+    assert eqx.tree_equal((once.mixup, once.plain), (twice.mixup, twice.plain))
     assert not np.allclose(once.test.targets, twice.test.targets)
     # The check would see it: rows to train on that change do change what is trained.
     assert not eqx.tree_equal(once.mixup, _part(x + FOLDS[:, None] ** 2, y[:, None], features).mixup)
@@ -122,6 +133,37 @@ def test_held_out_rows_average_to_the_risk_of_their_part(features: rfm.RandomFea
     assert np.allclose(once.plain_risk[:, -1].mean(), both.plain_risk[1, -1], rtol=ORACLE)
 
 
+@pytest.mark.parametrize("names", ["numbers", "floats", "words"])
+def test_rows_of_fold_minus_one_are_never_held_out(names: str, features: rfm.RandomFeatures) -> None:
+    """As scikit-learn's PredefinedSplit has it: they are trained on whichever fold is held out."""
+    sklearn = pytest.importorskip("sklearn.model_selection")
+    folds = np.where(np.arange(ROWS) < 6, -1, FOLDS)
+    splits = list(sklearn.PredefinedSplit(folds).split())
+    if names == "words":  # only numbers can be -1
+        folds = np.asarray(["never", "a", "b", "c"])[folds + 1]
+    parts = _held_out(ROWS, 5, None, folds * 1.0 if names == "floats" else folds, KEY)
+    held_out = [np.arange(6)] * (names == "words") + [test for _, test in splits]
+    assert sorted(part.tolist() for part in parts) == sorted(test.tolist() for test in held_out)
+    if names == "numbers":
+        found = rfm.advise(*data(), features=features, law=LAW, folds=folds, budget=5.0, num_times=9, key=KEY)
+        assert found.mixup_risk.shape == (3, 9)
+        for (train, test), risk in zip(splits, found.plain_risk, strict=True):
+            inputs, targets, _ = as_numbers(*data())
+            split = Split.of(inputs, targets[:, None], False, train, test, features)
+            alone = rfm.synthesize(split.train, features, rfm.ERM(), population=split.test)
+            curve = rfm.closed_form(alone, times=found.times)
+            assert np.allclose(risk, curve.risk / np.mean(np.asarray(split.test.targets) ** 2), rtol=ORACLE)
+
+
+def test_one_fold_beside_rows_that_are_never_held_out_is_held_out_once(features: rfm.RandomFeatures) -> None:
+    settings = {"features": features, "law": LAW, "budget": 5.0, "num_times": 9, "key": KEY}
+    once = rfm.advise(*data(), folds=np.where(FOLDS == 1, 0, -1), **settings)
+    three = rfm.advise(*data(), folds=FOLDS, **settings)
+    assert not once.has_folds
+    assert once.mixup_risk.shape == (6, 9)
+    assert np.allclose(once.mixup_risk.mean(axis=0)[-1], three.mixup_risk[1, -1], rtol=ORACLE)
+
+
 @pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=0.7, pairs="expected")], ids=str)
 def test_raw_features_need_no_pairs(law: rfm.Mixup) -> None:
     rng = np.random.default_rng(3)
@@ -144,11 +186,49 @@ def test_classes_are_told_by_whole_numbers() -> None:
         seen = fold != FOLDS
         centred = x_alike - x_alike[seen].mean(axis=0)
         z = np.column_stack([centred / centred[seen].std(), np.ones(ROWS)])
-        weights = np.stack([flow(z[seen], one_hot[seen][:, k], np.zeros(4), 2.0) for k in range(3)], axis=1)
-        error, null = (
-            np.sum((one_hot[~seen] - guess) ** 2) for guess in (z[~seen] @ weights, one_hot[seen].mean(axis=0))
+        weights = np.stack(
+            [flow(z[seen], (one_hot - one_hot[seen].mean(axis=0))[seen][:, k], np.zeros(4), 2.0) for k in range(3)],
+            axis=1,
         )
+        share = one_hot[seen].mean(axis=0)  # weights of zero predict the classes' shares
+        error, null = (np.sum((one_hot[~seen] - share - guess) ** 2) for guess in (z[~seen] @ weights, 0))
         assert np.isclose(told.plain_risk[fold, -1], error / null, rtol=ORACLE)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+@pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=1.0, pairs="expected")], ids=str)
+def test_where_features_mix_as_inputs_do_mixup_is_found_to_make_no_difference(law: rfm.Mixup, kind: str) -> None:
+    x, y = data()
+    y = y if kind == "numbers" else np.repeat([0, 1, 2], [4, 6, 8])
+    identity = rfm.RandomFeatures(COLUMNS, 8, "identity", key=jax.random.key(1))
+    for features in ("raw", identity, lambda x: 2 * x[:, :2]):
+        found = rfm.advise(x, y, features=features, law=law, folds=FOLDS, num_times=9, key=KEY)
+        assert found.slowdown == mean_same(law)
+        assert found.choices == (found.plain,)
+        assert found.recommended is found.lowest is found.plain
+        faster = rfm.advise(
+            x, y, features=features, law=rfm.Mixup(lam=1.0, pairs="expected"), folds=FOLDS, num_times=9, key=KEY,
+            budget=found.budget * mean_same(law), step_size=1e-3,
+        )  # fmt: skip
+        assert np.allclose(faster.mixup_risk[:, -1], found.mixup_risk[:, -1], rtol=ORACLE)
+
+
+def test_where_they_do_not_a_comparison_is_made(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
+    assert advice.slowdown is None
+    bent = rfm.advise(*data(), features=lambda x: x + 0.01 * x**2, law=LAW, folds=FOLDS, num_times=9, key=KEY)
+    assert bent.slowdown is None
+    assert len(bent.choices) >= 2
+
+
+def test_a_switch_before_the_first_step_is_plain_training(advice: rfm.Advice) -> None:
+    """However low its risk: it is never advised."""
+
+    def at(time: float) -> rfm.Advice:
+        low = eqx.tree_at(lambda a: (a.switch.part_risk, a.switch.time), advice, (np.full(3, 0.01), time))
+        return eqx.tree_at(lambda a: a.plain.part_risk, low, advice.stop.part_risk + 1)
+
+    assert at(0.4 * advice.step_size).recommended.name == "stop"
+    assert at(0.6 * advice.step_size).recommended.name == "switch"
 
 
 def test_a_table_of_drawn_pairs_may_be_asked_for(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
@@ -223,6 +303,15 @@ def test_the_budget_and_the_step_are_what_they_say(features: rfm.RandomFeatures,
             "train on",
         ),
         ({"folds": np.zeros(ROWS)}, "folds: all rows are in one; pass two folds or more"),
+        ({"folds": np.full(ROWS, -1)}, "folds: all are -1, so that no row is ever held out; pass the fold of each"),
+        (
+            {"folds": np.where(np.arange(ROWS) % 5 == 2, np.nan, FOLDS)},
+            "folds: row 2 has none (NaN; 4 rows in all); pass the fold of every row, or -1 for rows that are",
+        ),
+        (
+            {"folds": np.where(np.arange(ROWS) == 2, 0, -1)},
+            "folds (rows of the only one that is held out): must be a whole number of at least 2, got 1",
+        ),
         ({"folds": np.zeros(3)}, "folds: has shape (3,); pass one fold a row, shape (18,)"),
         ({"budget": 0.0}, "budget: must be a positive number, got 0.0"),
         ({"budget": 1e30}, "budget: 1e+30 is longer than can be resolved; pass at most "),

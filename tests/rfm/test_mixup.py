@@ -1,5 +1,7 @@
 """Which pairs are mixed, with what ratio, and the rows that come of it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rfm
-from tests.tolerances import EXACT, P_VALUE
+import theory
+from rfm.ratios import COARSEST, FINEST
+from tests.tolerances import EXACT, ORACLE, P_VALUE, SAMPLING
+from theory.checks import ALPHAS, check_alpha
 
 KEY = jax.random.key(7)
 
@@ -127,10 +132,51 @@ def test_a_ratio_must_lie_between_zero_and_one(lam: float) -> None:
         rfm.Mixup(lam=lam)
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, np.inf])
-def test_alpha_must_be_positive(alpha: float) -> None:
-    with pytest.raises(ValueError, match=f"alpha: must be a positive number, got {alpha}"):
-        rfm.Mixup(alpha=alpha)
+@pytest.mark.parametrize(
+    ("alpha", "remedy"),
+    [
+        (0.0, "pass ERM()"),
+        (1e-310, "pass ERM()"),
+        (1e-40, "pass ERM()"),
+        (9e-5, "pass ERM()"),
+        (1.1e3, "pass Mixup(lam=0.5)"),
+        (1e300, "pass Mixup(lam=0.5)"),
+        (np.inf, "pass Mixup(lam=0.5)"),
+        (-1.0, "1 makes all ratios equally likely"),
+        (np.nan, "1 makes all ratios equally likely"),
+    ],
+)
+def test_an_alpha_out_of_range_is_named_with_the_law_to_pass_instead(alpha: float, remedy: str) -> None:
+    doors = (
+        lambda: rfm.Mixup(alpha=alpha),
+        lambda: theory.beta_rule(alpha, 8),
+        lambda: theory.beta_weights(alpha, 8),
+        lambda: rfm.LinearTruth(jnp.ones(2)).noise_moments(alpha=alpha),
+        lambda: theory.cross_entropy_floor(alpha, jnp.ones(2) / 2),
+        lambda: check_alpha("alpha", jnp.asarray(alpha)),
+    )
+    message = f"alpha: must lie between 0.0001 and 1000, got {alpha}; "
+    for door in doors:
+        with pytest.raises(ValueError, match=re.escape(message)) as caught:
+            door()
+        assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("nodes", [COARSEST, 2 * FINEST])
+def test_the_whole_range_of_alpha_works(alpha: float, nodes: int) -> None:
+    """Both moments of the ratio by the rule, and by draws; warnings are errors."""
+    ratios, weights = theory.beta_rule(alpha, nodes)
+    variance = 1 / (2 * alpha + 1) / 4
+    assert np.isclose(weights @ (ratios - 0.5) ** 2, variance, rtol=ORACLE)
+    assert np.isclose(weights @ (ratios * (1 - ratios)), alpha / (4 * alpha + 2), rtol=1e3 * ORACLE)
+    drawn = next(rfm.Mixup(alpha=alpha, pairs=4000).tables(2, 4000, key=jax.random.key(0))).lam
+    assert np.all((drawn >= 0) & (drawn <= 1))
+    deviation = (np.asarray(drawn) - 0.5) ** 2
+    error = max(deviation.std() / 4000**0.5, 1e-3 * variance)  # small alpha: all but a few are 0 or 1
+    assert abs(deviation.mean() - variance) < SAMPLING * error
+    inputs = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2)))
+    assert rfm.ratio_rule(rfm.Mixup(alpha=alpha, pairs="expected"), inputs, jnp.tanh).error < 1e-7
 
 
 def test_one_of_lam_and_alpha_is_needed_and_not_both() -> None:

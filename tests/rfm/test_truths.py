@@ -37,6 +37,9 @@ TRUTHS: dict[str, Callable[[], rfm.GaussianTruth]] = {
     "relu": functools.partial(teacher, "relu"),
     "erf": functools.partial(teacher, "erf"),
     "quadratic": quadratic,
+    "uneven quadratic": lambda: rfm.QuadraticTruth(
+        jnp.asarray([[1.0, 4, 0], [0, -1, 2], [-3, 0, 1]]), jnp.ones(3), 0.2
+    ),
     "linear": lambda: rfm.LinearTruth(jnp.asarray([1.0, -2.0, 0.5]), 0.3),
 }
 EVERY_TRUTH = pytest.mark.parametrize("name", TRUTHS)
@@ -55,6 +58,18 @@ def agrees(draws: np.ndarray, exact: float) -> bool:
 
 def values(truth: rfm.GaussianTruth, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(truth(jnp.asarray(inputs)))
+
+
+def test_only_the_symmetric_part_of_a_curvature_counts() -> None:
+    uneven = np.random.default_rng(5).normal(size=(DIM, DIM))
+    even = (uneven + uneven.T) / 2
+    a, b = (rfm.QuadraticTruth(jnp.asarray(matrix), jnp.zeros(DIM)) for matrix in (uneven, even))
+    assert np.array_equal(a.curvature, b.curvature)
+    power = (np.trace(even) ** 2 + 2 * np.trace(even @ even)) / 4  # E (x . A x / 2)^2, by Isserlis
+    assert np.isclose(a.power(), power, rtol=IDENTITY)
+    assert not np.isclose((np.trace(uneven) ** 2 + 2 * np.sum(uneven**2)) / 4, power, rtol=0.01)
+    with pytest.raises(ValueError, match=r"curvature: has shape \(2, 3\); pass an array of shape \(2, 2\)"):
+        rfm.QuadraticTruth(jnp.ones((2, 3)), jnp.ones(3))
 
 
 @EVERY_TRUTH

@@ -66,7 +66,11 @@ def test_descent_ends_below_every_point_of_a_grid(stop: bool) -> None:
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="budget: must be a positive number, got 0"):
         rfm.tune_mixup(FAMILY, budget=0)
-    with pytest.raises(ValueError, match="alphas, starts: pass a positive range and starts inside of it"):
+    with pytest.raises(ValueError, match="alphas, starts: pass an ascending range and starts inside"):
         rfm.tune_mixup(FAMILY, budget=1.0, alphas=(1.0, 2.0), starts=(0.5,))
+    with pytest.raises(ValueError, match=r"alphas: must lie between 0.0001 and 1000, got 0.0; .* pass ERM\(\)"):
+        rfm.tune_mixup(FAMILY, budget=1.0, alphas=(0.0, 2.0))
+    with pytest.raises(ValueError, match=r"alpha: must lie between .*, got 1e\+300; .* pass Mixup\(lam=0.5\)"):
+        FAMILY.ratios.at(1e300)
     with pytest.raises(ValueError, match="num_ratios: must be a whole number of at least 1, got 0"):
         rfm.mixup_family(SAMPLE, FEATURES, population=POPULATION, num_ratios=0)

@@ -420,6 +420,6 @@ def test_ratios_must_lie_between_zero_and_one(lam: float) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, np.inf])
-def test_alpha_must_be_positive(alpha: float) -> None:
-    with pytest.raises(ValueError, match=f"alpha: must be a positive number, got {alpha}"):
+def test_alpha_must_be_in_its_range(alpha: float) -> None:
+    with pytest.raises(ValueError, match=f"alpha: must lie between 0.0001 and 1000, got {alpha}"):
         theory.beta_rule(alpha, 3)

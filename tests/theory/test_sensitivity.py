@@ -312,5 +312,5 @@ def test_what_is_missing_is_asked_for() -> None:
         theory.differentiable_parts(silent, *arguments)
     with pytest.raises(ValueError, match="label_noise_variance: must be a finite number that is not negative"):
         theory.differentiable_risk(known, *arguments, label_noise_variance=-1.0)
-    with pytest.raises(ValueError, match="alpha: must be a positive number"):
+    with pytest.raises(ValueError, match=r"alpha: must lie between 0.0001 and 1000"):
         theory.beta_weights(0.0, 3)

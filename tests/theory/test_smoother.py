@@ -7,6 +7,7 @@ import pytest
 import theory
 from tests.problems import make, named
 from tests.tolerances import IDENTITY, ORACLE, SAMPLING
+from theory import smoother
 
 TIMES = jnp.asarray([0.0, 1.0, 20.0, 1e3])
 VARIANCE = 0.3
@@ -75,3 +76,22 @@ def test_a_negative_variance_is_refused() -> None:
     spectrum = theory.decompose(problem.features, problem.labels)
     with pytest.raises(ValueError, match="variance: must be a finite number that is not negative, got -1"):
         theory.risk_over_labels(spectrum, problem.population, problem.features, theory.GradientFlow(), TIMES, -1.0)
+
+
+def test_one_compilation_serves_all_ridges_steps_and_variances(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = named("tall")
+    spectrum = theory.decompose(problem.features, problem.labels)
+    traced = []
+    monkeypatch.setattr(smoother, "risk_parts", lambda *args: traced.append(args) or theory.risk_parts(*args))
+
+    def found(rule: theory.Rule, variance: float) -> float:
+        ours = theory.risk_over_labels(spectrum, problem.population, problem.features, rule, TIMES, variance)
+        return float(ours.mean[-1, 0])
+
+    found(theory.GradientFlow(0.11), 0.3)
+    found(theory.GradientDescent(0.11, 0.2), 0.3)
+    before = len(traced)
+    several = [found(theory.GradientFlow(ridge), ridge) for ridge in (0.2, 0.3)]
+    several += [found(theory.GradientDescent(step, 0.1), 0.4) for step in (0.2, 0.05)]
+    assert len(traced) == before <= 2
+    assert len(set(several)) == 4
