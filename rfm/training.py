@@ -30,6 +30,7 @@ from rfm.phases import TrainingPhase
 from rfm.problem import Problem, Solvable, check_population
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
+from theory.filters import traced
 from theory.phases import check_reached
 
 SMALL_SIDE = 20

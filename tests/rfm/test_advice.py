@@ -9,7 +9,7 @@ import scipy.linalg
 
 import rfm
 import theory
-from rfm.advice import Estimate, _at_times_of_others, _excess, _Part, _Split, feature_map, is_significant, linear_mixup
+from rfm.advice import Estimate, Split, _at_times_of_others, _excess, _Part, feature_map, is_significant, linear_mixup
 from rfm.datasets import as_numbers
 from tests.tolerances import IDENTITY, ORACLE
 
@@ -81,7 +81,7 @@ def test_switches_are_those_of_the_switch_curve(features: rfm.RandomFeatures, ad
 
 
 def _part(inputs: np.ndarray, targets: np.ndarray, features: rfm.RandomFeatures) -> _Part:
-    split = _Split.of(inputs, targets, False, np.flatnonzero(FOLDS == 0), features)
+    split = Split.of(inputs, targets, False, np.flatnonzero(FOLDS != 0), np.flatnonzero(FOLDS == 0), features)
     return _Part.of(split, features, LAW, 1e-3, KEY)
 
 
