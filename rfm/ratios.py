@@ -2,12 +2,17 @@
 
 Over lam ~ Beta(alpha, alpha), n nodes integrate polynomials of degree 2 n - 1 in lam exactly. Along the segment between
 two inputs smooth features are nearly polynomials, and the error falls exponentially with n; features with kinks, such
-as relu, fall as 1 / n^2 pair by pair, and the average over many pairs does better.
+as relu, fall as 1 / n^2 pair by pair, those with jumps as 1 / n, and the average over many pairs does better.
+
+How large the error is, other rules must tell. Gauss-Jacobi rules of 4 and 8 nodes are both symmetric about 1/2, and may
+integrate the jumps of a few pairs alike and wrongly. So a rule is held against two finer ones that share nothing with
+it, nor with each other: Gauss-Jacobi on two pieces that meet off the middle.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jaxtyping import Array, Float, Int
 
 import theory
@@ -18,9 +23,14 @@ from rfm.truths import Truth
 from theory.checks import check_positive
 
 COARSEST, FINEST = 4, 64
-PILOT_PAIRS = 48
+PILOT_PAIRS, LONGEST_PAIRS = 48, 8
+CANDIDATE_PAIRS = 4096
 PILOT_FEATURES = 256
 GOLDEN_RATIO = 0.6180339887498949
+CUTS = (0.6180339887498949, 0.2360679774997897)
+GRADING = 4
+"""Where the pieces of the rules meet that errors are estimated by: nowhere near a simple fraction, nor each other. And the
+power by which the nodes of one of them crowd at the ends."""
 MIRRORED = 1e-14
 """Nodes are mirror images to a few roundings; a fixed ratio that is only near 1/2 is not."""
 LEAST_TOLERANCE = 10
@@ -33,8 +43,9 @@ class RatioRule(eqx.Module):
     Attributes:
         lam: ascending, in [0, 1].
         weights: of sum one.
-        error: relative, of the means of phi phiᵀ, phi, lam phi and f phi over some pairs, estimated by twice as many
-            ratios; 0 for a fixed one. (Covariances of batches are of the fourth order in phi, and less exact.)
+        error: relative, of the means of phi phiᵀ, phi, lam phi and f phi over some pairs: the distance from two other
+            rules of four and of eight times as many ratios, and that between them; 0 for a fixed one. (Covariances of
+            batches are of the fourth order in phi, and less exact.)
     """
 
     lam: Float[np.ndarray, "ratios"]
@@ -64,7 +75,7 @@ def ratio_rule(
 
     Args:
         law: whose ratios.
-        inputs: the originals; `PILOT_PAIRS` pairs of them, spread evenly, are tried.
+        inputs: the originals; `PILOT_PAIRS` pairs of them, some spread evenly and some far apart, are tried.
         features: phi.
         truth: f, if it is known: the clean labels are integrated too.
         num_ratios: this many instead, and then only their error is estimated.
@@ -86,15 +97,52 @@ def ratio_rule(
     alpha = law.alpha
     assert alpha is not None
     pilot = _pilot(inputs)
+    if len(pilot[0]) == 0:  # one original
+        return RatioRule(*theory.beta_rule(alpha, num_ratios or COARSEST), 0.0)
     tolerance = max(tolerance, LEAST_TOLERANCE * float(jnp.finfo(inputs.dtype).eps))
     number = COARSEST if num_ratios is None else num_ratios
-    coarse = _moment(alpha, number, pilot, features, truth)
     while True:
-        fine = _moment(alpha, 2 * number, pilot, features, truth)
-        error = float(np.linalg.norm(coarse - fine) / max(np.linalg.norm(fine), np.finfo(fine.dtype).tiny))
+        rule = theory.beta_rule(alpha, number)
+        ours = _moment(rule, pilot, features, truth)
+        others = [_moment(other(alpha, number), pilot, features, truth) for other in (plain_rule, graded_rule)]
+        # Where these two disagree, neither is the truth, and the distance from them may be short by as much.
+        error = max(_distance(ours, other) for other in others) + _distance(*others)
         if num_ratios is not None or error <= tolerance or number >= FINEST:
-            return RatioRule(*theory.beta_rule(alpha, number), error)
-        number, coarse = 2 * number, fine
+            return RatioRule(*rule, error)
+        number *= 2
+
+
+Ratios = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
+
+
+def plain_rule(alpha: float, num_ratios: int) -> Ratios:
+    """Four times as many, in two pieces that meet at one of the `CUTS`."""
+    return asymmetric_rule(alpha, 2 * num_ratios, CUTS[0], 1)
+
+
+def graded_rule(alpha: float, num_ratios: int) -> Ratios:
+    """Eight times as many, in two pieces that meet at the other of the `CUTS`, crowded at the ends.
+
+    For small alpha most of the law may lie beyond the first node of any other rule; a jump there is seen by this one.
+    """
+    return asymmetric_rule(alpha, 4 * num_ratios, CUTS[1], GRADING)
+
+
+def asymmetric_rule(alpha: float, num_nodes: int, cut: float, grading: int) -> Ratios:
+    """Beta(alpha, alpha) in two pieces that meet at the cut, each by so many nodes of its own.
+
+    From an end on the law is lam^(alpha - 1) times what is smooth. In u, lam = u^grading, that is the weight
+    u^(grading alpha - 1) of another Gauss-Jacobi rule.
+
+    >>> lam, weights = asymmetric_rule(0.3, 12, 0.6, grading=1)
+    >>> len(lam), round(float(weights @ lam), 12)
+    (24, 0.5)
+    """
+    nodes, plain = scipy.special.roots_jacobi(num_nodes, 0, grading * alpha - 1)
+    from_end = ((1 + nodes) / 2) ** grading
+    lengths = cut, 1 - cut
+    weights = np.concatenate([length**alpha * plain * (1 - length * from_end) ** (alpha - 1) for length in lengths])
+    return np.concatenate([cut * from_end, 1 - (1 - cut) * from_end]), weights / weights.sum()
 
 
 def spread_evenly(most: int, num_pairs: int) -> Int[np.ndarray, "pairs"]:
@@ -106,21 +154,34 @@ def spread_evenly(most: int, num_pairs: int) -> Int[np.ndarray, "pairs"]:
 
 
 def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of different originals, near ones and far ones, however the sample is sorted."""
+    """Pairs of different originals, all of them if they are few, however the sample is sorted.
+
+    Of many, some as they come, and the longest of many more: along those features change most.
+    """
     num_samples = inputs.shape[0]
-    pairs = spread_evenly(2 * PILOT_PAIRS, num_samples**2)
+    pairs = spread_evenly(CANDIDATE_PAIRS, num_samples**2)
     first, second = pairs // num_samples, pairs % num_samples
-    different = np.flatnonzero(first != second)[:: -(-len(pairs) // PILOT_PAIRS)]
+    once = first < second  # swapped, a pair is the same segment
     there = np.asarray(inputs)
-    return there[first[different]], there[second[different]]
+    first, second = there[first[once]], there[second[once]]
+    if len(first) > PILOT_PAIRS:
+        some = np.arange(0, len(first), -(-len(first) // (PILOT_PAIRS - LONGEST_PAIRS)))
+        longest = np.argsort(np.sum((first - second) ** 2, axis=1), kind="stable")[-LONGEST_PAIRS:]
+        chosen = np.union1d(some, longest)
+        first, second = first[chosen], second[chosen]
+    return first, second
+
+
+def _distance(ours: np.ndarray, other: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - other) / max(np.linalg.norm(other), np.finfo(other.dtype).tiny))
 
 
 def _moment(
-    alpha: float, num_ratios: int, pilot: tuple[np.ndarray, np.ndarray], features: FeatureMap, truth: Truth | None
+    rule: Ratios, pilot: tuple[np.ndarray, np.ndarray], features: FeatureMap, truth: Truth | None
 ) -> np.ndarray:
     """The means over the pilot pairs and the ratios, of some features if they are many."""
     first, second = pilot
-    lam, weights = theory.beta_rule(alpha, num_ratios)
+    lam, weights = rule
     ratio = lam.astype(first.dtype)[:, None, None]
     inputs = jnp.asarray((ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1]))
     phi = np.asarray(features(inputs))
