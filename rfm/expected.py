@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 from os import PathLike
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -66,6 +67,7 @@ class ExpectedProblem(Solvable):
     smoother: Float[Array, "samples features"]
     found: Spectrum
     method: Method = eqx.field(static=True)
+    more_accurate: ClassVar[str | None] = "pass method='qr' to rfm.expected_mixup"
 
     def spectrum(self, method: str | None = None) -> Spectrum:
         """The eigen-decomposition of C, with the labels in its coordinates.

@@ -9,6 +9,8 @@ span of the training rows, and there the features
 have exactly the kernel's products with every training row. So a problem in infinitely many features is a finite one.
 """
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -49,6 +51,7 @@ class KernelProblem(Solvable):
     finite: Problem
     population: theory.Averages
     found: Spectrum
+    more_accurate: ClassVar[str | None] = None
 
     @staticmethod
     def of(

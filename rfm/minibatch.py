@@ -86,7 +86,7 @@ def minibatch_curve(
     found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
     curve = theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
-        other = "; or pass method='qr' to rfm.expected_mixup" if spectrum.method == "gram" else ""
+        other = f"; or {problem.more_accurate}" if spectrum.method == "gram" else ""
         warnings.warn(
             f"the expected risk can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
             f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}",

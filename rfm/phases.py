@@ -79,7 +79,7 @@ def closed_form_phases(
     spectra = {name: spectrum_until(problem, latest, method) for name, problem in problems.items()}
     solved = [theory.Phase(spectra[id(phase.problem)], phase.rule, phase.duration) for phase in phases]
     curve = theory.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
-    warn_if_rounded(curve, tolerance)
+    warn_if_rounded(curve, tolerance, phases[0].problem.more_accurate)
     return curve
 
 

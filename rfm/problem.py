@@ -7,7 +7,7 @@ solves them.
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -31,9 +31,11 @@ class Solvable(eqx.Module):
 
     Attributes:
         population: what the risk is averaged over.
+        more_accurate: what to do where the Gram route is not accurate enough; None where nothing helps.
     """
 
     population: eqx.AbstractVar[Averages]
+    more_accurate: ClassVar[str | None] = "pass method='svd' or 'qr'"
 
     @abstractmethod
     def spectrum(self, method: Method) -> Spectrum:
@@ -140,6 +142,7 @@ class StreamedProblem(Solvable):
 
     blocks: Callable[[], Iterator[Block]]
     population: Averages
+    more_accurate: ClassVar[str | None] = "pass method='qr'"
 
     def spectrum(self, method: Method = "qr") -> Spectrum:
         """The eigen-decomposition, in one pass over the blocks."""
@@ -185,7 +188,7 @@ def closed_form(
     spectrum = spectrum_until(problem, float(rule.time(jnp.asarray(t[-1]))), method)
     check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])
     curve = theory.risk_curve(spectrum, problem.population, rule, t, start=start, tolerance=tolerance, by_mode=by_mode)
-    warn_if_rounded(curve, tolerance)
+    warn_if_rounded(curve, tolerance, problem.more_accurate)
     return curve
 
 
@@ -241,6 +244,7 @@ def risk_over_labels(
             "the average",
             spectrum.method,
             clock.dtype,
+            problem.more_accurate,
         )
     return over
 
@@ -286,7 +290,7 @@ def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int 
     return check_finite(name, array)
 
 
-def warn_if_rounded(curve: theory.Curve, tolerance: float) -> None:
+def warn_if_rounded(curve: theory.Curve, tolerance: float, more_accurate: str | None) -> None:
     """Warns the caller's caller if the last time lies past ``trusted_until``; says what would help."""
     latest = float(curve.times[-1])
     if curve.trusted_until >= latest:
@@ -296,16 +300,17 @@ def warn_if_rounded(curve: theory.Curve, tolerance: float) -> None:
         f"asked for until t = {latest:.3g}",
         curve.method,
         curve.risk_by_target.dtype,
+        more_accurate,
         stacklevel=4,
     )
 
 
-def _warn_of_rounding(what: str, method: str, dtype: jnp.dtype, stacklevel: int = 3) -> None:
+def _warn_of_rounding(what: str, method: str, dtype: jnp.dtype, more_accurate: str | None, stacklevel: int = 3) -> None:
     remedies = []
     if dtype == jnp.float32:
         remedies.append('switch on float64 first: jax.config.update("jax_enable_x64", True)')
-    if method == "gram":
-        remedies.append("pass method='svd' or 'qr'")
+    if method == "gram" and more_accurate is not None:
+        remedies.append(more_accurate)
     remedies.append("ask for earlier times, or a larger tolerance=")
     warnings.warn(
         f"{what} ({dtype}, method {method!r}); {'; or '.join(remedies)}", PrecisionWarning, stacklevel=stacklevel
