@@ -63,9 +63,9 @@ class KernelProblem(Solvable):
         floor = jnp.finfo(eigenvalues.dtype).eps * jnp.maximum(eigenvalues[0], 0)
         singular = jnp.sqrt(jnp.maximum(eigenvalues, floor))
         images = test.features.kernel(test.inputs, inputs) @ vectors
-        test_phi = jnp.where(singular > 0, images / jnp.where(singular > 0, singular, 1), 0)
-        population = theory.TestSet(test_phi, test.targets)
-        finite = Problem(vectors * singular, labels, clean_labels, population=population)
+        scale = jnp.where(singular > 0, 1 / jnp.where(singular > 0, singular, 1), 0)
+        population = theory.TestSet(images * scale[None, :], test.targets)
+        finite = Problem(vectors * singular[None, :], labels, clean_labels, population=population)
         found = from_left_vectors(vectors, jnp.diag(singular), finite.labels, finite.clean_labels)
         return KernelProblem(finite=finite, population=population, found=found)
 

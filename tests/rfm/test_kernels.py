@@ -1,6 +1,7 @@
 """Infinitely many features: a kernel's gradient flow, by a route that knows no features at all."""
 
 import math
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -87,3 +88,34 @@ def test_infinitely_many_features_do_not_stream():
     test = TASK.test_set(features, 10, key=jax.random.key(2))
     with pytest.raises(ValueError, match="block_rows"):
         rfm.synthesize(TASK.sample(4, key=jax.random.key(0)), features, rfm.ERM(), population=test, block_rows=2)
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh"])
+def test_the_limit_of_a_kernel_below_rounding_is_not_claimed(activation: str):
+    # Inputs on a line: most eigenvalues of the kernel lie below rounding, and what it makes of them hangs on the order.
+    features = rfm.RandomFeatures(1, math.inf, activation, bias_std=0.0, key=jax.random.key(1))
+    inputs = jnp.linspace(-1.0, 1.0, 12)[:, None]
+    sample = rfm.Sample(inputs, jnp.sin(3 * inputs[:, 0]) + 0.3 * jnp.cos(40 * inputs[:, 0]), None)
+    order = jnp.asarray([3, 0, 7, 11, 5, 1, 8, 2, 10, 4, 9, 6])
+    turned = rfm.Sample(inputs[order], sample.labels[order], None)
+    test = rfm.KernelTest(features, 0.9 * inputs, jnp.sin(2.7 * inputs[:, 0]))
+    times = jnp.logspace(0, 16, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rfm.PrecisionWarning)
+        curves = [
+            rfm.closed_form(rfm.synthesize(s, features, rfm.ERM(), population=test), times=times)
+            for s in (sample, turned)
+        ]
+    assert not any(curve.infinity_is_resolved for curve in curves)
+    one, other = curves
+    assert np.all(np.abs(one.risk - other.risk) <= one.rounding_error + other.rounding_error)
+    assert 1e4 < one.trusted_until < 1e16
+
+
+def test_a_limit_of_a_kernel_that_is_claimed_is_kernel_regression():
+    problem, curve = solved(infinite("relu"), rfm.ERM())
+    assert curve.infinity_is_resolved
+    test = problem.population
+    theta, *_ = np.linalg.lstsq(np.asarray(problem.finite.features), np.asarray(problem.finite.labels), rcond=None)
+    expected = np.sum(np.mean((test.targets - test.features @ theta) ** 2, axis=0))
+    assert np.isclose(curve.risk_at_infinity, expected, rtol=ORACLE)
