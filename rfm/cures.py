@@ -13,9 +13,10 @@ from rfm.phases import closed_form_switch, log_clock
 from rfm.problem import Solvable, spectrum_until
 from theory.averaging import AVERAGED
 from theory.population import Averages
-from theory.risk import risk_parts
 from theory.spectrum import Method, Spectrum
 from theory.switching import check_budget
+from theory.trust import Begun, Seen, rounding_error
+from theory.turning import error_at
 
 NUM_RIDGES = 73
 DECADES = (-12, 6)
@@ -30,11 +31,13 @@ class Cure(NamedTuple):
         name: of the cure.
         setting: the best time to stop or to switch, in the rule's clock, or the best ridge; None without a setting.
         risk: with it, summed over targets, when the budget is spent.
+        rounding_error: what rounding may do to that risk, absolute: cures that are closer are equally good.
     """
 
     name: Literal["none", "stop", "switch", "decay", "average"]
     setting: float | None
     risk: float
+    rounding_error: float
 
 
 def compare_cures(
@@ -46,6 +49,8 @@ def compare_cures(
     method: Method | Literal["auto"] = "auto",
 ) -> dict[str, Cure]:
     """The lowest risk that each cure reaches, with the setting that reaches it.
+
+    Of settings whose risks rounding does not part, it is the smallest: the earliest stop or switch, the least ridge.
 
     - ``none``: training on the mixed problem until the budget is spent;
     - ``stop``: the same, left at its turning time;
@@ -67,7 +72,7 @@ def compare_cures(
     >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
     >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (2 * jnp.ones(2), jnp.ones(2)))
     >>> cures = compare_cures(noisy, plain, budget=20.0)
-    >>> {name: round(abs(cure.risk), 3) for name, cure in cures.items()}
+    >>> {name: round(cure.risk, 3) for name, cure in cures.items()}
     {'none': 1.0, 'stop': 0.0, 'switch': 0.0, 'decay': 0.0, 'average': 0.64}
     >>> round(cures["stop"].setting, 3), round(cures["decay"].setting, 3)  # half of the labels, by time and by ridge
     (1.386, 0.5)
@@ -80,52 +85,60 @@ def compare_cures(
         spectrum, averages, rule, log_clock(rule, budget, float(spectrum.eigenvalues[0]), NUM_TIMES)
     )
     stopped_at = curve.turning_time if curve.turning_step is None else curve.turning_step
-    ridge, decayed = best_ridge(spectrum, averages, rule, budget)
     cures = [
-        Cure("none", None, float(curve.final_risk)),
-        Cure("stop", float(stopped_at), float(curve.turning_risk)),
-        Cure("switch", float(switched.best_time), float(switched.best_risk)),
-        Cure("decay", ridge, decayed),
+        Cure("none", None, float(curve.final_risk), float(curve.rounding_error[-1])),
+        Cure("stop", float(stopped_at), float(curve.turning_risk), float(curve.turning_error)),
+        Cure("switch", float(switched.best_time), float(switched.best_risk), float(switched.best_error)),
+        best_ridge(spectrum, averages, rule, budget),
     ]
     if isinstance(rule, AVERAGED):
         mean = theory.risk_curve(spectrum, averages, theory.Averaged(rule), [budget])
-        cures.append(Cure("average", None, float(mean.final_risk)))
+        cures.append(Cure("average", None, float(mean.final_risk), float(mean.rounding_error[-1])))
     return {cure.name: cure for cure in cures}
 
 
-def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget: float) -> tuple[float, float]:
-    """The ridge of the lowest risk when the budget is spent, and that risk; ridges that diverge are not tried.
+def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget: float) -> Cure:
+    """The ridge of the lowest risk when the budget is spent; ridges that diverge are not tried.
 
     >>> import theory
     >>> spectrum = theory.decompose(jnp.eye(2), 2 * jnp.ones(2))
-    >>> ridge, risk = best_ridge(spectrum, theory.TestSet(jnp.eye(2), jnp.ones(2)), theory.GradientFlow(), 1e3)
-    >>> round(ridge, 6), round(abs(risk), 6)
+    >>> decay = best_ridge(spectrum, theory.TestSet(jnp.eye(2), jnp.ones(2)), theory.GradientFlow(), 1e3)
+    >>> round(decay.setting, 6), round(decay.risk, 6)
     (0.5, 0.0)
     """
     check_budget(rule, budget)
     rule.time(jnp.asarray(float(budget)))  # a schedule may be too short
     dtype, largest = spectrum.eigenvalues.dtype, float(spectrum.eigenvalues[0])
     rule.check_stable(largest)
-    added = np.concatenate([[0.0], largest * np.logspace(*DECADES, NUM_RIDGES)])
+    added = np.concatenate([[0.0], (largest or 1.0) * np.logspace(*DECADES, NUM_RIDGES)])
     ridges = float(rule.ridge) + added
     stable = np.asarray([_is_stable(rule, largest, ridge) for ridge in ridges])
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)
     t = jnp.asarray(budget, dtype)
 
-    def risk_at(ridges: np.ndarray) -> np.ndarray:
-        return np.asarray(_risk_under_ridges(spectrum, averages, rule, t, jnp.asarray(ridges, dtype)))
+    def found(ridges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        risk, error = _risk_under_ridges(spectrum, averages, rule, t, jnp.asarray(ridges, dtype))
+        return np.asarray(risk), np.asarray(error)
 
-    return theory.turning_point(risk_at, ridges[stable], risk_at(ridges[stable]), whole_steps=False)
+    tried = ridges[stable]
+    risk, error = found(tried)
+    ridge, lowest = theory.turning_point(lambda ridges: found(ridges)[0], tried, risk, error, whole_steps=False)
+    return Cure("decay", ridge, lowest, float(error_at(ridge, tried, error)))
 
 
 @eqx.filter_jit
 def _risk_under_ridges(
     spectrum: Spectrum, averages: Averages, rule: theory.Rule, t: Array, ridges: Float[Array, "ridges"]
-) -> Float[Array, "ridges"]:
-    unsplit = eqx.tree_at(lambda s: s.clean_coordinates, spectrum, None, is_leaf=lambda leaf: leaf is None)
+) -> tuple[Float[Array, "ridges"], Float[Array, "ridges"]]:
+    """Risks and their rounding errors."""
+    begun, seen = Begun.of(None, spectrum), Seen.by(averages, spectrum)
 
-    def risk(ridge: Array) -> Array:
-        return jnp.sum(risk_parts(unsplit, averages, _with_ridge(rule, ridge), t[None]).risk)
+    def risk(ridge: Array) -> tuple[Array, Array]:
+        decayed = _with_ridge(rule, ridge)
+        theta = theory.weights(spectrum, decayed, t[None])
+        total = jnp.sum(averages.risk_parts(theta, None).risk, axis=1)
+        error = rounding_error(spectrum, averages, decayed, t[None], total, begun, seen)
+        return total[0], error[0]
 
     return jax.vmap(risk)(ridges)
 

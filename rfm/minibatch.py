@@ -106,6 +106,7 @@ class MinibatchRuns(eqx.Module):
         train_loss: over all that can be drawn, [runs, times].
         gradient_power: |g|^2 of the batch drawn next, by target.
         weights: of every run.
+        population: what the risk was averaged over.
     """
 
     steps: Float[Array, "times"]
@@ -114,11 +115,13 @@ class MinibatchRuns(eqx.Module):
     train_loss: Float[Array, "runs times"]
     gradient_power: Float[Array, "runs times targets"]
     weights: Float[Array, "runs times features targets"]
+    population: theory.Averages
 
     def curve(self, run: int) -> theory.Curve:
         """One of the runs, as `rfm.simulate` records it."""
         parts = jax.tree.map(lambda leaf: leaf[run], self.parts)
-        return recorded_curve(self.steps, self.times, parts, self.train_loss[run])
+        power = jnp.sum(self.weights[run] ** 2, axis=(1, 2))
+        return recorded_curve(self.steps, self.times, parts, self.train_loss[run], power, self.population)
 
 
 def simulate_minibatch(
@@ -185,7 +188,7 @@ def simulate_minibatch(
         pieces.append(_train(source, law, rule, spectrum, problem.population, weights, run_keys, recorded, progress))
     parts, loss, gradient, trained = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
     clock = jnp.asarray(recorded, dtype)
-    return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained)
+    return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained, problem.population)
 
 
 def _check_stable(

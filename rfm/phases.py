@@ -16,6 +16,7 @@ from theory.checks import Clock
 from theory.phases import check_reached
 from theory.spectrum import Method
 from theory.switching import check_budget
+from theory.turning import FASTEST
 
 
 class TrainingPhase(NamedTuple):
@@ -122,7 +123,8 @@ def closed_form_switch(
     spectra = [spectrum_until(problem, latest, method) for problem in (first, second)]
     times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
     curve = theory.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
-    worst = float(jnp.max(curve.rounding_error / curve.risk))
+    tiny = jnp.finfo(curve.risk.dtype).tiny
+    worst = min(float(jnp.max(curve.rounding_error / jnp.maximum(curve.risk, tiny))), 1.0)
     if worst > ROUNDING:
         warnings.warn(
             f"rounding may change the risk by a share of {worst:.1g} ({curve.risk.dtype}); switch on float64, pass "
@@ -146,8 +148,6 @@ def _check_same_features(problems: Sequence[Solvable]) -> None:
 
 
 NUM_SWITCHES = 120
-FASTEST = 1e-2
-"""Of the time scale of the fastest mode: what comes earlier is as good as the start."""
 
 
 def log_clock(

@@ -6,6 +6,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from theory.checks import check_shape
+from theory.population import Averages
+from theory.trust import evaluation_error
 
 STEPS_A_CALL = 2**12
 """Compiled steps between two looks at the progress bar and at Ctrl-C."""
@@ -52,10 +54,16 @@ def recorded_curve(
     times: Float[Array, "times"],
     parts: theory.RiskParts,
     train_loss: Float[Array, "times"],
+    weight_power: Float[Array, "times"],
+    averages: Averages,
 ) -> theory.Curve:
-    """A curve as it was measured: it turns at a recorded step, and says nothing of infinity."""
+    """A curve as it was measured: it turns at a recorded step, and says nothing of infinity.
+
+    Weights are what training has made them, so its rounding error is that of evaluating their risk.
+    """
     risk = jnp.sum(parts.risk, axis=1)
-    turning = int(jnp.argmin(risk))
+    error = evaluation_error(averages, risk, weight_power)
+    turning = int(theory.earliest_lowest(risk, error))
     return theory.Curve(
         times=times,
         steps=steps,
@@ -64,7 +72,7 @@ def recorded_curve(
         turning_time=times[turning],
         turning_step=steps[turning],
         turning_risk=risk[turning],
-        rounding_error=jnp.zeros_like(risk),
+        rounding_error=error,
         trusted_until=jnp.asarray(jnp.inf, risk.dtype),
         risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
         infinity_is_resolved=jnp.asarray(False),

@@ -169,7 +169,7 @@ def simulate_phases(
         records += found
         elapsed = elapsed + passed
     joined: _Record = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
-    return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined)
+    return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined, first.population)
 
 
 def simulate_many(
@@ -278,7 +278,7 @@ class _Model(eqx.Module):
         return residual @ self.features / self.features.shape[0] + self.rule.ridge * weights
 
 
-_Record = tuple[theory.RiskParts, Float[Array, "times"]]
+_Record = tuple[theory.RiskParts, Float[Array, "times"], Float[Array, "times"]]
 
 
 def _train(
@@ -289,7 +289,7 @@ def _train(
     population: theory.Averages,
     progress: Progress | None,
 ) -> tuple[list[_Record], Float[Array, "rows features"]]:
-    """The risk and its parts, and the training loss, at the steps, and the weights at the last one."""
+    """The risk and its parts, training loss and |theta|^2, at the steps, and the weights at the last one."""
     state, done = State.at_rest(weights), 0
     records: list[_Record] = []
     for target in [*steps, last]:
@@ -321,4 +321,4 @@ def _measure(model: _Model, weights: Float[Array, "rows features"], population: 
     noise = trained - clean if clean.size else None
     residual = weights[:num_targets] @ model.features.T - model.labels[:num_targets]
     loss = jnp.sum(residual**2) / (2 * model.features.shape[0])
-    return population.risk_parts(trained, noise), loss[None]
+    return population.risk_parts(trained, noise), loss[None], jnp.sum(trained**2)[None]

@@ -48,7 +48,7 @@ from theory.sensitivity import (
 from theory.smoother import RiskOverLabels, risk_over_labels
 from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
 from theory.switching import SwitchCurve, switch_curve
-from theory.turning import turning_point
+from theory.turning import earliest_lowest, risk_ratio, turning_point
 
 __all__ = [
     "ACTIVATIONS",
@@ -104,6 +104,7 @@ __all__ = [
     "differentiable_risk",
     "dual",
     "dual_estimate",
+    "earliest_lowest",
     "end_of",
     "estimate_curvature",
     "filtered_force",
@@ -131,6 +132,7 @@ __all__ = [
     "risk_curve",
     "risk_over_labels",
     "risk_parts",
+    "risk_ratio",
     "smoothness_upper",
     "step_decay_steps",
     "strong_convexity_lower",

@@ -14,7 +14,7 @@ from theory.population import Averages, RiskParts
 from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
-from theory.turning import turning_point
+from theory.turning import error_at, risk_ratio, turning_point
 
 BLOCK_BYTES = 2**26
 """Times are evaluated in blocks whose largest intermediate array stays below this."""
@@ -102,8 +102,24 @@ class Curve(eqx.Module):
 
     @property
     def overtraining_penalty(self) -> Float[Array, ""]:
-        """final_risk / turning_risk: the price of not stopping; 1 if the curve never turns."""
-        return self.final_risk / self.turning_risk
+        """final_risk / turning_risk: the price of not stopping; 1 if the curve rises by no more than rounding.
+
+        Never below 1. Where the turning risk lies below its own rounding error, it is a lower bound: see
+        `theory.risk_ratio`.
+        """
+        return risk_ratio(self.final_risk, self.turning_risk, self.rounding_error[-1], self.turning_error)
+
+    @property
+    def penalty_so_far(self) -> Float[Array, "times"]:
+        """At each of the times, what `overtraining_penalty` is of those until then; on the grid."""
+        upper = self.risk + self.rounding_error
+        lowest = jax.lax.cummax(jnp.where(upper <= jax.lax.cummin(upper), jnp.arange(len(upper)), 0))
+        return risk_ratio(self.risk, self.risk[lowest], self.rounding_error, self.rounding_error[lowest])
+
+    @property
+    def turning_error(self) -> Float[Array, ""]:
+        """The rounding error of the turning risk."""
+        return error_at(self.turning_time, self.times, self.rounding_error)
 
     @property
     def _parts(self) -> Decomposition:
@@ -159,16 +175,20 @@ def risk_curve(
     def risk_at(t: np.ndarray) -> np.ndarray:
         return np.asarray(_total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start))
 
+    limit = _limit(reduced, seen, rule, start)
+    errors = _errors(spectrum, averages, rule, clock, risk, limit, start)
     turning_clock, turning_risk = turning_point(
-        risk_at, asked, np.asarray(risk)[: len(asked)], whole_steps=rule.counts_steps
+        risk_at,
+        asked,
+        *(np.asarray(values)[: len(asked)] for values in (risk, errors[0])),
+        whole_steps=rule.counts_steps,
+        fastest=float(spectrum.eigenvalues[0]),
     )
     first = functools.partial(_first, len(asked))
     modes = None
     if by_mode:
         found = _mode_risk(spectrum, averages, rule, clock, start)
         modes = ModeRisk(found.eigenvalues, first(found.clean), first(found.noise), first(found.cross))
-    limit = _limit(reduced, seen, rule, start)
-    errors = _errors(spectrum, averages, rule, clock, risk, limit, start)
     return Curve(
         times=first(times),
         steps=jnp.asarray(asked, dtype) if rule.counts_steps else None,

@@ -25,6 +25,7 @@ from theory.population import Averages
 from theory.risk import Start, after
 from theory.spectrum import Spectrum
 from theory.trust import Begun, trusted_until, weight_error
+from theory.turning import FASTEST, earliest_lowest
 
 
 class Phase(NamedTuple):
@@ -143,8 +144,8 @@ def check_reached(clock: np.ndarray, end: float) -> None:
         )
 
 
-FASTEST, FARTHEST = 1e-2, 1e6
-"""Of the fastest mode's time: when a phase is first looked at for a turn; and the latest such time."""
+FARTHEST = 1e6
+"""The latest time scale of a fastest mode at which a phase is looked at for a turn."""
 NUM_OWN = 24
 
 
@@ -181,7 +182,12 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, tolerance: float) -> 
         return jnp.asarray(np.concatenate([np.asarray(values(piece))[piece.asked] for piece in pieces]))
 
     turns = [piece for piece in pieces if piece.may_turn]
-    lowest = min(turns, key=lambda piece: float(piece.curve.turning_risk))
+    lowest = turns[
+        earliest_lowest(
+            np.asarray([float(piece.curve.turning_risk) for piece in turns]),
+            np.asarray([float(piece.curve.turning_error) for piece in turns]),
+        )
+    ]
     curves, last = [piece.curve for piece in pieces], pieces[-1].curve
     split = all(curve.decomposition is not None for curve in curves)
     times = join(lambda piece: np.asarray(piece.curve.times) + piece.curve.times.dtype.type(piece.elapsed))

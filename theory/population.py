@@ -2,7 +2,9 @@
 
 The risk of weights theta is R = E (f(x) - theta . phi(x))^2. A `Population` knows its three moments,
 C = E phi phiᵀ, c = E f phi and F = E f^2, so that R = F - 2 c . theta + thetaᵀ C theta. A `TestSet` keeps its rows and
-squares residuals, which is more accurate: late in training theta is long, and the three terms above nearly cancel.
+squares residuals, which is more accurate: late in training theta is long, and the three terms above nearly cancel. What
+rounding leaves of them may be negative, and counts as zero: the exact risk, and its clean and noise parts, are no less.
+Clean + noise + cross is the risk to within its rounding error, then as ever.
 """
 
 from abc import abstractmethod
@@ -203,7 +205,7 @@ class Population(Averages):
         return RiskParts(
             risk,
             self._risk(clean),
-            jnp.sum(noise * jnp.tensordot(self.second_moment, noise, 1), axis=0),
+            jnp.maximum(jnp.sum(noise * jnp.tensordot(self.second_moment, noise, 1), axis=0), 0),
             -2 * jnp.sum(noise * clean_moment, axis=0),
         )
 
@@ -237,5 +239,6 @@ class Population(Averages):
         return self.second_moment.shape[0]
 
     def _risk(self, weights: Float[Array, "features times targets"]) -> Float[Array, "times targets"]:
+        """Never negative, as a mean square is, though its three terms cancel to rounding."""
         moment = 2 * self.target_moment[:, None, :] - jnp.tensordot(self.second_moment, weights, 1)
-        return self.target_power[None, :] - jnp.sum(weights * moment, axis=0)
+        return jnp.maximum(self.target_power[None, :] - jnp.sum(weights * moment, axis=0), 0)

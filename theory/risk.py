@@ -122,7 +122,7 @@ def parts_of(
     if start is None or _is_zero(start.variance):
         return parts
     power = _spread_power(spectrum, averages, rule, t, training.response, start)
-    spread = start.variance * power[:, None]
+    spread = start.variance * jnp.maximum(power, 0)[:, None]
     clean = None if parts.clean is None else parts.clean + spread
     return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross)
 

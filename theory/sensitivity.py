@@ -25,7 +25,8 @@ from theory.checks import check_alpha, check_not_negative
 from theory.filters import Rule, traced
 from theory.matrix_functions import Eigen, eigen, filtered_force, first_derivative_only, gains
 from theory.population import Averages, RiskParts
-from theory.turning import CANDIDATES, NUM_NODES
+from theory.trust import evaluation_error
+from theory.turning import CANDIDATES, EARLIEST, FASTEST, NUM_NODES, earliest_lowest
 
 NARROWINGS = 2
 """Each divides a bracket by (NUM_NODES - 1) / 2. After two of them, the widest is below a quarter in log t."""
@@ -306,7 +307,7 @@ def _quick_risk(
         if noise_form is None:
             return total
         gain = gains(rule, known.eigenvalues, t)
-        return total + jnp.sum(gain @ noise_form * gain, axis=1)
+        return total + jnp.maximum(jnp.sum(gain @ noise_form * gain, axis=1), 0)
 
     return risk
 
@@ -317,28 +318,36 @@ def _turning_clock(
     """The time, or the whole step, of the lowest risk: as `theory.turning_point`, in shapes known beforehand."""
     known = eigen(moments.second_moment)
     risk = _quick_risk(moments, averages, rule, variance, known)
+    if len(grid) == 1:
+        return known, grid[0]
     values = risk(grid)
-    lowest = grid[jnp.argmin(values)]
-    if len(grid) < 3:
-        return known, lowest
     inner = values[1:-1]
     is_minimum = (inner <= values[:-2]) & (inner <= values[2:])
-    # Where there are fewer minima than that, other brackets are searched too, and lose.
+    # Where there are fewer minima than that, other brackets are searched too, and lose; and so is the first interval.
     middle = 1 + jnp.argsort(jnp.where(is_minimum, inner, jnp.inf))[:CANDIDATES]
-    refine = _best_steps if rule.counts_steps else _best_times
-    clocks = jnp.append(refine(risk, grid[middle - 1], grid[middle], grid[middle + 1]), lowest)
-    return known, clocks[jnp.argmin(risk(clocks))]
+    low, high = jnp.append(grid[middle - 1], grid[0]), jnp.append(grid[middle + 1], grid[1])
+    if rule.counts_steps:
+        refined = _best_steps(risk, low, high)
+    else:
+        soon = jnp.minimum(FASTEST / known.eigenvalues[0], EARLIEST * high)
+        refined = _best_times(risk, jnp.where(low > 0, low, soon), high)
+    clocks, found = jnp.append(grid, refined), jnp.append(values, risk(refined))
+    order = jnp.argsort(clocks, stable=True)
+    clocks, found = clocks[order], found[order]
+    weights = filtered_force(moments.second_moment, moments.force, rule, clocks, known=known)
+    error = evaluation_error(averages, found, jnp.sum(weights**2, axis=(0, 2)))
+    return known, clocks[earliest_lowest(found, error)]
 
 
 Brackets = Float[Array, "brackets"]
 
 
-def _best_times(risk: Callable[[Clock], Clock], low: Brackets, middle: Brackets, high: Brackets) -> Brackets:
+def _best_times(risk: Callable[[Clock], Clock], low: Brackets, high: Brackets) -> Brackets:
     """Narrows each bracket in log t, then finds the minimum of the Chebyshev interpolant."""
-    low, high = jnp.log(jnp.where(low > 0, low, 1e-3 * middle)), jnp.log(high)
+    low, high = jnp.log(low), jnp.log(high)
 
     def narrow(_: int | Array, bounds: tuple[Brackets, Brackets]) -> tuple[Brackets, Brackets]:
-        return _narrowed(lambda log_t: risk(jnp.exp(log_t)), _spread_out(*bounds))
+        return _narrowed(lambda log_t: risk(jnp.exp(log_t)), jnp.linspace(*bounds, NUM_NODES, axis=1))
 
     low, high = jax.lax.fori_loop(0, NARROWINGS, narrow, (low, high))
     order = np.arange(NUM_NODES)
@@ -359,11 +368,15 @@ def _best_times(risk: Callable[[Clock], Clock], low: Brackets, middle: Brackets,
     return jnp.exp(centre + half * jnp.cos((falling + rising) / 2))
 
 
-def _best_steps(risk: Callable[[Clock], Clock], low: Brackets, middle: Brackets, high: Brackets) -> Brackets:
-    """Samples each bracket's whole steps ever more closely around the best of them."""
+def _best_steps(risk: Callable[[Clock], Clock], low: Brackets, high: Brackets) -> Brackets:
+    """Samples each bracket's whole steps ever more closely around the best of them, evenly in their logarithm."""
 
     def whole(bounds: tuple[Brackets, Brackets]) -> Float[Array, "brackets nodes"]:
-        return jnp.round(_spread_out(*bounds))
+        low, high = bounds
+        logs = jnp.linspace(jnp.log(jnp.maximum(low, 1)), jnp.log(high), NUM_NODES - 1, axis=1)
+        wide = jnp.concatenate([low[:, None], jnp.clip(jnp.round(jnp.exp(logs)), low[:, None], high[:, None])], axis=1)
+        narrow = jnp.round(jnp.linspace(low, high, NUM_NODES, axis=1))
+        return jnp.where((high - low < NUM_NODES)[:, None], narrow, wide)
 
     low, high = jax.lax.while_loop(
         lambda bounds: jnp.any(bounds[1] - bounds[0] >= NUM_NODES),
@@ -375,16 +388,13 @@ def _best_steps(risk: Callable[[Clock], Clock], low: Brackets, middle: Brackets,
     return jnp.take_along_axis(steps, best[:, None], axis=1)[:, 0]
 
 
-def _spread_out(low: Brackets, high: Brackets) -> Float[Array, "brackets nodes"]:
-    return jnp.linspace(low, high, NUM_NODES, axis=1)
-
-
 def _narrowed(risk: Callable[[Clock], Clock], places: Float[Array, "brackets nodes"]) -> tuple[Brackets, Brackets]:
-    """The neighbours of the lowest place of each bracket."""
+    """The neighbours of the lowest place of each bracket; places ascend, and some may be equal."""
     best = jnp.argmin(risk(places.ravel()).reshape(places.shape), axis=1)
-    index = jnp.clip(best, 1, NUM_NODES - 2)[:, None]
-    low, high = (jnp.take_along_axis(places, index + side, axis=1)[:, 0] for side in (-1, 1))
-    return low, high
+    lowest = jnp.take_along_axis(places, best[:, None], axis=1)
+    low = jnp.max(places, axis=1, where=places < lowest, initial=-jnp.inf)
+    high = jnp.min(places, axis=1, where=places > lowest, initial=jnp.inf)
+    return jnp.maximum(low, places[:, 0]), jnp.minimum(high, places[:, -1])
 
 
 def _checked(moments: Moments, variance: Variance) -> Variance | None:

@@ -17,7 +17,7 @@ from theory.population import Averages, RiskParts
 from theory.risk import Start, remaining, train, weights
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
-from theory.turning import turning_point
+from theory.turning import error_at, turning_point
 
 
 class SwitchCurve(eqx.Module):
@@ -28,7 +28,8 @@ class SwitchCurve(eqx.Module):
         budget: T, when training ends.
         risk_by_target: E (f - theta_T . phi)^2.
         decomposition: its parts, or None without clean labels.
-        best_time: the t_1 of the lowest risk, refined off the grid; whole where steps are counted.
+        best_time: the t_1 of the lowest risk, the earliest of those that rounding does not part; refined off the grid,
+            whole where steps are counted.
         best_risk: the risk with it.
         rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.
     """
@@ -45,6 +46,11 @@ class SwitchCurve(eqx.Module):
     def risk(self) -> Float[Array, "switches"]:
         """The risk, summed over targets."""
         return jnp.sum(self.risk_by_target, axis=1)
+
+    @property
+    def best_error(self) -> Float[Array, ""]:
+        """The rounding error of the best risk."""
+        return error_at(self.best_time, self.switch_times, self.rounding_error)
 
 
 def switch_curve(
@@ -95,7 +101,14 @@ def switch_curve(
     spent = jnp.asarray(clock, dtype)
     parts, error = _switched(first, second, averages, rule, end, spent, begun)
     risk = jnp.sum(parts.risk, axis=1)
-    best_time, best_risk = turning_point(risk_at, clock, np.asarray(risk), whole_steps=rule.counts_steps)
+    best_time, best_risk = turning_point(
+        risk_at,
+        clock,
+        np.asarray(risk),
+        np.asarray(error),
+        whole_steps=rule.counts_steps,
+        fastest=max(float(first.eigenvalues[0]), float(second.eigenvalues[0])),
+    )
     return SwitchCurve(
         switch_times=spent,
         budget=end,

@@ -129,7 +129,22 @@ def rounding_error(
         seen: `Seen.by` the averages, if it is known already.
     """
     seen = Seen.by(averages, spectrum) if seen is None else seen
-    return _of_risk(spectrum, averages, seen, risk, _wrong(spectrum, seen, begun, _Reach.of(rule, spectrum, t)))
+    return _of_risk(averages, seen.power, risk, _wrong(spectrum, seen, begun, _Reach.of(rule, spectrum, t)))
+
+
+def evaluation_error(
+    averages: Averages, risk: Float[Array, "times"], weight_power: Float[Array, "times"]
+) -> Float[Array, "times"]:
+    """The same of weights that are what they are, such as those of a simulation; `weight_power` is |theta|^2.
+
+    >>> import theory
+    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    >>> bool(evaluation_error(test, jnp.asarray([1.0]), jnp.asarray([0.5]))[0] < 1e-13)
+    True
+    """
+    length, power = jnp.sqrt(weight_power), averages.power
+    rounded = FACTOR * jnp.finfo(risk.dtype).eps * jnp.sqrt(power) * length
+    return _of_risk(averages, power, risk, _Wrong(rounded, length))
 
 
 def limit_error(
@@ -150,7 +165,7 @@ def limit_error(
     by_mode = jnp.where(null[None, :], jnp.inf, reach.by_mode)
     beyond = jnp.where(spectrum.infinity_is_resolved, jnp.inf, reach.beyond)
     settled = _wrong(spectrum, seen, begun, reach._replace(by_mode=by_mode, beyond=beyond))
-    return _of_risk(spectrum, averages, seen, risk[None], settled)[0]
+    return _of_risk(averages, seen.power, risk[None], settled)[0]
 
 
 def weight_error(spectrum: Spectrum, rule: Rule, t: Float[Array, "times"], begun: Begun) -> Float[Array, "times"]:
@@ -249,14 +264,14 @@ def _shared(moved: Float[Array, "times modes"], labels: Float[Array, "starts mod
 
 
 def _of_risk(
-    spectrum: Spectrum, averages: Averages, seen: Seen, risk: Float[Array, "times"], wrong: _Wrong
+    averages: Averages, power: Float[Array, ""], risk: Float[Array, "times"], wrong: _Wrong
 ) -> Float[Array, "times"]:
     """From the error of predictions: R is the square of a length, and lengths obey the triangle inequality."""
-    epsilon = FACTOR * jnp.finfo(spectrum.eigenvalues.dtype).eps
+    epsilon = FACTOR * jnp.finfo(risk.dtype).eps
     target_power = jnp.sum(averages.target_power_by_target)
     evaluated = epsilon * jnp.abs(risk)
     if isinstance(averages, Population):  # three terms that cancel, each as large as this
-        evaluated = evaluated + epsilon * (target_power + seen.power * wrong.length**2)
+        evaluated = evaluated + epsilon * (target_power + power * wrong.length**2)
     prediction = wrong.prediction + epsilon * jnp.sqrt(target_power)
     return 2 * jnp.sqrt(jnp.maximum(risk, 0) + evaluated) * prediction + prediction**2 + evaluated
 

@@ -177,7 +177,7 @@ def test_cures_by_steps_have_whole_settings_and_only_stable_ridges() -> None:
 
 def test_strong_noise_wants_a_ridge_far_above_the_largest_eigenvalue() -> None:
     problem = rfm.Problem(jnp.eye(2), 5 * jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
-    ridge, risk = rfm.best_ridge(problem.spectrum(), problem.population, theory.GradientFlow(), 1e4)
+    _, ridge, risk, _ = rfm.best_ridge(problem.spectrum(), problem.population, theory.GradientFlow(), 1e4)
     assert np.isclose(ridge, 2.0, rtol=1e-6)  # weights 5 / 2 / (1 / 2 + ridge) are 1
     assert abs(risk) < 1e-12
 

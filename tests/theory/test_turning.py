@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
@@ -121,6 +122,87 @@ def test_the_turning_step_of_a_curve_is_the_best_of_all_steps() -> None:
         assert np.isclose(curve.turning_risk, every.risk[best], rtol=TURNING_RISK)
 
 
-def test_grid_and_values_must_match() -> None:
+# --- values that are known to within their rounding ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole_steps", [False, True])
+def test_a_flat_curve_turns_at_its_first_time(whole_steps: bool) -> None:
+    for grid in (np.asarray([0.0, 1.0, 50.0, 1e3]), np.asarray([2.0, 7.0, 1e3]), np.asarray([0.0]), np.asarray([3.0])):
+        assert turn(lambda t: np.full_like(t, 0.7), grid, whole_steps) == (grid[0], 0.7)
+        assert turn(np.zeros_like, grid, whole_steps) == (grid[0], 0.0)
+
+
+def wiggling(t: np.ndarray) -> np.ndarray:
+    """Falls to 1e-10 and wiggles there."""
+    return np.exp(-t) + 1e-10 * (1 + np.sin(1e3 * t))
+
+
+def test_a_curve_that_falls_to_rounding_turns_where_it_gets_there() -> None:
+    grid = np.concatenate([[0.0], np.geomspace(0.1, 1e4, 200)])
+    values = wiggling(grid)
+    time, value = theory.turning_point(wiggling, grid, values, np.full_like(grid, 2e-10), whole_steps=False)
+    there = int(np.argmax(values <= values.min() + 4e-10))
+    assert time in grid[there - 1 : there + 1]  # a lower value between grid points may ask for one point more or less
+    assert value == values[grid == time]
+    assert 20 < time < 30
+
+
+def test_a_value_that_nobody_knows_is_not_the_lowest() -> None:
+    grid, values = np.asarray([1.0, 2.0, 3.0, 4.0]), np.asarray([3.0, 2.0, 1.9, 0.0])
+    found = theory.turning_point(np.sqrt, grid, values, np.asarray([0.0, 0.01, 0.01, np.inf]), whole_steps=False)
+    assert found == (3.0, 1.9)
+
+
+def test_small_errors_leave_a_minimum_off_the_grid_as_it_is() -> None:
+    exact, _ = minimum(1.0, 0.01)
+    values = rise_and_fall(GRID, 1.0, 0.01)
+    time, _ = theory.turning_point(
+        lambda t: rise_and_fall(t, 1.0, 0.01), GRID, values, 1e-10 * values, whole_steps=False
+    )
+    assert np.isclose(time, exact, rtol=TURNING, atol=0)
+
+
+@given(st.floats(0.05, 20))
+def test_a_dip_before_the_first_positive_time_is_found(fast: float) -> None:
+    # Both ends of the first interval are higher, and so is all that follows, falling or rising.
+    for grid in (np.asarray([0.0, 1e4]), np.asarray([0.0, 1e4, 1e5]), np.asarray([0.0, 1e6, 1e7, 1e8])):
+        for late in (0.0, 1e-9):
+            time, risk = theory.turning_point(
+                lambda t, late=late: rise_and_fall(t, fast, 0.01) - 0.1 * (1 - np.exp(-late * t)),
+                grid,
+                rise_and_fall(grid, fast, 0.01) - 0.1 * (1 - np.exp(-late * grid)),
+                whole_steps=False,
+                fastest=2 * fast,
+            )
+            exact_time, exact_risk = minimum(fast, 0.01)
+            assert np.isclose(time, exact_time, rtol=1e-3)
+            assert np.isclose(risk, exact_risk, rtol=1e-5)
+
+
+def test_a_dip_before_the_first_positive_step_is_found() -> None:
+    def risk(k: np.ndarray) -> np.ndarray:
+        return rise_and_fall(0.1 * k, 1.0, 0.01)
+
+    best = float(np.argmin(risk(np.arange(1000.0))))
+    assert turn(risk, np.asarray([0.0, 1e6]), whole_steps=True)[0] == best
+    assert turn(risk, np.asarray([0.0, 1e5, 1e6]), whole_steps=True)[0] == best
+
+
+def test_a_ratio_of_risks_is_one_unless_it_is_known_to_be_more() -> None:
+    def ratio(*numbers: float) -> float:
+        return float(theory.risk_ratio(*map(jnp.asarray, numbers)))
+
+    assert ratio(3.0, 2.0, 0.0, 0.0) == 1.5
+    assert ratio(3.0, 2.0, 0.5, 0.5) == 1.0
+    assert ratio(1.0, 2.0, 0.0, 0.0) == 1.0  # of two that are told apart barely, the earlier may be the higher one
+    assert ratio(0.0, 0.0, 0.0, 0.0) == 1.0
+    assert ratio(4.0, 0.0, 0.0, 0.5) == 8.0  # at least
+    assert ratio(4.0, 0.0, np.inf, 0.5) == 1.0
+    assert 1 < ratio(4.0, 0.0, 0.0, 0.0) < np.inf
+
+
+def test_grid_values_and_errors_must_match() -> None:
     with pytest.raises(ValueError, match="values: there are 2 for 3 grid points; pass one a point"):
         theory.turning_point(np.exp, np.arange(3.0), np.arange(2.0), whole_steps=False)
+    with pytest.raises(ValueError, match="errors: there are 2 for 3 grid points; pass one a point"):
+        theory.turning_point(np.exp, np.arange(3.0), np.arange(3.0), np.arange(2.0), whole_steps=False)
