@@ -5,7 +5,6 @@ over, and how it is trained. The exact risk comes from one eigen-decomposition i
 from powers of the matrix of one step: neither knows the closed forms of the rules.
 """
 
-import functools
 import warnings
 from typing import NamedTuple
 
@@ -70,29 +69,58 @@ def in_single_precision(hard: Hard) -> Hard:
     return hard._replace(problem=problem, start=start)
 
 
-def claims_of(number: int, rule_kind: str, method: str, single: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of that problem at all its times: the risk, its error, and what the curve says that the error is at most."""
+class Claim(NamedTuple):
+    """What a curve says of its error, beside the truth.
+
+    Attributes:
+        exact: the risk.
+        error: of the computed one.
+        claimed: what that is said to be at most.
+    """
+
+    exact: np.ndarray
+    error: np.ndarray
+    claimed: np.ndarray
+
+
+def claims_of(number: int, rule_kind: str, single: bool) -> tuple[dict[str, Claim], dict[str, Claim]]:
+    """By route, the claims of a problem's curve at all its times, and of its limit, where that is said to be resolved.
+
+    Singular values at rounding level are taken for zero, by definition; nothing is said of the limit of problems that
+    have such, other than zero.
+    """
     hard = draw(number, rule_kind)
+    dtype = jnp.float32 if single else jnp.float64
     if single:
         hard = in_single_precision(hard)
+    rule = jax.tree.map(lambda value: jnp.asarray(value, dtype), hard.rule)  # what is computed with
+    clock = np.asarray(jnp.asarray(hard.clock, dtype), float)
+    exact = ExactRisk(hard.problem, hard.start)
+    truth = [exact.at(rule, t) for t in clock]
+    limit = exact.at_infinity(float(rule.ridge))
+    blurred = exact.smallest_singular_value < max(hard.problem.features.shape) * float(jnp.finfo(dtype).eps)
+    curves, limits = {}, {}
+    for method in theory.METHODS:
+        curve = _curve(hard, method, TOLERANCE_SINGLE if single else TOLERANCE)
+        error = [abs(float(mpmath.mpf(float(risk)) - right)) for risk, right in zip(curve.risk, truth, strict=True)]
+        curves[method] = Claim(np.asarray(truth, float), np.asarray(error), np.asarray(curve.rounding_error, float))
+        if curve.infinity_is_resolved and not blurred:
+            error = [abs(float(mpmath.mpf(float(curve.risk_at_infinity)) - limit))]
+            claimed = (TOLERANCE_SINGLE if single else TOLERANCE) * float(limit)
+            limits[method] = Claim(np.asarray([float(limit)]), np.asarray(error), np.asarray([claimed]))
+    return curves, limits
+
+
+TOLERANCE, TOLERANCE_SINGLE = 1e-6, 1e-2
+
+
+def _curve(hard: Hard, method: str, tolerance: float) -> theory.Curve:
     clock = {"steps" if hard.rule.counts_steps else "times": hard.clock}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rfm.PrecisionWarning)
-        curve = rfm.closed_form(hard.problem, rule=hard.rule, method=method, start=hard.start, **clock)
-    rule = jax.tree.map(lambda number: jnp.asarray(number, curve.times.dtype), hard.rule)  # what was computed with
-    exact = exact_risk(number, rule_kind, single)
-    truth = [exact.at(rule, float(t)) for t in (curve.times if curve.steps is None else curve.steps)]
-    error = [abs(float(mpmath.mpf(float(risk)) - right)) for risk, right in zip(curve.risk, truth, strict=True)]
-    return np.asarray(truth, float), np.asarray(error), np.asarray(curve.rounding_error, float)
-
-
-@functools.lru_cache(maxsize=64)
-def exact_risk(number: int, rule_kind: str, single: bool) -> "ExactRisk":
-    """That of a problem; kept for the other routes."""
-    hard = draw(number, rule_kind)
-    if single:
-        hard = in_single_precision(hard)
-    return ExactRisk(hard.problem, hard.start)
+        return rfm.closed_form(
+            hard.problem, rule=hard.rule, method=method, start=hard.start, tolerance=tolerance, **clock
+        )
 
 
 class ExactRisk:
@@ -104,6 +132,8 @@ class ExactRisk:
             self.eigenvalues, self.modes = mpmath.eigsy(phi.T * phi / phi.rows)
             largest = max(self.eigenvalues)
             self.is_null = [not value > NULL * largest for value in self.eigenvalues]
+            smallest = min((v for v, null in zip(self.eigenvalues, self.is_null, strict=True) if not null), default=0)
+            self.smallest_singular_value = float(mpmath.sqrt(smallest / largest)) if largest > 0 else 1.0
             self.force = self.modes.T * (phi.T * labels / phi.rows)
             self.begin = mpmath.zeros(phi.cols, labels.cols)
             if start is not None:

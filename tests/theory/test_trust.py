@@ -13,7 +13,7 @@ import rfm
 import theory
 from tests.problems import make, named, with_singular_values
 from tests.theory import ill_conditioned, oracles
-from tests.theory.ill_conditioned import ExactRisk
+from tests.theory.ill_conditioned import Claim, ExactRisk
 
 TIMES = tuple(float(t) for t in 10.0 ** np.arange(0, 17, 2))
 
@@ -31,52 +31,47 @@ def curve(problem: rfm.Problem, method: str, tolerance: float = 1e-6, **settings
 # --- many problems -------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def claims(kind: str, method: str, single: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Risks, their true errors and their claimed ones, of some problems at all times."""
-    found = [ill_conditioned.claims_of(number, kind, method, single) for number in NUMBERS]
-    return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
-
-
 NUMBERS = range(len(ill_conditioned.KINDS) * 3)
+"""`benchmarks.accuracy` goes through thousands."""
+PRECISION = pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+@functools.cache
+def claims(kind: str, single: bool, every: int = 1) -> list[tuple[dict[str, Claim], dict[str, Claim]]]:
+    return [ill_conditioned.claims_of(number, kind, single) for number in NUMBERS[::every]]
+
+
+@PRECISION
 @pytest.mark.parametrize("method", theory.METHODS)
 def test_an_error_is_never_larger_than_claimed_under_flow(method: str, single: bool) -> None:
-    _, error, claimed = claims("flow", method, single)
-    assert np.all(error <= claimed)
-    assert not np.isnan(claimed).any()
+    for curves, _ in claims("flow", single):
+        assert np.all(curves[method].error <= curves[method].claimed)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
 @pytest.mark.parametrize("kind", ill_conditioned.RULES[1:])
-def test_an_error_is_never_larger_than_claimed_under_any_rule(kind: str, method: str) -> None:
-    found = [ill_conditioned.claims_of(number, kind, method, single=False) for number in NUMBERS[::5]]
-    for _, error, claimed in found:
-        assert np.all(error <= claimed)
+def test_an_error_is_never_larger_than_claimed_under_any_rule(kind: str) -> None:
+    for curves, _ in claims(kind, False, every=7):
+        for claim in curves.values():
+            assert np.all(claim.error <= claim.claimed)
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+@PRECISION
 @pytest.mark.parametrize("method", theory.METHODS)
 def test_a_claimed_error_is_not_uselessly_careful(method: str, single: bool) -> None:
-    risk, error, claimed = claims("flow", method, single)
-    measured = (error > 4 * np.finfo(np.float32 if single else np.float64).eps * risk) & np.isfinite(claimed)
+    exact, error, claimed = (
+        np.concatenate(arrays) for arrays in zip(*(curves[method] for curves, _ in claims("flow", single)), strict=True)
+    )
+    measured = (error > 4 * np.finfo(np.float32 if single else np.float64).eps * exact) & np.isfinite(claimed)
     assert measured.sum() > 30
     assert np.median(claimed[measured] / error[measured]) < PESSIMISM
 
 
+@PRECISION
 @pytest.mark.parametrize("method", theory.METHODS)
-def test_a_limit_that_is_claimed_to_be_resolved_is(method: str) -> None:
-    resolved = 0
-    for number in range(4 * len(ill_conditioned.KINDS)):
-        hard = ill_conditioned.draw(number)
-        found = curve(hard.problem, method, times=[0.0], rule=hard.rule, start=hard.start)
-        exact = float(ExactRisk(hard.problem, hard.start).at_infinity(hard.rule.ridge))
-        if found.infinity_is_resolved:
-            resolved += 1
-            assert abs(float(found.risk_at_infinity) / exact - 1) <= 1e-6, number
-    assert resolved > (10 if method != "gram" else 5)
+def test_a_limit_that_is_claimed_to_be_resolved_is(method: str, single: bool) -> None:
+    resolved = [limits[method] for _, limits in claims("flow", single) if method in limits]
+    assert len(resolved) > (1 if method == "gram" or single else 5)
+    assert all(claim.error <= claim.claimed for claim in resolved)
 
 
 # --- inputs that broke earlier claims ------------------------------------------------------------------------------
@@ -121,10 +116,10 @@ def test_what_a_gram_matrix_cannot_see_is_not_claimed(method: str) -> None:
     limit = float(ExactRisk(problem, None).at_infinity(0.0))
     assert limit == pytest.approx(1.733e14, rel=1e-3)
     assert_honest(problem, method)
-    found = curve(problem, method)
+    found = curve(problem, method, 1e-4)
     assert found.infinity_is_resolved == (method != "gram")
     if method != "gram":
-        assert float(found.risk_at_infinity) == pytest.approx(limit, rel=1e-6)
+        assert float(found.risk_at_infinity) == pytest.approx(limit, rel=1e-4)
     early = rfm.closed_form(problem, times=[1.0])  # by gram, which is accurate there
     assert early.method == "gram"
     assert not early.infinity_is_resolved
