@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 from experiments.configs import (
+    NAMED,
     AdviseConfig,
     BoundConfig,
     Config,
@@ -51,7 +52,8 @@ class Run:
     figure: Path | None
     """The figure's path without its ending, .pdf and .png; None for no figure."""
     config: Path | None = None
-    """Take the fields from a .toml file or from an older result; flags override it."""
+    """Take the fields from a .toml file, from an older result, or (for ucurve) from the setting named curved; flags
+    override it."""
     kind: ClassVar[str]
     runner: ClassVar[str]
 
@@ -228,8 +230,12 @@ def _subcommand(experiment: type[Run], name: str, path: Path | None) -> Any:
 
 
 def _values(path: Path, kind: str) -> dict[str, Any]:
+    named = NAMED.get(kind, {})
+    if str(path) in named:
+        return dataclasses.asdict(named[str(path)])
     if not path.is_file():
-        raise ValueError(f"config: there is no file {path}")
+        known = f"; the settings of {kind} with a name are: {', '.join(named)}" if named else ""
+        raise ValueError(f"config: there is no file {path}{known}")
     if path.suffix != ".toml":
         from experiments.store import stored_configuration
 

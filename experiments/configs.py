@@ -73,9 +73,20 @@ class TaskConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class UCurveConfig(TaskConfig):
-    """ERM and two Mixup laws side by side, in closed form and in simulation."""
+    """ERM and two Mixup laws side by side, in closed form and in simulation.
 
-    num_samples: int = 15
+    As it stands, a gently curved teacher: Mixup helps early, then hurts. `CURVED` is a second setting.
+    """
+
+    input_dim: int = 10
+    """d, the number of inputs; a data set brings its own."""
+    teacher_weight_std: float = 0.75
+    """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
+    feature_activation: str = "relu"
+    """Of the random features; the same names as for the teacher."""
+    feature_weight_std: float = 1.0
+    """Standard deviation of the features' weights."""
+    num_samples: int = 18
     """n, the originals of a sample; at least 2."""
     num_features: int = 200
     """p, the random features."""
@@ -87,14 +98,30 @@ class UCurveConfig(TaskConfig):
     """How many random pairs; None for as many as there are ordered pairs, n^2."""
     step_fraction: float = 0.9
     """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble: one clock for all curves."""
-    num_steps: int = 30_000
+    num_steps: int = 25_000
     """Steps of gradient descent that are simulated."""
     num_recorded: int = 30
     """At how many of them the risk is recorded, evenly in log t."""
     num_times: int = 120
     """Times at which gradient flow is evaluated."""
-    beyond_simulation: float = 100.0
+    beyond_simulation: float = 300.0
     """Gradient flow goes on to this multiple of the simulated time; at least 1."""
+
+
+CURVED = UCurveConfig(
+    input_dim=5,
+    teacher_weight_std=3.0,
+    feature_activation="tanh",
+    feature_weight_std=2.0,
+    num_samples=15,
+    num_steps=30_000,
+    beyond_simulation=100.0,
+)
+"""A strongly curved teacher, that of most other experiments: Mixup's labels are so noisy that its best is no better
+than ERM's, and over-training costs most."""
+
+NAMED: Mapping[str, Mapping[str, Config]] = {"ucurve": {"curved": CURVED}}
+"""Settings beside the defaults, by experiment and name; `rfm ucurve --config curved` takes one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,6 +66,10 @@ def _print_ucurve(console: Console, result: Result) -> None:
     for label, name in _UCURVE_ROWS.items():
         table.add_row(label, *(_estimate(result[name].sel(law=law)) for law in laws))
     table.add_section()
+    for label, name in _UCURVE_RATIOS.items():
+        ratio = result[name].isel(law=slice(1, None)) / result[name].isel(law=0, drop=True)
+        table.add_row(label, "", *(_estimate(ratio.sel(law=law)) for law in laws[1:]))
+    table.add_section()
     for label, values in {
         "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
         "trusted until": [f"{value:.1e}" for value in result["trusted_until"].min("seed").values],
@@ -75,8 +79,8 @@ def _print_ucurve(console: Console, result: Result) -> None:
     console.print(table)
     notes = [
         "risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
-        f"late risk: of gradient flow at t = {far:.3g}. agreement: largest relative deviation of simulation"
-        " and closed form.",
+        f"late risk: of gradient flow at t = {far:.3g}. / ERM's: risk over ERM's of the same seed. agreement:"
+        " largest relative deviation of simulation and closed form.",
     ]
     earliest = float(result["trusted_until"].min())
     if earliest < far:
@@ -95,6 +99,11 @@ _UCURVE_ROWS = {
     "final risk": "final_risk",
     "penalty": "overtraining_penalty",
     "late risk": "flow_final_risk",
+}
+_UCURVE_RATIOS = {
+    "turning / ERM's": "turning_risk",
+    "final / ERM's": "final_risk",
+    "late / ERM's": "flow_final_risk",
 }
 
 

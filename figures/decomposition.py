@@ -26,6 +26,8 @@ def draw(result: Result) -> Figure:
     axes.axhline(0, color=style.GUIDE, linewidth=0.5)
     for part, (colour, marker) in style.PARTS.items():
         mean, error = over_seeds(law[f"simulated_{part}"])
+        flow = over_seeds(law[f"flow_{part}"])[0]
+        axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
         axes.plot(result["step_time"], over_seeds(law[f"descent_{part}"])[0], color=colour)
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
     style.log_time_axis(axes)
@@ -36,7 +38,7 @@ def draw(result: Result) -> Figure:
         style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in style.PARTS.items()
     ]
     handles += [
-        style.entry("closed form", style.GUIDE),
+        style.entry("closed form (dashed: flow)", style.GUIDE),
         style.entry("simulation, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handlelength=1.6)

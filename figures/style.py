@@ -6,9 +6,11 @@ colours are those of Okabe and Ito, which colour-blind eyes tell apart; and line
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
@@ -85,6 +87,40 @@ def log_time_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(LogLocator(base=10))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training time  $t$  (1/eigenvalue)")
+
+
+def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Writes names to the right of lines that end at x, moved apart where the lines end close together.
+
+    Args:
+        axes: with a logarithmic y axis whose limits are final.
+        x: where the lines end.
+        ends: of each line the y at which it ends, its name and its colour.
+    """
+    low, high = np.log(axes.get_ylim())
+    ends = sorted(ends)
+    heights = [float(np.log(y) - low) / float(high - low) for y, _, _ in ends]
+    gaps = [LINE_HEIGHT * (a.count("\n") + b.count("\n") + 2) / 2 for (_, a, _), (_, b, _) in pairwise(ends)]
+    for index, gap in enumerate(gaps):  # half of what is missing goes down, half up
+        missing = max(0.0, gap - (heights[index + 1] - heights[index]))
+        heights[: index + 1] = [height - missing / 2 for height in heights[: index + 1]]
+        heights[index + 1 :] = [height + missing / 2 for height in heights[index + 1 :]]
+    for (_, name, colour), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            name,
+            (x, height),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=7,
+            annotation_clip=False,
+        )
+
+
+LINE_HEIGHT = 0.055
+"""Of a name in `label_ends`, as a part of the axis."""
 
 
 def time(value: float) -> str:

@@ -1,11 +1,18 @@
-"""The U-curve: Mixup's test error falls, turns and rises, ERM's does not; the simulation lies on the closed form."""
+"""The U-curve: Mixup's test error falls, turns and rises, ERM's does not; the simulation lies on the closed form.
 
+The strip on top says where a Mixup law helps and where it hurts: where its curve lies below and above that of ERM.
+Before it turns, a law above ERM only lags behind: it learns the same pattern later.
+"""
+
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.store import Result, over_seeds
 from figures import style
@@ -14,43 +21,90 @@ from figures.script import draw_from_file
 
 def draw(result: Result) -> Figure:
     """Test error against time for every law, with the turning points of the mean curves."""
-    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.1))
+    figure, (strip, axes) = plt.subplots(
+        2, figsize=(style.COLUMN_WIDTH, 3.1), sharex=True, gridspec_kw={"height_ratios": (1, 9)}
+    )
+    flows = over_seeds(result["flow_risk"])[0].values
     for index, (colour, marker) in enumerate(style.LAWS):
-        law = result.isel(law=index)
-        flow, descent = over_seeds(law["flow_risk"])[0], over_seeds(law["descent_risk"])[0]
+        law, flow = result.isel(law=index), flows[index]
         mean, error = over_seeds(law["simulated_risk"])
         axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
-        axes.plot(result["step_time"], descent, color=colour)
+        axes.plot(result["step_time"], over_seeds(law["descent_risk"])[0], color=colour)
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
         if index > 0:  # ERM is there for comparison
-            turn = flow.argmin("time")
+            turn = flow.argmin()
             axes.annotate(
                 "",
-                (float(result["time"][turn]), float(flow[turn])),
+                (float(result["time"][turn]), flow[turn]),
                 xytext=(0, -14),
                 textcoords="offset points",
                 zorder=4,
                 arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8, "shrinkB": 3},
             )
     style.log_time_axis(axes)
+    axes.set_xlim(result["time"][0], result["time"][-1])
     axes.set_yscale("log")
-    style.plain_log_ticks(axes.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
+    style.plain_log_ticks(axes.yaxis, [digit * 10.0**power for power in range(-4, 4) for digit in (1, 2, 5)])
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.15, high)
     axes.set_ylabel("test error")
-    figure.legend(handles=_legend(result), loc="outside upper center", ncols=2, columnspacing=1, handlelength=1.6)
+    style.label_ends(axes, float(result["time"][-1]), [
+        (flow[-1], _short(name), colour)
+        for flow, name, (colour, _) in zip(flows, result["law"].values, style.LAWS, strict=True)
+    ])  # fmt: skip
+    axes.legend(handles=_SOURCES, loc="best", handlelength=1.8, labelspacing=0.3)
+    _compare(strip, result["time"].values, flows)
     return figure
 
 
-def _legend(result: Result) -> list[Line2D]:
-    laws = zip(style.LAWS, result["law"].values, strict=True)
-    return [
-        *(style.entry(str(name), colour, marker=marker) for (colour, marker), name in laws),
-        style.entry("closed form, gradient descent", style.GUIDE),
-        style.entry("closed form, gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
-        style.entry("simulation, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"),
-        style.entry("turning point", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
-    ]
+VISIBLE = 0.02
+"""The strip marks differences of at least this part of ERM's test error; smaller ones cannot be seen in the curves."""
+
+_SOURCES = [
+    style.entry("gradient descent", style.GUIDE),
+    style.entry("gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
+    style.entry("training ± s.e.", style.GUIDE, marker="o", linestyle="none"),
+    style.entry("turning point", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
+]
+
+
+def _compare(strip: Axes, times: np.ndarray, flows: np.ndarray) -> None:
+    """One bar a Mixup law: filled where it helps, hatched where it lags (before its turning point) or hurts."""
+    decades = np.log10(times[-1] / times[0])
+    for row, ((colour, _), flow) in enumerate(zip(style.LAWS[1:], flows[1:], strict=True)):
+        for sign, first, last in _runs(np.sign(flow / flows[0] - 1) * (abs(flow / flows[0] - 1) > VISIBLE)):
+            start, end = times[first], times[last]
+            hollow: dict[str, Any] = {"facecolor": "none", "edgecolor": colour, "hatch": "/////"}
+            look = {"color": colour, "alpha": 0.25} if sign < 0 else hollow
+            strip.barh(-row, end - start, left=start, height=0.8, linewidth=0, **look)
+            if np.log10(end / start) > WIDE * decades:
+                background = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+                word, box = ("helps", None) if sign < 0 else ("hurts" if last > flow.argmin() else "lags", background)
+                middle = float(np.sqrt(start * end))
+                strip.text(middle, -row, word, ha="center", va="center_baseline", fontsize=6.5, bbox=box)
+    note: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center", "fontsize": 7}
+    strip.annotate("against\nERM", (1, 0.5), xytext=(3, 0), color=style.LAWS[0][0], linespacing=0.9, **note)
+    strip.set_yticks([])
+    strip.spines[["left", "bottom"]].set_visible(False)
+    strip.tick_params(which="both", bottom=False, labelbottom=False)
+
+
+WIDE = 0.12
+"""A bar of this part of the axis has room for its word."""
+
+
+def _runs(signs: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Sign, first and last index of each stretch of one sign; stretches of zeros are left out."""
+    for sign, group in itertools.groupby(range(len(signs)), key=lambda index: int(signs[index])):
+        indices = list(group)
+        if sign != 0:
+            yield sign, indices[0], indices[-1]
+
+
+def _short(law: str) -> str:
+    """A law's name on two lines, without its pairs."""
+    name, _, arguments = law.partition("(")
+    return f"{name}\n{arguments.partition(',')[0]}".strip()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,15 +1,19 @@
 """The command line: what it writes, what it says about bad input, and what it leaves behind when it is stopped."""
 
+import dataclasses
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from experiments import cli, store
+from experiments.configs import CURVED
 from tests.experiments.small import SAMPLE_SIZE, UCURVE, flags
 
+PRINTED = 0.1  # two digits of the standard error, which two seeds make large
 HEAVY = ("jax", "numpy", "scipy", "xarray", "matplotlib", "rfm", "theory")
 
 
@@ -85,6 +89,26 @@ def test_flags_override_a_stored_result(folder):
     assert command.run.sample_sizes == (4, 6)
 
 
+def test_flags_override_a_setting_with_a_name():
+    command = cli._parse(["ucurve", "--config", "curved", "--num-samples", "9"])
+    assert command.run == dataclasses.replace(CURVED, num_samples=9)
+    assert type(CURVED)() != CURVED
+    with pytest.raises(ValueError, match=r"config: there is no file curved$"):
+        cli._parse(["bound", "--config", "curved"])  # the name is known to its own experiment only
+
+
+def test_the_table_compares_each_mixup_with_erm_seed_by_seed(folder, capsys):
+    path = folder / "results" / "ucurve.nc"
+    cli.main(["show", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    result = store.read(path, "ucurve")
+    for label, name in (("turning", "turning_risk"), ("final", "final_risk"), ("late", "flow_final_risk")):
+        (line,) = [line for line in lines if f" {label} / ERM's" in line]
+        erm, *mixup = result[name].values
+        printed = [float(cell.split("±")[0]) for cell in line.strip(" │").split("│")[2:]]
+        np.testing.assert_allclose(printed, [np.mean(law / erm) for law in mixup], rtol=PRINTED)
+
+
 def _readable(value):
     return " ".join(value) if isinstance(value, list) else ""
 
@@ -112,7 +136,7 @@ UCURVE_ERRORS = [
     (["--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
     (["--output", "result.txt"], "output: 'result.txt' must end in .nc"),
-    (["--config", "none.toml"], "config: there is no file none.toml"),
+    (["--config", "none.toml"], "config: there is no file none.toml; the settings of ucurve with a name are: curved"),
 ]
 
 

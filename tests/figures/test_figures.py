@@ -1,10 +1,13 @@
 """Every figure is drawn from a stored result, in both formats, or says in one line why not."""
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 from experiments import store
 from experiments.advice import run_advice
@@ -19,6 +22,7 @@ from figures import (
     penalty_map,
     rules,
     sample_size,
+    style,
     switch,
     ucurve,
 )
@@ -103,6 +107,39 @@ def test_a_result_without_decomposition_says_so(name, results, tmp_path, capsys)
 
 def test_the_ucurve_is_drawn_without_decomposition(results, tmp_path):
     assert ucurve.main([str(results / "labels.nc"), "--output", str(tmp_path / "stem")]) == 0
+
+
+def test_the_ucurve_marks_where_mixup_helps_and_where_it_hurts(results):
+    style.use()
+    result = store.read(results / "ucurve.nc", "ucurve")
+    erm, fixed, random = np.ones((3, result.sizes["time"]))
+    fixed[:4], fixed[4:8], fixed[7], fixed[8:] = 1.1, 0.8, 0.7, 1.2
+    random[6:] = 0.5
+    result["flow_risk"].values[:] = np.stack([erm, fixed, random])[:, None]
+    strip = ucurve.draw(result).axes[0]
+    words = [(text.get_text(), round(-text.get_position()[1])) for text in strip.texts if text.get_text() in WORDS]
+    assert words == [("lags", 0), ("helps", 0), ("hurts", 0), ("helps", 1)]
+    times = result["time"].values
+    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in strip.patches]
+    np.testing.assert_allclose(spans, [(times[a], times[b]) for a, b in ((0, 3), (4, 7), (8, 11), (6, 11))])
+    plt.close("all")
+
+
+WORDS = ("lags", "helps", "hurts")
+
+
+@pytest.mark.parametrize("ends", [(1.0, 1.0, 1.0), (1.0, 1.02, 5.0), (0.2, 4.9, 5.0), (3.0, 1.0, 2.0)])
+def test_names_at_the_ends_of_lines_do_not_lie_on_each_other(ends):
+    style.use()
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.1))
+    axes.set_yscale("log")
+    axes.set_ylim(0.1, 10)
+    style.label_ends(axes, 1.0, [(y, name, "k") for y, name in zip(ends, ("ERM", "A\n1", "B\n2"), strict=True)])
+    figure.draw_without_rendering()
+    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
+    for lower, upper in itertools.pairwise(boxes):
+        assert lower.y1 <= upper.y0
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
