@@ -6,15 +6,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := theory rfm experiments figures tests benchmarks
 
-.PHONY: help ucurve figures test bench bench-peer scaling clean
+# What depends on the last bits of a processor, tried with the BLAS kernels of others.
+KERNELS := Haswell Prescott
+ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk phases averaging minibatch matrix_functions) \
+  $(addprefix tests/rfm/test_,kernels rounding ratios)
+
+.PHONY: help ucurve figures test test-kernels accuracy bench bench-peer scaling clean
 
 help:
-	@echo "make ucurve   set up, run the main experiment, print its table, draw its figure"
-	@echo "make figures  run every experiment that has no result yet, draw every figure"
-	@echo "make test     set up, then lint, types, tests and doctests"
-	@echo "make bench    set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
-	@echo "make scaling  measure how time and memory grow with the sizes, draw it"
-	@echo "make clean    remove the virtual environments and all results"
+	@echo "make ucurve        set up, run the main experiment, print its table, draw its figure"
+	@echo "make figures       run every experiment that has no result yet, draw every figure"
+	@echo "make test          set up, then lint, types, tests and doctests"
+	@echo "make test-kernels  the accuracy tests again, with the BLAS kernels of other processors: $(KERNELS)"
+	@echo "make accuracy      what is claimed of errors, on a thousand ill-conditioned problems against exact arithmetic"
+	@echo "make bench         set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
+	@echo "make scaling       measure how time and memory grow with the sizes, draw it"
+	@echo "make clean         remove the virtual environments and all results"
 
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
@@ -64,6 +71,17 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
+
+test-kernels: $(VENV)/.installed-dev
+	@if [ "$$(uname -m)" != x86_64 ]; then echo "no x86-64: the BLAS kernels $(KERNELS) are not tried"; exit 0; fi; \
+	for kernel in $(KERNELS); do \
+	  echo "OPENBLAS_CORETYPE=$$kernel"; \
+	  OPENBLAS_CORETYPE=$$kernel OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile \
+	    $(addsuffix .py,$(ACCURACY)) || exit 1; \
+	done
+
+accuracy: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.accuracy
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
