@@ -29,8 +29,8 @@ PILOT_FEATURES = 256
 GOLDEN_RATIO = 0.6180339887498949
 CUTS = (0.6180339887498949, 0.2360679774997897)
 GRADING = 4
-"""Where the pieces of the rules meet that errors are estimated by: nowhere near a simple fraction, nor each other. And the
-power by which the nodes of one of them crowd at the ends."""
+"""Where the pieces of the rules meet that errors are estimated by: nowhere near a simple fraction, nor each other. And
+the power by which the nodes of one of them crowd at the ends."""
 MIRRORED = 1e-14
 """Nodes are mirror images to a few roundings; a fixed ratio that is only near 1/2 is not."""
 LEAST_TOLERANCE = 10
