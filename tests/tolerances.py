@@ -45,8 +45,9 @@ DUAL = 1e-12
 DUAL_FLOOR = 1e-14
 """Absolute, beside `DUAL`: entries of the stored table near zero were summed from terms of order one."""
 
-COLLINEAR_STEP = 2e-8
-"""Absolute, for jumps on collinear pairs: the arc sine of a correlation that rounds to 1 - 2e-16 is off by 2e-8."""
+ROUNDED_STEP = 2e-8
+"""Absolute, for jumps on collinear pairs in the stored table: it is of covariances, which had been rounded, and the arc
+sine of a correlation of 1 - 2e-16 is off by 2e-8. Ours, of the rows, is not."""
 
 QUADRATURE = 1e-11
 """A numerical integral in the test against one in the library, both good to about 1e-13, and a sum of some tens."""

@@ -5,9 +5,9 @@ from theory.averaging import Averaged
 from theory.batches import BatchLaw, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
-from theory.duals import AccuracyWarning, derivative, dual, dual_estimate, gaussian_mean
+from theory.duals import derivative, dual, dual_estimate, gaussian_mean
 from theory.filters import ConstantStep, GradientDescent, GradientFlow, Rule, mean_decay
-from theory.hermite import hermite_coefficients
+from theory.hermite import AccuracyWarning, hermite_coefficients
 from theory.matrix_functions import filtered_force
 from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
 from theory.momentum import HeavyBall, Nesterov, NesterovIncreasing

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from theory.activations import Activation
 from theory.dual_forms import Moments
-from theory.hermite import Quadrature, gaussian_rule, hermite_coefficients, panels_for
+from theory.hermite import HALF_WIDTH, REFINEMENT, Quadrature, expand, gaussian_rule, panels_for
 
 MAX_TERMS = 384
 GROUP_ROWS = 384
@@ -32,9 +32,16 @@ class DualEstimate(NamedTuple):
 
 def series_and_quadrature(first: Activation, second: Activation, moments: Moments) -> DualEstimate:
     """Sums the series block by block, and integrates the pairs that it does not reach."""
-    power1, covariance, power2, mean1, mean2 = (
+    power1, covariance, power2, determinant, mean1, mean2 = (
         np.asarray(field, float)
-        for field in (moments.power1, moments.covariance, moments.power2, moments.mean1, moments.mean2)
+        for field in (
+            moments.power1,
+            moments.covariance,
+            moments.power2,
+            moments.determinant,
+            moments.mean1,
+            moments.mean2,
+        )
     )
     std1, std2 = np.sqrt(power1), np.sqrt(power2)
     side1, coarse1 = _Side.of(first, std1, mean1)
@@ -43,6 +50,7 @@ def series_and_quadrature(first: Activation, second: Activation, moments: Moment
     scale = std1[:, None] * std2[None, :]
     rho = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
     np.clip(rho, -1, 1, out=rho)
+    sine = np.sqrt(np.divide(determinant, scale**2, out=np.ones_like(scale), where=scale > 0))
     values = np.empty_like(rho)
     worst = max(coarse1, coarse2)
     for rows in side1.groups:
@@ -59,7 +67,7 @@ def series_and_quadrature(first: Activation, second: Activation, moments: Moment
             far = np.argwhere(np.abs(rho_block) > reach)
             if len(far):
                 pairs = (rows[far[:, 0]], columns[far[:, 1]])
-                integrals, error = _integrate(first, second, side1, side2, rho[pairs], pairs)
+                integrals, error = _integrate(first, second, side1, side2, rho[pairs], sine[pairs], pairs)
                 result[far[:, 0], far[:, 1]] = integrals
                 worst = max(worst, error)
             values[block] = result
@@ -74,21 +82,21 @@ class _Side(NamedTuple):
     coefficients: Float[np.ndarray, "rows terms"]
     norms: Float[np.ndarray, "rows"]
     unseen: Float[np.ndarray, "rows"]
+    half_width: float
     groups: list[np.ndarray]
 
     @staticmethod
     def of(function: Activation, stds: np.ndarray, means: np.ndarray) -> tuple["_Side", float]:
-        """The side, and the error of its coefficients as a finer quadrature finds it."""
-        coefficients = hermite_coefficients(function, stds, means, MAX_TERMS, refinement=1.5)
-        check = hermite_coefficients(function, stds, means, MAX_TERMS)
-        norms = np.sqrt(_power(function, stds, means))
-        norms = np.where(norms > 0, norms, 1.0)
+        """The side, and the error of its coefficients: what no panel resolves, and what a coarser rule finds."""
+        found = expand(function, stds, means, MAX_TERMS)
+        check = expand(function, stds, means, MAX_TERMS, refinement=1.0).coefficients
+        coefficients, norms = found.coefficients, found.norms
         unseen = 1 - (np.linalg.norm(coefficients, axis=1) / norms) ** 2
         unseen = np.sqrt(np.where(unseen > _UNSEEN_ROUNDING, unseen, 0))
-        error = float(np.max(np.linalg.norm(coefficients - check, axis=1) / norms, initial=0.0))
+        errors = np.maximum(np.linalg.norm(coefficients - check, axis=1) / norms, found.error)
         order = np.argsort(stds, kind="stable")
         groups = np.array_split(order, -(-len(order) // GROUP_ROWS))
-        return _Side(stds, means, coefficients, norms, unseen, groups), error
+        return _Side(stds, means, coefficients, norms, unseen, found.half_width, groups), float(errors.max(initial=0.0))
 
     def terms(self, rows: np.ndarray) -> Float[np.ndarray, "terms rows"]:
         """The rows' coefficients, one order after the other."""
@@ -97,13 +105,6 @@ class _Side(NamedTuple):
     def envelope(self, rows: np.ndarray) -> Float[np.ndarray, "terms"]:
         """The largest coefficient of each order, relative to its row's norm; never below rounding."""
         return np.max(np.abs(self.coefficients[rows]) / self.norms[rows, None], axis=0)
-
-
-def _power(function: Activation, stds: np.ndarray, means: np.ndarray) -> Float[np.ndarray, "rows"]:
-    """E s(h z + b)^2 by quadrature, which sees what the coefficients leave out."""
-    nodes, weights = gaussian_rule(int(1.5 * panels_for(float(stds.max(initial=0.0)), MAX_TERMS)))
-    values = np.asarray(function(jnp.asarray(stds[:, None] * nodes[None, :] + means[:, None])))
-    return values**2 @ weights
 
 
 _UNSEEN_ROUNDING = 1e-13
@@ -155,6 +156,10 @@ def _horner(first: Array, second: Array, rho: Array, num_terms: int | Array) -> 
     return jax.lax.fori_loop(0, num_terms, add_term, jnp.zeros_like(rho))
 
 
+INNER_HALF_WIDTH = 8.6
+"""Of the inner variable: past it a Gaussian is below rounding; what grows reaches farther, by its share in that."""
+HALVINGS = 40
+"""Of the panels next to zero, where both have a kink or a jump: the inner integral turns there within sin(angle)."""
 BATCH_VALUES = 2**22
 """How many values of the inner integrand are held at a time."""
 
@@ -165,6 +170,7 @@ def _integrate(
     side1: _Side,
     side2: _Side,
     rho: Float[np.ndarray, "pairs"],
+    spread: Float[np.ndarray, "pairs"],
     pairs: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Float[np.ndarray, "pairs"], float]:
     """E[s(u) E[q(v) | u]] pair by pair, and the largest error relative to the norms, as a coarser rule finds it.
@@ -175,16 +181,22 @@ def _integrate(
     if side2.envelope(pairs[1])[-_WINDOW:].max() > side1.envelope(pairs[0])[-_WINDOW:].max():
         first, second, side1, side2, pairs = second, first, side2, side1, pairs[::-1]
     rows, columns = pairs
-    spread = np.sqrt((1 - rho) * (1 + rho))
     described = np.stack([side1.stds[rows], side1.means[rows], side2.stds[columns], side2.means[columns], rho, spread])
-    needed = _inner_points(side2.stds[columns] * spread)
-    num_panels = panels_for(float(max(side1.stds.max(), side2.stds.max())), _WINDOW)
-    fine, coarse = np.empty(len(rho)), np.empty(len(rho))
+    reach = max(side1.half_width, side2.half_width)
+    inner_reach = INNER_HALF_WIDTH + float(spread.max()) * (side2.half_width - HALF_WIDTH)
+    needed = _inner_points(side2.stds[columns] * spread, inner_reach)
+    num_panels = panels_for(float(max(side1.stds.max(), side2.stds.max())), _WINDOW, reach)
+    both_rough = min(side.envelope(where)[-_WINDOW:].max() for side, where in ((side1, rows), (side2, columns)))
+    halvings = HALVINGS if both_rough > TOLERANCE else 0
+    fineness = (
+        (REFINEMENT, 1.0, 1.15, 1.3) if halvings else (REFINEMENT, 1.0)
+    )  # on a jump two rules may agree by chance
+    found = np.empty((len(fineness), len(rho)))
     for num_inner in np.unique(needed):
         chosen = np.flatnonzero(needed == num_inner)
-        for target, refinement in ((fine, 1.5), (coarse, 1.0)):
-            outer = jnp.stack(gaussian_rule(int(refinement * num_panels)))
-            inner = jnp.stack(_trapezoid(int(refinement * num_inner)))
+        for target, refinement in zip(found, fineness, strict=True):
+            outer = jnp.stack(gaussian_rule(int(refinement * num_panels), reach, halvings=halvings))
+            inner = jnp.stack(_trapezoid(int(refinement * num_inner), inner_reach))
             # Powers of two, the last batch filled up with repeats: few shapes, so few compilations.
             most = max(1, BATCH_VALUES // (outer.shape[1] * inner.shape[1]))
             batch = 2 ** min(int(np.log2(most)), int(np.ceil(np.log2(len(chosen)))))
@@ -194,16 +206,16 @@ def _integrate(
                 values = _nested(first, second, outer, inner, jnp.asarray(described[:, padded]))
                 target[part] = np.asarray(values)[: len(part)]
     scale = side1.norms[rows] * side2.norms[columns]
-    return fine, float(np.max(np.abs(fine - coarse) / scale))
+    return found[0], float(np.max(np.ptp(found, axis=0) / scale))
 
 
-def _inner_points(width: Float[np.ndarray, "pairs"]) -> np.ndarray:
+def _inner_points(width: Float[np.ndarray, "pairs"], reach: float) -> np.ndarray:
     """24 points integrate a Gaussian alone to rounding; a function with poles at i pi / 2 needs 60 a unit of width."""
-    return 2 ** np.ceil(np.log2(np.maximum(24, 60 * width))).astype(int)
+    return 2 ** np.ceil(np.log2(np.maximum(24, 60 * width) * reach / INNER_HALF_WIDTH)).astype(int)
 
 
-def _trapezoid(num_points: int) -> Quadrature:
-    nodes = np.linspace(-8.6, 8.6, num_points)
+def _trapezoid(num_points: int, half_width: float) -> Quadrature:
+    nodes = np.linspace(-half_width, half_width, num_points)
     return nodes, np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi) * (nodes[1] - nodes[0])
 
 
@@ -215,11 +227,11 @@ def _nested(
     inner: Float[Array, "2 inner"],
     pairs: Float[Array, "6 pairs"],
 ) -> Array:
-    outer_nodes, outer_weights = outer
+    outer_nodes, outer_roots = outer
     inner_nodes, inner_weights = inner
     std1, mean1, std2, mean2, rho, spread = pairs
     outer_values = first(std1[:, None] * outer_nodes[None, :] + mean1[:, None])
     common = (std2 * rho)[:, None] * outer_nodes[None, :] + mean2[:, None]
     own = (std2 * spread)[:, None] * inner_nodes[None, :]
     inner_values = second(common[:, :, None] + own[:, None, :]) @ inner_weights
-    return (outer_values * inner_values) @ outer_weights
+    return (outer_values * outer_roots[None, :] * inner_values) @ outer_roots

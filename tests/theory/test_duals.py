@@ -8,6 +8,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -18,13 +19,14 @@ from hypothesis import strategies as st
 
 import theory
 from tests.tolerances import (
-    COLLINEAR_STEP,
     DUAL,
     DUAL_FLOOR,
+    ESTIMATE,
     FINITE_DIFFERENCE,
     FLOAT32,
     IDENTITY,
     QUADRATURE,
+    ROUNDED_STEP,
     SAMPLING,
 )
 
@@ -88,9 +90,6 @@ ROWS = np.concatenate(
     ]
 )
 PARTNERS = np.concatenate([ROWS[::2], np.random.default_rng(1).normal(size=(2, 3))])
-COLLINEAR = np.abs(
-    np.abs(ROWS @ ROWS.T) - np.outer(np.linalg.norm(ROWS, axis=1), np.linalg.norm(ROWS, axis=1))
-) <= IDENTITY * np.abs(ROWS @ ROWS.T)
 
 
 def rows_for(name: str) -> np.ndarray:
@@ -188,7 +187,7 @@ def test_duals_are_those_of_the_stored_table(kind: str, name: str) -> None:
     steps = name == "sign" or (kind != "dual" and name in ("relu", "abs", "leaky_relu_0p1"))
     lengths = np.sqrt(np.diag(table["sigma"]))
     collinear = np.abs(table["sigma"]) >= (1 - 1e-9) * np.outer(lengths, lengths)
-    floor = np.where(collinear & steps, COLLINEAR_STEP, DUAL_FLOOR)
+    floor = np.where(collinear & steps, ROUNDED_STEP, DUAL_FLOOR)
     for values in (theory.dual(function, rows), theory.dual_estimate(function, rows).values):
         excess = np.abs(np.asarray(values) - exact) - DUAL * np.abs(exact) - floor
         assert np.max(excess) <= 0
@@ -213,11 +212,7 @@ def test_the_dual_is_the_integral(name: str) -> None:
     """Generic, collinear, antiparallel, tiny, zero and long rows."""
     exact, scale = expected(name)
     ours = np.asarray(theory.dual(FUNCTIONS[name][0], jnp.asarray(rows_for(name))))
-    if name in STEPS:
-        near = COLLINEAR_STEP * np.pad(COLLINEAR, (0, len(LONG))) + COLLINEAR_STEP * np.eye(len(ours)) + DUAL
-        assert np.all(np.abs(ours - exact) <= near)
-    else:
-        assert largest_error(ours, exact, scale) <= DUAL
+    assert largest_error(ours, exact, scale) <= DUAL
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -227,12 +222,7 @@ def test_series_and_quadrature_alone_are_the_integral(name: str) -> None:
     kept = slice(0, 7)  # without the long rows: what those need is held for tanh below
     rows = jnp.asarray(rows_for(name)[kept])
     estimate = theory.dual_estimate(FUNCTIONS[name][0], rows)
-    if name in STEPS:
-        assert np.all(
-            np.abs(estimate.values - exact[kept, kept]) <= COLLINEAR_STEP * (COLLINEAR | np.eye(7, dtype=bool)) + DUAL
-        )
-    else:
-        assert largest_error(estimate.values, exact[kept, kept], scale[kept, kept]) <= DUAL
+    assert largest_error(estimate.values, exact[kept, kept], scale[kept, kept]) <= DUAL
 
 
 @pytest.mark.parametrize(("first", "second"), MIXED, ids=lambda name: name)
@@ -265,8 +255,7 @@ def test_the_dual_is_the_mean_over_many_inputs(first: str, second: str) -> None:
     products = twin1(inputs @ rows.T)[:, :, None] * twin2(inputs @ partners.T)[:, None, :]
     error = np.std(products, axis=0) / np.sqrt(len(inputs))
     ours = theory.dual(s, jnp.asarray(rows), q, jnp.asarray(partners))
-    rounding = COLLINEAR_STEP if first in STEPS else QUADRATURE
-    assert np.all(np.abs(np.mean(products, axis=0) - ours) <= SAMPLING * error + rounding)
+    assert np.all(np.abs(np.mean(products, axis=0) - ours) <= SAMPLING * error + QUADRATURE)
 
 
 @pytest.mark.parametrize(("first", "second"), [("tanh", "tanh"), ("softplus", "silu"), ("erf", "gelu"), ("sin", "exp")])
@@ -317,8 +306,7 @@ def test_the_dual_of_derivatives_is_the_integral(name: str) -> None:
     zero = ~ROWS.any(axis=1)
     if name in STEP_SLOPES:  # a zero row stands on the step, where the derivative is a matter of taste
         met = ~(zero[:, None] | zero[None, :])
-        near = COLLINEAR_STEP * (COLLINEAR | np.eye(len(ROWS), dtype=bool)) + DUAL
-        assert np.all((np.abs(ours - exact) <= near)[met])
+        assert np.all((np.abs(ours - exact) <= DUAL)[met])
     else:
         assert largest_error(ours, exact, scale) <= DUAL
 
@@ -342,6 +330,72 @@ def test_gaussian_means_are_the_integral(name: str) -> None:
     assert np.allclose(
         theory.gaussian_mean(function, jnp.asarray(stds), jnp.asarray(means)), exact, rtol=DUAL, atol=DUAL
     )
+
+
+# --- norms from 1e-6 to 1e4, angles from 1e-12 to pi -----------------------------------------------------------------
+
+
+def _of_moments(name: str, p: mpmath.mpf, q: mpmath.mpf, c: mpmath.mpf, root: mpmath.mpf) -> mpmath.mpf:
+    """Textbook forms, in variances p and q, covariance c and sqrt(p q - c^2)."""
+    arc = mpmath.atan2(c, root)
+    forms = {
+        "identity": lambda: c,
+        "sign": lambda: 2 / mpmath.pi * arc,
+        "step": lambda: mpmath.mpf(1) / 4 + arc / (2 * mpmath.pi),
+        "abs": lambda: 2 / mpmath.pi * (root + c * arc),
+        "relu": lambda: c / 4 + (root + c * arc) / (2 * mpmath.pi),
+        "erf": lambda: 2 / mpmath.pi * mpmath.asin(2 * c / mpmath.sqrt((1 + 2 * p) * (1 + 2 * q))),
+        "gaussian": lambda: 1 / mpmath.sqrt((1 + 2 * p) * (1 + 2 * q) - 4 * c**2),
+        "sin": lambda: mpmath.exp(-(p + q) / 2) * mpmath.sinh(c),
+        "cos": lambda: mpmath.exp(-(p + q) / 2) * mpmath.cosh(c),
+        "exp": lambda: mpmath.exp((p + q) / 2 + c),
+        "gelu": lambda: _of_gelu(p, q, c),
+    }
+    return forms[name]()
+
+
+def _of_gelu(p: mpmath.mpf, q: mpmath.mpf, c: mpmath.mpf) -> mpmath.mpf:
+    """Cho and Saul's way: by Stein from E Phi Phi and E phi phi."""
+    density = 1 / (2 * mpmath.pi * mpmath.sqrt((1 + p) * (1 + q) - c**2))
+    both = mpmath.mpf(1) / 4 + mpmath.asin(c / mpmath.sqrt((1 + p) * (1 + q))) / (2 * mpmath.pi)
+    return p * (q - c**2 / (1 + p)) * density + c * (both + c * density / (1 + q))
+
+
+EXTREME = ["identity", "sign", "step", "abs", "relu", "erf", "gaussian", "sin", "cos", "exp", "gelu"]
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_closed_forms_hold_their_promise_at_any_norm_and_angle(name: str) -> None:
+    """150 pairs each, half of them nearly collinear, many as long as each other; in 50 digits from the same rows."""
+    rng = np.random.default_rng(EXTREME.index(name))
+    function = theory.derivative("relu") if name == "step" else name
+    errors = []
+    for _ in range(150):
+        norm = 10 ** rng.uniform(-6, 4 if name != "exp" else 1)
+        partner = norm * rng.choice([1.0, 1 + 10 ** rng.uniform(-12, -1), 10 ** rng.uniform(-6, 0)])
+        phi = rng.choice([10 ** rng.uniform(-12, -4), np.pi - 10 ** rng.uniform(-12, -4), rng.uniform(0, np.pi), 0.0])
+        frame, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        w, v = norm * frame[0], partner * (np.cos(phi) * frame[0] + np.sin(phi) * frame[1])
+        ours = float(theory.dual(function, jnp.asarray(w[None]), function, jnp.asarray(v[None]))[0, 0])
+        with mpmath.workdps(50):
+            w, v = ([mpmath.mpf(float(x)) for x in row] for row in (w, v))
+            p, q, c = mpmath.fdot(w, w), mpmath.fdot(v, v), mpmath.fdot(w, v)
+            root = mpmath.sqrt(sum((w[i] * v[j] - w[j] * v[i]) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))))
+            zero = mpmath.mpf(0)
+            scale = mpmath.sqrt(_of_moments(name, p, p, p, zero) * _of_moments(name, q, q, q, zero))
+            errors.append(float(abs(ours - _of_moments(name, p, q, c, root)) / scale))
+    print(f"{name}: largest error {max(errors):.1e}, median {np.median(errors):.1e}")
+    assert max(errors) <= DUAL
+
+
+@pytest.mark.parametrize("name", ["tanh", "sign", "sin"])
+@pytest.mark.parametrize("angle", [1e-8, 1e-4])
+def test_series_and_quadrature_know_the_angle_of_nearly_collinear_rows_too(name: str, angle: float) -> None:
+    """1 - E s s = angle^2 E s'^2 / 2 for smooth ones, and 2 angle / pi for the sign: neither is seen in rho = 1."""
+    first, second = jnp.asarray([[1.0, 0.0]]), jnp.asarray([[np.cos(angle), np.sin(angle)]])
+    estimate = theory.dual_estimate(name, first, name, second)
+    exact = 1 - 2 * angle / np.pi if name == "sign" else polar(FUNCTIONS[name][1], 1.0, FUNCTIONS[name][1], 1.0, angle)
+    assert abs(float(estimate.values[0, 0]) - exact) <= max(ESTIMATE * estimate.error, DUAL)
 
 
 # --- honesty ---------------------------------------------------------------------------------------------------------
@@ -427,6 +481,86 @@ def test_smooth_activations_and_kinks_at_zero_are_not_warned_of() -> None:
         warnings.simplefilter("error")
         theory.dual("tanh", jnp.asarray(rows_for("tanh")), bias1=jnp.linspace(-1, 1, 9))
         theory.dual("tanh", jnp.asarray(ROWS), "relu", jnp.asarray(PARTNERS))
+
+
+@pytest.mark.parametrize("std", [2.0, 6.0, 8.0, 15.0])
+@pytest.mark.parametrize("angle", [0.0, 0.01, 1.0, 3.1])
+def test_what_grows_is_followed_as_far_as_its_weight_lies(std: float, angle: float) -> None:
+    """E exp(u) exp(v), whose weight lies at z = 2 std; over sqrt(E s^2 E q^2) it is exp(-|w - v|^2 / 2)."""
+    first, second = jnp.asarray([[std, 0.0]]), std * jnp.asarray([[np.cos(angle), np.sin(angle)]])
+    estimate = theory.dual_estimate(lambda z: jnp.exp(z), first, lambda z: jnp.exp(z), second)
+    exact = np.exp(-2 * (std * np.sin(angle / 2)) ** 2)
+    assert abs(estimate.values[0, 0] * np.exp(-2 * std**2) - exact) <= DUAL
+    assert estimate.error <= DUAL
+    mean = theory.gaussian_mean(lambda z: jnp.exp(z), jnp.asarray([std]), jnp.zeros(1))
+    assert abs(mean[0] * np.exp(-(std**2) / 2) - 1) <= DUAL
+
+
+@pytest.mark.parametrize("growth", [0.125, 0.2, 0.24, 0.25, 0.3])
+def test_growth_is_followed_or_refused(growth: float) -> None:
+    """E exp(2 c z^2) = (1 - 4 c)^(-1/2), which is out of reach at c = 0.24 and infinite from c = 1/4 on."""
+
+    def function(z: jax.Array) -> jax.Array:
+        return jnp.exp(growth * z**2)
+
+    if growth < 0.24:
+        assert abs(theory.dual(function, jnp.ones((1, 1)))[0, 0] * np.sqrt(1 - 4 * growth) - 1) <= DUAL
+    else:
+        with pytest.raises(ValueError, match=r"activation: .* smaller weights"):
+            theory.dual(function, jnp.ones((1, 1)))
+
+
+NARROW: dict[str, tuple[theory.activations.Activation, float]] = {
+    **{
+        f"bump of {width}": (
+            lambda z, w=width: jnp.exp(-(((z - 0.7) / w) ** 2)),
+            width / 2 * float(np.exp(-0.245)),
+        )
+        for width in (1e-2, 1e-3, 1e-4)
+    },
+    **{f"wave of {turns:g}": (lambda z, k=turns: jnp.sin(k * z), 0.5) for turns in (1e2, 1e4, 1e6)},
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_what_is_narrower_than_a_panel_is_noticed(name: str) -> None:
+    """E s^2 of a bump exp(-(z - b)^2 / w^2) is w / 2 exp(-b^2 / 2) but for O(w^2), of a fast wave 1/2."""
+    function, power = NARROW[name]
+    estimate = theory.dual_estimate(function, jnp.ones((1, 1)))
+    missed = abs(estimate.values[0, 0] - power) / power
+    assert missed <= max(ESTIMATE * estimate.error, DUAL)
+    assert estimate.error > 0.1
+    with pytest.warns(theory.AccuracyWarning, match=r"the estimated error is .* features that are too narrow"):
+        theory.dual(function, jnp.ones((1, 1)))
+    with pytest.warns(theory.AccuracyWarning, match="the estimated error is"):
+        theory.gaussian_mean(function, jnp.ones(1), jnp.zeros(1))
+
+
+ROUGH: dict[str, tuple[theory.activations.Activation, Function]] = {
+    "sign": (jnp.sign, np.sign),
+    "step": (lambda x: jnp.where(x > 0, 1.0, 0.0), lambda x: 1.0 * (x > 0)),
+    "relu": (jax.nn.relu, lambda x: np.maximum(x, 0)),
+    "tanh": (jnp.tanh, np.tanh),
+}
+
+
+@pytest.mark.parametrize("first", ROUGH)
+@pytest.mark.parametrize("second", ROUGH)
+def test_the_estimated_error_is_honest_for_kinks_and_jumps_at_any_angle(first: str, second: str) -> None:
+    """A sign within an angle of 1e-4 of another turns where no node is, unless the panels next to zero are halved."""
+    (s, twin1), (q, twin2) = ROUGH[first], ROUGH[second]
+    rng = np.random.default_rng([list(ROUGH).index(first), list(ROUGH).index(second)])
+    optimism = []
+    for _ in range(8):
+        a, b = 10 ** rng.uniform(-1, 0.7, 2)
+        phi = rng.choice([10 ** rng.uniform(-9, -1), np.pi - 10 ** rng.uniform(-9, -1), rng.uniform(0, np.pi)])
+        rows, partners = jnp.asarray([[a, 0.0]]), b * jnp.asarray([[np.cos(phi), np.sin(phi)]])
+        estimate = theory.dual_estimate(s, rows, q, partners)
+        scale = np.sqrt(polar(twin1, a, twin1, a, 0.0) * polar(twin2, b, twin2, b, 0.0))
+        true_error = abs(float(estimate.values[0, 0]) - polar(twin1, a, twin2, b, phi)) / scale
+        optimism.append(true_error / max(estimate.error, DUAL))
+    print(f"{first}, {second}: true / claimed at most {max(optimism):.2g}")
+    assert max(optimism) <= ESTIMATE
 
 
 # --- derivatives -----------------------------------------------------------------------------------------------------
@@ -549,10 +683,9 @@ def test_rotating_the_inputs_changes_nothing_and_the_gram_matrix_is_positive(
     rotation, _ = np.linalg.qr(rng.normal(size=(dim, dim)))
     gram = np.asarray(theory.dual(name, jnp.asarray(rows)))
     size = float(np.max(np.diag(gram)))
-    near = COLLINEAR_STEP if name == "sign" else QUADRATURE
-    assert np.allclose(gram, theory.dual(name, jnp.asarray(rows @ rotation)), rtol=0, atol=near * size)
+    assert np.allclose(gram, theory.dual(name, jnp.asarray(rows @ rotation)), rtol=0, atol=QUADRATURE * size)
     assert np.allclose(gram, gram.T, rtol=0, atol=QUADRATURE * size)
-    assert np.linalg.eigvalsh(gram).min() >= -5 * near * size
+    assert np.linalg.eigvalsh(gram).min() >= -5 * QUADRATURE * size
 
 
 @given(seed=st.integers(0, 10**6), stretch=st.floats(0.01, 10))
