@@ -165,8 +165,11 @@ def expected_mixup(
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices: there is none in the list; leave it None for all")
-    ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
     probe = features(sample.inputs[:1])
+    dtype = jnp.result_type(probe, labels)
+    if probe.dtype != dtype:  # sums in single precision would round labels that are known better
+        features, probe = _InPrecision(features, dtype), probe.astype(dtype)
+    ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
     check_population(population, probe.shape[1], labels.shape[1])
     most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
     tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
@@ -192,6 +195,16 @@ def expected_mixup(
         found=spectrum,
         method=method,
     )
+
+
+class _InPrecision(eqx.Module):
+    """Features in the precision of what they stand beside."""
+
+    features: FeatureMap
+    dtype: jnp.dtype = eqx.field(static=True)
+
+    def __call__(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+        return self.features(inputs).astype(self.dtype)
 
 
 def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> Float[Array, "targets"]:

@@ -411,3 +411,20 @@ def test_what_cannot_be_averaged_is_refused() -> None:
     infinite = rfm.RandomFeatures(4, np.inf, key=KEYS[1])
     with pytest.raises(TypeError, match="features: infinitely many features have no covariance"):
         rfm.synthesize(SAMPLE, infinite, UNIFORM, population=TASK.test_set(infinite, 5, key=KEYS[3]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_single_precision_features_beside_double_labels_are_summed_in_double(method: str) -> None:
+    def single(inputs: jax.Array) -> jax.Array:
+        return FEATURES(inputs).astype(jnp.float32)
+
+    def double(inputs: jax.Array) -> jax.Array:
+        return single(inputs).astype(jnp.float64)
+
+    found = [
+        rfm.expected_mixup(SAMPLE, features, UNIFORM, population=TEST, method=method).with_labels(SAMPLE.labels)
+        for features in (single, double)
+    ]
+    one, other = (rfm.closed_form(problem, times=TIMES) for problem in found)
+    assert found[0].smoother.dtype == jnp.float64
+    assert np.allclose(one.risk, other.risk, rtol=IDENTITY)
