@@ -32,19 +32,18 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the table as in docs/accuracy.md")
     arguments = parser.parse_args()
     found: dict[tuple[str, str, str], list[Claim]] = {}
-    tasks = [
-        (rule, single, number)
-        for rule in ill_conditioned.RULES
-        for single in ((False, True) if rule == "flow" else (False,))
-        for number in range(0, arguments.problems, 1 if rule == "flow" else FEWER)
-    ]
+    numbers = {rule: range(0, arguments.problems, 1 if rule == "flow" else FEWER) for rule in ill_conditioned.RULES}
+    groups = [(rule, single) for rule in numbers for single in ((False, True) if rule == "flow" else (False,))]
     with bars(Console(stderr=True)) as bar:
-        for rule, single, number in bar.track(tasks, description="problems"):
-            curves, limits = ill_conditioned.claims_of(number, rule, single)
-            precision = "float32" if single else "float64"
-            for name, claims in ((f"curve, {rule}", curves), ("limit, where resolved", limits)):
-                for method, claim in claims.items():
-                    found.setdefault((name, method, precision), []).append(claim)
+        task = bar.add_task("problems", total=sum(len(numbers[rule]) for rule, _ in groups))
+        for rule, single in groups:
+            for number in numbers[rule]:
+                curves, limits = ill_conditioned.claims_of(number, rule, single)
+                for name, claims in ((f"curve, {rule}", curves), ("limit, where resolved", limits)):
+                    for method, claim in claims.items():
+                        found.setdefault((name, method, "float32" if single else "float64"), []).append(claim)
+                bar.advance(task)
+            jax.clear_caches()  # the programs of all rules together need more memory maps than a process may have
     rows = [(*name, str(len(claims)), *_row(Claim(*map(np.concatenate, zip(*claims, strict=True))), name[2]))
             for name, claims in sorted(found.items())]  # fmt: skip
     _print(rows, arguments.markdown)
