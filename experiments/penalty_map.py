@@ -9,7 +9,7 @@ import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
 from experiments.problems import Seed, check_penalty_map, load_data
-from experiments.variables import TIME_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 FIRST_TIME = 1.0
 
@@ -28,7 +28,7 @@ def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Varia
     data = load_data(config, config.sample_sizes[-1])
     sizes, alphas = np.asarray(config.sample_sizes), np.asarray(config.alphas)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
-    penalty = np.empty((config.num_seeds, len(alphas), len(sizes)))
+    values = {field: np.empty((config.num_seeds, len(alphas), len(sizes))) for field in _FIELDS}
     so_far = np.empty((config.num_seeds, len(sizes), len(times)))
     advance = stage("closed form", config.num_seeds * len(sizes) * (len(alphas) + 1))
     for index in range(config.num_seeds):
@@ -37,10 +37,11 @@ def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Varia
         for place, size in enumerate(sizes):
             part = seed.first(int(size), config.num_features)
             for row, alpha in enumerate(alphas):
-                penalty[index, row, place] = _curve(config, part, population, alpha, times).overtraining_penalty
+                curve = _curve(config, part, population, alpha, times)
+                for field, array in values.items():
+                    array[index, row, place] = getattr(curve, field)
                 advance(1)
-            risk = np.asarray(_curve(config, part, population, config.alpha, times).risk)
-            so_far[index, place] = risk / np.minimum.accumulate(risk)
+            so_far[index, place] = _curve(config, part, population, config.alpha, times).penalty_so_far
             advance(1)
     return {
         "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the seed"),
@@ -49,11 +50,17 @@ def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Varia
         "time": Variable(("time",), times, TIME_UNIT, "training time"),
         "num_features": Variable((), np.asarray(config.num_features), "1", "number of features p"),
         "followed_alpha": Variable((), np.asarray(config.alpha), "1", "Beta parameter that is followed over time"),
-        "penalty": Variable(("seed", "alpha", "num_samples"), penalty, "1", "final over lowest test error"),
         "penalty_so_far": Variable(
             ("seed", "num_samples", "time"), so_far, "1", "test error over the lowest until then"
         ),
-    }
+    } | {field: Variable(("seed", "alpha", "num_samples"), values[field], *about) for field, about in _FIELDS.items()}
+
+
+_FIELDS = {
+    "final_risk": (RISK_UNIT, "test error at the final time"),
+    "final_error": (RISK_UNIT, "its rounding error"),
+    "overtraining_penalty": ("1", "final over lowest test error"),
+}
 
 
 def _curve(

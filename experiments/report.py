@@ -64,7 +64,7 @@ def _print_ucurve(console: Console, result: Result) -> None:
     for law in laws:
         table.add_column(str(law), justify="right")
     for label, name in _UCURVE_ROWS.items():
-        table.add_row(label, *(_estimate(result[name].sel(law=law)) for law in laws))
+        table.add_row(label, *(_cell(result.sel(law=law), name) for law in laws))
     table.add_section()
     for label, name in _UCURVE_RATIOS.items():
         ratio = result[name].isel(law=slice(1, None)) / result[name].isel(law=0, drop=True)
@@ -115,7 +115,7 @@ def _print_sample_size(console: Console, result: Result) -> None:
     for regime in result["regime"].values:
         for n in result["num_samples"].values:
             row = result.sel(regime=regime, num_samples=n)
-            estimates = (_estimate(row[name]) for name in ("turning_risk", "final_risk", "overtraining_penalty"))
+            estimates = (_cell(row, name) for name in ("turning_risk", "final_risk", "overtraining_penalty"))
             table.add_row(str(regime), str(n), str(int(row["num_features"])), *estimates)
         table.add_section()
     console.print(table)
@@ -219,16 +219,17 @@ def _print_switch(console: Console, result: Result) -> None:
     table.add_column("")
     table.add_column("test error", justify="right")
     for label, name in _SWITCH_ROWS.items():
-        table.add_row(label, _estimate(result[name]))
+        table.add_row(label, _cell(result, name))
     console.print(table)
     plain = steps - result["best_step"].values
-    simulated = result["risk"].isel(seed=0).interp(switch_step=result["simulated_step"].values)
-    off = float((abs(result["simulated_risk"].values / simulated.values - 1)).max())
-    gain = result["mixup_turning_risk"] / result["best_risk"] - 1
+    best = f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f})"
+    if _is_below_rounding(result, "best_risk"):
+        best += f"; the error is then {BELOW_ROUNDING}."
+    else:
+        gain = result["mixup_turning_risk"] / result["best_risk"] - 1
+        best += f", which lowers the error of Mixup stopped at its best by {_estimate(100 * gain)} %."
     console.print(
-        f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f}), which "
-        f"lowers the error of Mixup stopped at its best by {_estimate(100 * gain)} %. Real training of the first seed "
-        f"lies within {off:.1e} of its closed form.",
+        f"{best} Real training of the first seed lies within {float(result['agreement']):.1e} of its closed form.",
         highlight=False,
     )
 
@@ -250,7 +251,7 @@ def _print_rules(console: Console, result: Result) -> None:
     for rule in result["rule"].values:
         row = result.sel(rule=rule)
         names = ("turning_step", "turning_time", "turning_risk", "final_risk", "overtraining_penalty")
-        table.add_row(str(rule), str(int(row["num_steps"])), *(_estimate(row[name]) for name in names))
+        table.add_row(str(rule), str(int(row["num_steps"])), *(_cell(row, name) for name in names))
     console.print(table)
     console.print(
         f"All end at the effective time {float(result['time'].max()):.3g}, with steps of "
@@ -267,7 +268,8 @@ def _print_penalty_map(console: Console, result: Result) -> None:
     for n in result["num_samples"].values:
         table.add_column(f"n = {n}", justify="right")
     for alpha in result["alpha"].values:
-        cells = (_estimate(result["penalty"].sel(alpha=alpha, num_samples=n)) for n in result["num_samples"].values)
+        row = result.sel(alpha=alpha)
+        cells = (_cell(row.sel(num_samples=n), "overtraining_penalty") for n in result["num_samples"].values)
         table.add_row(f"{alpha:g}", *cells)
     console.print(table)
 
@@ -421,6 +423,18 @@ def _estimate(variable: Variable, *, sign: str = "") -> str:
     return _with_error(mean, error, sign=sign)
 
 
+def _cell(result: Result, name: str) -> str:
+    """The estimate of a risk or a penalty, unless rounding has swallowed it."""
+    risk = "final_risk" if name == "overtraining_penalty" else name
+    return BELOW_ROUNDING if _is_below_rounding(result, risk) else _estimate(result[name])
+
+
+def _is_below_rounding(result: Result, risk: str) -> bool:
+    """Whether the mean over seeds of a risk is no larger than its rounding error, where that is stored beside it."""
+    error = f"{risk.removesuffix('risk')}error"
+    return risk.endswith("_risk") and float(result[risk].mean()) <= float(result[error].mean())
+
+
 def _with_error(mean: float, error: float, *, sign: str = "") -> str:
     if not (isfinite(error) and error > SPREADLESS * abs(mean)):
         return f"{mean:{sign}.3g}"
@@ -429,6 +443,7 @@ def _with_error(mean: float, error: float, *, sign: str = "") -> str:
     return f"{mean:{form}} ± {error:{form.removeprefix(sign)}}"
 
 
+BELOW_ROUNDING = "below rounding"
 SPREADLESS = 1e-12
 """An error smaller than that share of its mean is rounding."""
 LARGEST_PLAIN, MOST_DECIMALS = 1e5, 5

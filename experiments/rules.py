@@ -65,7 +65,9 @@ _FIELDS = {
     "turning_time": (TIME_UNIT, "effective time at which the test error is lowest"),
     "turning_step": ("1", "steps until then"),
     "turning_risk": (RISK_UNIT, "lowest test error"),
+    "turning_error": (RISK_UNIT, "its rounding error"),
     "final_risk": (RISK_UNIT, "test error at the end"),
+    "final_error": (RISK_UNIT, "its rounding error"),
     "overtraining_penalty": ("1", "final over lowest test error"),
 }
 

@@ -53,7 +53,9 @@ def run_sample_size(config: SampleSizeConfig, *, stage: Stage = silent) -> Varia
 _FIELDS = {
     "turning_time": (TIME_UNIT, "time at which the test error is lowest"),
     "turning_risk": (RISK_UNIT, "lowest test error"),
+    "turning_error": (RISK_UNIT, "its rounding error"),
     "final_risk": (RISK_UNIT, "test error at the final time"),
+    "final_error": (RISK_UNIT, "its rounding error"),
     "overtraining_penalty": ("1", "final over lowest test error"),
     "trusted_until": (TIME_UNIT, "time after which rounding may exceed 1e-6 of the risk"),
 }

@@ -15,6 +15,7 @@ import theory
 from experiments.configs import SwitchConfig
 from experiments.problems import Seed, check_switch, fixed_law, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from rfm.runs import deviation
 from theory.spectrum import Spectrum
 
 BANDS = (1e-2, 1e-4, 1e-6)
@@ -52,7 +53,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     since = np.concatenate([[0.0], np.unique(np.round(np.geomspace(1, config.num_steps, NUM_SINCE)))])
     found = [_of_seed(pair, rule, config.num_steps, switches, since) for pair in pairs]
     simulated_at = config.num_steps - np.unique(np.round(np.geomspace(1, config.num_steps, config.num_simulated)))
-    simulated = _train(pairs[0], rule, config.num_steps, simulated_at, stage)
+    simulated, agreement = _train(pairs[0], rule, config.num_steps, simulated_at, stage)
     parts = {} if found[0][0].decomposition is None else _parts(found)
     return (
         {
@@ -70,6 +71,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
             "simulated_risk": Variable(
                 ("simulated_step",), simulated, RISK_UNIT, "test error of the first seed's training"
             ),
+            "agreement": Variable((), agreement, "1", "largest relative deviation of simulation from closed form"),
         }
         | {
             name: Variable(("seed",), np.asarray([levels[name] for _, levels, _ in found]), *about)
@@ -83,10 +85,15 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
 _LEVELS = {
     "best_step": ("1", "steps of Mixup before the best switch"),
     "best_risk": (RISK_UNIT, "test error at the end, switched at the best time"),
+    "best_error": (RISK_UNIT, "its rounding error"),
     "mixup_final_risk": (RISK_UNIT, "test error of Mixup at the end"),
+    "mixup_final_error": (RISK_UNIT, "its rounding error"),
     "mixup_turning_risk": (RISK_UNIT, "lowest test error of Mixup"),
+    "mixup_turning_error": (RISK_UNIT, "its rounding error"),
     "plain_final_risk": (RISK_UNIT, "test error of plain training at the end"),
+    "plain_final_error": (RISK_UNIT, "its rounding error"),
     "plain_turning_risk": (RISK_UNIT, "lowest test error of plain training"),
+    "plain_turning_error": (RISK_UNIT, "its rounding error"),
 }
 _Pair = list[tuple[rfm.Problem, Spectrum]]
 _Found = tuple[theory.SwitchCurve, dict[str, float], np.ndarray | None]
@@ -107,9 +114,10 @@ def _of_seed(
     clock = switches[switches > 0]
     alone = {name: theory.risk_curve(spectrum, averages, rule, clock)
              for name, spectrum in (("mixup", first), ("plain", second))}  # fmt: skip
-    levels = {"best_step": float(curve.best_time), "best_risk": float(curve.best_risk)}
-    for name, single in alone.items():
-        levels |= {f"{name}_final_risk": float(single.final_risk), f"{name}_turning_risk": float(single.turning_risk)}
+    levels = {"best_step": float(curve.best_time)}
+    levels |= {name: float(getattr(curve, name)) for name in ("best_risk", "best_error")}
+    fields = ("final_risk", "final_error", "turning_risk", "turning_error")
+    levels |= {f"{name}_{field}": float(getattr(single, field)) for name, single in alone.items() for field in fields}
     left = None if curve.decomposition is None else _noise_by_band(first, second, averages, rule, num_steps, since)
     return curve, levels, left
 
@@ -138,15 +146,21 @@ def _noise_by_band(
     return np.stack([*(power[band == index].sum(axis=0) for index in range(len(BANDS) + 1)), never])
 
 
-def _train(pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, stage: Stage) -> np.ndarray:
-    """The test error at the end of real training in two phases."""
-    (mixed, _), (plain, _) = pair
+def _train(
+    pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, stage: Stage
+) -> tuple[np.ndarray, np.ndarray]:
+    """The test error at the end of real training in two phases, and its largest deviation from the closed form."""
+    (mixed, first), (plain, second) = pair
     advance = stage("training", num_steps * len(switches))
-    risks = []
+    runs = []
     for switch in switches:
         phases = [rfm.TrainingPhase(mixed, rule, switch), rfm.TrainingPhase(plain, rule)]
-        risks.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance).final_risk)
-    return np.asarray(risks)
+        runs.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance))
+    ascending = switches[::-1]
+    exact = theory.switch_curve(first, second, mixed.population, rule, num_steps, ascending)
+    risk, error = (np.asarray([getattr(run, name) for run in runs]) for name in ("final_risk", "final_error"))
+    rounding = error + np.asarray(exact.rounding_error)[::-1]
+    return risk, np.max(deviation(risk, np.asarray(exact.risk)[::-1], rounding))
 
 
 def _parts(found: list[_Found]) -> Variables:

@@ -15,6 +15,7 @@ import theory
 from experiments.configs import UCurveConfig
 from experiments.problems import Seed, check_ucurve, laws, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
+from rfm.runs import deviation
 
 FIRST_SCALED_TIME = 0.03
 """Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""
@@ -157,7 +158,8 @@ def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> 
     """The numbers of the table; those of gradient descent, unless their name says flow."""
     dims = ("law", "seed")
     descent, flow = [[e.descent for e in row] for row in exact], [[e.flow for e in row] for row in exact]
-    agreement = np.max(np.abs(_stack(simulated, "risk") / _stack(descent, "risk") - 1), axis=2)
+    rounding = _stack(simulated, "rounding_error") + _stack(descent, "rounding_error")
+    agreement = np.max(deviation(_stack(simulated, "risk"), _stack(descent, "risk"), rounding), axis=2)
 
     def of(curves: list[list[theory.Curve]], field: str, units: str, long_name: str) -> Variable:
         return Variable(dims, _stack(curves, field), units, long_name)
@@ -165,11 +167,14 @@ def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> 
     return {
         "turning_time": of(descent, "turning_time", TIME_UNIT, "time at which the test error is lowest"),
         "turning_risk": of(descent, "turning_risk", RISK_UNIT, "lowest test error"),
+        "turning_error": of(descent, "turning_error", RISK_UNIT, "its rounding error"),
         "final_risk": of(descent, "final_risk", RISK_UNIT, "test error at the last simulated step"),
+        "final_error": of(descent, "final_error", RISK_UNIT, "its rounding error"),
         "overtraining_penalty": of(descent, "overtraining_penalty", "1", "final over lowest test error"),
         "flow_turning_time": of(flow, "turning_time", TIME_UNIT, "time of the lowest test error, gradient flow"),
         "flow_turning_risk": of(flow, "turning_risk", RISK_UNIT, "lowest test error, gradient flow"),
         "flow_final_risk": of(flow, "final_risk", RISK_UNIT, "test error at the last time of gradient flow"),
+        "flow_final_error": of(flow, "final_error", RISK_UNIT, "its rounding error"),
         "trusted_until": of(flow, "trusted_until", TIME_UNIT, "time after which rounding may exceed 1e-6 of the risk"),
         "risk_at_infinity": of(flow, "risk_at_infinity", RISK_UNIT, "test error of infinite training"),
         "infinity_is_resolved": of(flow, "infinity_is_resolved", "1", "whether the spectrum has a gap at the rank cut"),
@@ -191,7 +196,10 @@ def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
     parts = {part: np.full((len(exact), len(PHASES), count), np.nan) for part in PARTS[1:]}
     for law, (problem, row) in enumerate(zip(problems, exact, strict=True)):
         spectrum, descent, size = row[0].spectrum, row[0].descent, row[0].spectrum.eigenvalues.size
-        turning = descent.times[np.argmin(np.mean([e.descent.risk for e in row], axis=0))]
+        risk, error = (
+            np.mean(_stack([[e.descent for e in row]], name)[0], axis=0) for name in ("risk", "rounding_error")
+        )
+        turning = descent.times[theory.earliest_lowest(risk, error)]
         times[law] = EARLY * turning, turning, descent.times[-1]
         modes = theory.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
         eigenvalues[law, :size] = modes.eigenvalues

@@ -20,8 +20,8 @@ TICKS = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
 def draw(result: Result) -> Figure:
     """Final over lowest test error, by n and alpha; below it, test error over the lowest until then, by n/p and t."""
     figure, panels = plt.subplots(2, figsize=(style.COLUMN_WIDTH, 4.8))
-    penalty, so_far = over_seeds(result["penalty"])[0], over_seeds(result["penalty_so_far"])[0]
-    largest = float(max(penalty.max(), so_far.max()))
+    penalty, so_far = over_seeds(result["overtraining_penalty"])[0], over_seeds(result["penalty_so_far"])[0]
+    largest = max(float(penalty.max()), float(so_far.max()), TICKS[1])
     norm = LogNorm(1, largest)
     sizes, alphas = result["num_samples"].values, result["alpha"].values
     mesh = _map(panels[0], sizes, alphas, penalty.transpose("alpha", "num_samples").values, norm)

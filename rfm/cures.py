@@ -86,14 +86,14 @@ def compare_cures(
     )
     stopped_at = curve.turning_time if curve.turning_step is None else curve.turning_step
     cures = [
-        Cure("none", None, float(curve.final_risk), float(curve.rounding_error[-1])),
+        Cure("none", None, float(curve.final_risk), float(curve.final_error)),
         Cure("stop", float(stopped_at), float(curve.turning_risk), float(curve.turning_error)),
         Cure("switch", float(switched.best_time), float(switched.best_risk), float(switched.best_error)),
         best_ridge(spectrum, averages, rule, budget),
     ]
     if isinstance(rule, AVERAGED):
         mean = theory.risk_curve(spectrum, averages, theory.Averaged(rule), [budget])
-        cures.append(Cure("average", None, float(mean.final_risk), float(mean.rounding_error[-1])))
+        cures.append(Cure("average", None, float(mean.final_risk), float(mean.final_error)))
     return {cure.name: cure for cure in cures}
 
 

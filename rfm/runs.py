@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
@@ -80,3 +81,12 @@ def recorded_curve(
         modes=None,
         method="simulation",
     )
+
+
+def deviation(risk: np.ndarray, exact: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """How far a risk is from another, relative to that one, or to the rounding error of both where that is larger.
+
+    >>> deviation(np.asarray([1.1, 0.0]), np.asarray([1.0, 1e-16]), np.asarray([1e-15, 1e-15])).round(3).tolist()
+    [0.1, 0.1]
+    """
+    return np.abs(risk - exact) / np.maximum(np.maximum(exact, error), np.finfo(float).tiny)

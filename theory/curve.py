@@ -101,13 +101,18 @@ class Curve(eqx.Module):
         return self.risk[-1]
 
     @property
+    def final_error(self) -> Float[Array, ""]:
+        """The rounding error of the final risk."""
+        return self.rounding_error[-1]
+
+    @property
     def overtraining_penalty(self) -> Float[Array, ""]:
         """final_risk / turning_risk: the price of not stopping; 1 if the curve rises by no more than rounding.
 
         Never below 1. Where the turning risk lies below its own rounding error, it is a lower bound: see
         `theory.risk_ratio`.
         """
-        return risk_ratio(self.final_risk, self.turning_risk, self.rounding_error[-1], self.turning_error)
+        return risk_ratio(self.final_risk, self.turning_risk, self.final_error, self.turning_error)
 
     @property
     def penalty_so_far(self) -> Float[Array, "times"]:

@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from rich.console import Console
 
 import theory
@@ -12,7 +13,10 @@ from experiments import report, store
 from experiments.penalty_map import run_penalty_map
 from experiments.rules import rules_of, run_rules, steps_until
 from experiments.switch import run_switch
-from tests.experiments.small import PENALTY_MAP, RULES, SWITCH
+from experiments.ucurve import run_ucurve
+from figures import penalty_map as penalty_map_figure
+from figures import switch as switch_figure
+from tests.experiments.small import PENALTY_MAP, RULES, SWITCH, UCURVE
 from tests.tolerances import IDENTITY, ORACLE, TURNING_RISK
 
 RUNS = {"switch": (run_switch, SWITCH), "rules": (run_rules, RULES), "penalty-map": (run_penalty_map, PENALTY_MAP)}
@@ -89,10 +93,10 @@ def test_all_rules_end_at_the_same_effective_time(rules):
 
 
 def test_penalties_are_at_least_one_and_the_followed_alpha_is_in_both_maps(penalties):
-    assert np.all(penalties["penalty"] >= 1)
+    assert np.all(penalties["overtraining_penalty"] >= 1)
     assert np.all(penalties["penalty_so_far"] >= 1)
     np.testing.assert_array_equal(penalties["penalty_so_far"][:, :, 0], 1)
-    followed = penalties["penalty"][:, list(PENALTY_MAP.alphas).index(PENALTY_MAP.alpha)]
+    followed = penalties["overtraining_penalty"][:, list(PENALTY_MAP.alphas).index(PENALTY_MAP.alpha)]
     # The one minimum is refined off the grid of times, the other is not.
     assert np.all(penalties["penalty_so_far"][:, :, -1] <= followed * (1 + TURNING_RISK))
 
@@ -146,3 +150,33 @@ def test_a_field_out_of_range_is_named(kind, field, value):
     run, config = RUNS[kind]
     with pytest.raises(ValueError, match=f"^{field}: "):
         run(dataclasses.replace(config, **{field: value}))
+
+
+LINEAR = {"teacher_activation": "identity", "feature_activation": "identity", "num_seeds": 2, "num_test": None}
+
+
+@pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
+@pytest.mark.parametrize(
+    ("config", "run", "draw"),
+    [
+        (dataclasses.replace(PENALTY_MAP, **LINEAR), run_penalty_map, penalty_map_figure.draw),
+        (dataclasses.replace(SWITCH, **LINEAR, num_steps=20000), run_switch, switch_figure.draw),
+        (dataclasses.replace(UCURVE, **LINEAR, num_steps=20000), run_ucurve, None),
+    ],
+    ids=["penalty-map", "switch", "ucurve"],
+)
+def test_a_truth_that_training_finds_leaves_nothing_to_compare(tmp_path, config, run, draw, request):
+    kind, file = request.node.callspec.id, tmp_path / "result.nc"
+    store.write(file, kind, run(config), {})
+    result = store.read(file)
+    for name in result:
+        if name.endswith(("_risk", "penalty", "penalty_so_far", "agreement")) and "cross" not in name:
+            assert np.all(np.isfinite(result[name])), name
+            assert np.all(result[name] >= (1 if "penalty" in name else 0)), name
+    console = Console(record=True, width=160)
+    report.print_result(console, result)
+    text = console.export_text()
+    assert "below rounding" in text
+    assert "nan" not in text
+    if draw is not None:
+        plt.close(draw(result))
