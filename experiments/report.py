@@ -67,8 +67,9 @@ def _print_ucurve(console: Console, result: Result) -> None:
         table.add_row(label, *(_cell(result.sel(law=law), name) for law in laws))
     table.add_section()
     for label, name in _UCURVE_RATIOS.items():
-        ratio = result[name].isel(law=slice(1, None)) / result[name].isel(law=0, drop=True)
-        table.add_row(label, "", *(_estimate(ratio.sel(law=law)) for law in laws[1:]))
+        base = result.isel(law=0, drop=True)
+        cells = (_paired(result.sel(law=law), base, name) for law in laws[1:])
+        table.add_row(label, "", *cells)
     table.add_section()
     for label, values in {
         "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
@@ -427,6 +428,13 @@ def _cell(result: Result, name: str) -> str:
     """The estimate of a risk or a penalty, unless rounding has swallowed it."""
     risk = "final_risk" if name == "overtraining_penalty" else name
     return BELOW_ROUNDING if _is_below_rounding(result, risk) else _estimate(result[name])
+
+
+def _paired(result: Result, base: Result, name: str) -> str:
+    """The ratio of two risks of the same seeds, unless rounding has swallowed one of them."""
+    if _is_below_rounding(result, name) or _is_below_rounding(base, name):
+        return BELOW_ROUNDING
+    return _estimate(result[name] / base[name])
 
 
 def _is_below_rounding(result: Result, risk: str) -> bool:
