@@ -15,6 +15,7 @@ import numpy as np
 
 import rfm
 import theory
+from tests.theory.oracles import matrix, power
 
 DIGITS = 90
 NULL = mpmath.mpf(10) ** -60
@@ -128,7 +129,7 @@ class ExactRisk:
 
     def __init__(self, problem: rfm.Problem, start: theory.Start | None) -> None:
         with mpmath.workdps(DIGITS):
-            phi, labels = _matrix(problem.features), _matrix(problem.labels)
+            phi, labels = matrix(problem.features), matrix(problem.labels)
             self.eigenvalues, self.modes = mpmath.eigsy(phi.T * phi / phi.rows)
             largest = max(self.eigenvalues)
             self.is_null = [not value > NULL * largest for value in self.eigenvalues]
@@ -137,7 +138,7 @@ class ExactRisk:
             self.force = self.modes.T * (phi.T * labels / phi.rows)
             self.begin = mpmath.zeros(phi.cols, labels.cols)
             if start is not None:
-                self.begin = self.modes.T * _matrix(start.weights)
+                self.begin = self.modes.T * matrix(start.weights)
             self.averages = problem.population
 
     def at(self, rule: theory.Rule, t: float) -> mpmath.mpf:
@@ -162,9 +163,9 @@ class ExactRisk:
         theta = self.modes * theta
         averages = self.averages
         if isinstance(averages, theory.TestSet):
-            error = _matrix(averages.targets) - _matrix(averages.features) * theta
+            error = matrix(averages.targets) - matrix(averages.features) * theta
             return mpmath.fsum(entry**2 for entry in error) / error.rows
-        pulled = _matrix(averages.second_moment) * theta - 2 * _matrix(averages.target_moment)
+        pulled = matrix(averages.second_moment) * theta - 2 * matrix(averages.target_moment)
         terms = [theta[i, k] * pulled[i, k] for i in range(theta.rows) for k in range(theta.cols)]
         return mpmath.fsum(terms) + mpmath.fsum(map(mpmath.mpf, np.asarray(averages.target_power, float).tolist()))
 
@@ -179,7 +180,7 @@ def _response(rule: theory.Rule, eigenvalue: mpmath.mpf, t: float) -> tuple[mpma
     steps = int(t)
     if isinstance(inner, theory.StepSchedule | theory.NesterovIncreasing):
         return _by_loop(inner, rate, steps)
-    sums = _power(_step(inner, rate), steps)
+    sums = power(_step(inner, rate), steps)
     if averaged and steps > 0:
         return sums[2, 0] / steps, sums[2, 3] / steps
     return sums[0, 0], sums[0, 3]
@@ -213,19 +214,6 @@ def _by_loop(rule: theory.Rule, rate: mpmath.mpf, steps: int) -> tuple[mpmath.mp
         moved_speed = beta * moved_speed + eta * (1 - rate * (moved + beta * moved_speed))
         left, moved = left + left_speed, moved + moved_speed
     return left, moved
-
-
-def _power(matrix: mpmath.matrix, exponent: int) -> mpmath.matrix:
-    result = mpmath.eye(matrix.rows)
-    for bit in bin(exponent)[2:]:
-        result = result * result
-        if bit == "1":
-            result = result * matrix
-    return result
-
-
-def _matrix(array: np.ndarray) -> mpmath.matrix:
-    return mpmath.matrix(np.asarray(array, float).tolist())
 
 
 def _with_singular_values(rng: np.random.Generator, rows: int, columns: int, singular: np.ndarray) -> np.ndarray:

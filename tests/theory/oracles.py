@@ -81,15 +81,16 @@ def exact_risk_of_descent(problem: rfm.Problem, step_size: float, num_steps: int
         covariance, force = _exact_moments(problem)
         eta = mpmath.mpf(step_size)
         step = mpmath.eye(force.rows + force.cols) + _augmented(-covariance, force) * eta
-        return _exact_risk(problem, _power(step, num_steps))
+        return _exact_risk(problem, power(step, num_steps))
 
 
-def _matrix(array: np.ndarray) -> mpmath.matrix:
+def matrix(array: np.ndarray) -> mpmath.matrix:
+    """The very numbers of an array of floats."""
     return mpmath.matrix(np.asarray(array, float).tolist())
 
 
 def _exact_moments(problem: rfm.Problem) -> tuple[mpmath.matrix, mpmath.matrix]:
-    phi, y = _matrix(problem.features), _matrix(problem.labels)
+    phi, y = matrix(problem.features), matrix(problem.labels)
     return phi.T * phi / phi.rows, phi.T * y / phi.rows
 
 
@@ -115,12 +116,13 @@ def _exponential(generator: mpmath.matrix, time: mpmath.mpf) -> mpmath.matrix:
     return total
 
 
-def _power(matrix: mpmath.matrix, exponent: int) -> mpmath.matrix:
-    result = mpmath.eye(matrix.rows)
+def power(base: mpmath.matrix, exponent: int) -> mpmath.matrix:
+    """By squaring, in the digits of the working precision."""
+    result = mpmath.eye(base.rows)
     for bit in bin(exponent)[2:]:
         result = result * result
         if bit == "1":
-            result = result * matrix
+            result = result * base
     return result
 
 
@@ -128,5 +130,5 @@ def _exact_risk(problem: rfm.Problem, flow: mpmath.matrix) -> float:
     test = problem.population
     assert isinstance(test, theory.TestSet)
     p = test.features.shape[1]
-    error = _matrix(test.targets) - _matrix(test.features) * flow[:p, p:]
+    error = matrix(test.targets) - matrix(test.features) * flow[:p, p:]
     return float(mpmath.fsum(entry**2 for entry in error) / error.rows)
