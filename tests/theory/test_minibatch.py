@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import theory
+from tests.theory.oracles import power
 from tests.tolerances import FLOAT32, IDENTITY, ORACLE, SAMPLING
 
 STEPS = (0, 1, 2, 7, 60)
@@ -279,15 +280,6 @@ def in_digits(law: theory.BatchLaw, step_size: float) -> np.ndarray:
             rows.append([float(sum(spread[i, i] for i in range(spread.rows)) / spread.rows)])
             rows[-1].append(float(sum(covariance[i, i] for i in range(size - 1))))
         return np.asarray(rows)
-
-
-def power(matrix: mpmath.matrix, exponent: int) -> mpmath.matrix:
-    result = mpmath.eye(matrix.rows)
-    for bit in bin(exponent)[2:]:
-        result = result * result
-        if bit == "1":
-            result = result * matrix
-    return result
 
 
 @LAWS_OF_TWO
