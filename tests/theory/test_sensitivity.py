@@ -31,8 +31,8 @@ def mp_moment(alpha: mpmath.mpf, order: int) -> mpmath.mpf:
     return mpmath.beta(alpha + order, alpha) / mpmath.beta(alpha, alpha)
 
 
-@pytest.mark.parametrize("num_nodes", [1, 2, 7, 12])
-@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("num_nodes", [2, 3, 7, 12])
+@pytest.mark.parametrize("alpha", [alpha for alpha in ALPHAS if alpha <= 2])
 def test_weights_at_fixed_nodes_are_exact_up_to_one_degree_below_their_number(alpha: float, num_nodes: int) -> None:
     nodes, weights = theory.beta_weights(alpha, num_nodes)
     slopes = jax.jacfwd(lambda alpha: theory.beta_weights(alpha, num_nodes)[1])(alpha)
@@ -43,16 +43,31 @@ def test_weights_at_fixed_nodes_are_exact_up_to_one_degree_below_their_number(al
         assert float(slopes @ powers) == pytest.approx(slope, rel=BETA_MOMENT, abs=BETA_MOMENT)
 
 
-def test_at_alpha_one_they_are_gauss_legendre_and_as_exact_as_that() -> None:
-    nodes, weights = theory.beta_weights(1.0, 5)
-    gauss_nodes, gauss_weights = theory.beta_rule(1.0, 5)
-    assert np.allclose(nodes, gauss_nodes, rtol=IDENTITY)
-    assert np.allclose(weights, gauss_weights, rtol=IDENTITY)
+@pytest.mark.parametrize("alpha", [2.2, 3.5, 10.0])
+def test_keeping_the_weights_positive_costs_little_where_the_nodes_resolve_the_law(alpha: float) -> None:
+    nodes, weights = theory.beta_weights(alpha, 24)
+    for order in range(24):
+        assert float(weights @ jnp.asarray(nodes**order)) == pytest.approx(
+            float(mp_moment(mpmath.mpf(alpha), order)), abs=3e-6
+        )
 
 
-@given(st.floats(-3, 3).map(lambda e: 10.0**e))
-def test_weights_sum_to_one_and_are_symmetric(alpha: float) -> None:
-    _, weights = theory.beta_weights(jnp.asarray(alpha), 9)
+def test_at_alpha_two_they_are_gauss_jacobi_between_the_ends_and_as_exact_as_that() -> None:
+    nodes, weights = theory.beta_weights(2.0, 7)
+    gauss_nodes, gauss_weights = theory.beta_rule(2.0, 5)
+    assert np.allclose(nodes, [0, *gauss_nodes, 1], rtol=0, atol=IDENTITY)
+    assert np.allclose(weights, [0, *gauss_weights, 0], rtol=0, atol=IDENTITY)
+
+
+def test_at_small_alpha_half_of_the_law_is_at_each_end() -> None:
+    _, weights = theory.beta_weights(1e-9, 12)
+    assert np.allclose(weights[jnp.asarray([0, -1])], 0.5, rtol=0, atol=1e-7)
+
+
+@given(st.floats(-6, 4).map(lambda e: 10.0**e), st.sampled_from([2, 5, 12, 24]))
+def test_weights_are_probabilities_and_symmetric_at_every_alpha(alpha: float, num_nodes: int) -> None:
+    _, weights = theory.beta_weights(jnp.asarray(alpha), num_nodes)
+    assert np.all(np.asarray(weights) >= 0)
     assert float(jnp.sum(weights)) == pytest.approx(1, abs=IDENTITY)
     assert np.allclose(weights, weights[::-1], rtol=0, atol=IDENTITY)
 
@@ -314,3 +329,5 @@ def test_what_is_missing_is_asked_for() -> None:
         theory.differentiable_risk(known, *arguments, label_noise_variance=-1.0)
     with pytest.raises(ValueError, match=r"alpha: must lie between 0.0001 and 1000"):
         theory.beta_weights(0.0, 3)
+    with pytest.raises(ValueError, match="num_nodes: must be at least 2, for the two ends, got 1"):
+        theory.beta_weights(1.0, 1)
