@@ -46,7 +46,8 @@ class Curve(eqx.Module):
         steps: the numbers of steps, or None for gradient flow.
         risk_by_target: E (f - theta . phi)^2; unit: that of the targets, squared.
         train_loss: |Phi theta - y|^2 / (2 m), summed over targets.
-        turning_time: where the risk is lowest; refined off the grid in closed form, on the grid in a simulation.
+        turning_time: where the risk is lowest, the earliest of those times that rounding does not part; refined off the
+            grid in closed form, on the grid in a simulation.
         turning_step: the number of steps there, or None for gradient flow.
         turning_risk: the risk there.
         rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.

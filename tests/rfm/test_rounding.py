@@ -86,6 +86,18 @@ def test_so_says_real_training(population: theory.Averages) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
+def test_so_says_the_differentiable_bottom() -> None:
+    for law in (rfm.Mixup(lam=0.5), rfm.ERM()):
+        problem = linear(law)
+        moments = theory.Moments.of_rows(problem.features, problem.labels)
+        turn = theory.turning_risk(moments, POPULATION, theory.GradientFlow(), jnp.asarray(TIMES))
+        curve = rfm.closed_form(problem, times=TIMES, method="gram")
+        assert turn.risk >= 0
+        assert np.all(curve.risk[curve.times < turn.time] > 1e-13)  # wiggles of rounding are of that size, or less
+        assert turn.risk <= np.min(curve.risk + curve.rounding_error)
+
+
+@pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 def test_cures_of_what_needs_none_are_not_to_stop_early_nor_to_decay_nor_to_mix() -> None:
     mixed, plain = linear(rfm.Mixup(lam=0.5)), linear(rfm.ERM())
     cures = rfm.compare_cures(mixed, plain, budget=1e6)
