@@ -123,24 +123,13 @@ def beta_weights(
     3e-6 up to alpha = 12, and by 9e-5 at 20, where the law is narrower than their distances.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: an alpha out of the range of `theory.checks.ALPHAS`.
-=======
-        ValueError: an alpha that is not positive, or less than two nodes.
->>>>>>> duals
+        ValueError: an alpha out of the range of `theory.checks.ALPHAS`, or less than two nodes.
 
     >>> nodes, weights = beta_weights(0.5, 4)
     >>> float((weights @ nodes**3).round(12))  # E lam^3 of the arcsine law
     0.3125
     """
-<<<<<<< HEAD
     check_alpha("alpha", alpha)
-    nodes, plain = np.polynomial.legendre.leggauss(num_nodes)
-    orders = np.arange((num_nodes + 1) // 2)
-    polynomials = np.polynomial.legendre.legvander(nodes, num_nodes - 1)[:, ::2]
-    j = orders[1:]
-=======
-    check_positive("alpha", alpha)
     if num_nodes < 2:
         raise ValueError(f"num_nodes: must be at least 2, for the two ends, got {num_nodes}")
     inner = scipy.special.roots_jacobi(num_nodes - 2, 1, 1)[0] if num_nodes > 2 else np.empty(0)
@@ -150,7 +139,6 @@ def beta_weights(
     orders = np.arange(0, num_nodes, 2)
     inverse_norms = np.where(orders < num_nodes - 1, 2 * orders + 1, num_nodes - 1)
     j = np.arange(1, len(orders))
->>>>>>> duals
     ratios = (jnp.asarray(alpha) - j) * (0.5 - j) / ((jnp.asarray(alpha) + j - 0.5) * j)
     moments = jnp.concatenate([jnp.ones(1, ratios.dtype), jnp.cumprod(ratios)])
     exact = jnp.asarray(plain[:, None] / 2 * polynomials[:, ::2] * inverse_norms[None, :]) @ moments
