@@ -156,18 +156,31 @@ class ExactRisk:
             return self._risk([mpmath.mpf(rate == 0) for rate in rates], moved)
 
     def _risk(self, left: list[mpmath.mpf], moved: list[mpmath.mpf]) -> mpmath.mpf:
-        theta = mpmath.matrix(self.force.rows, self.force.cols)
+        return self.of(self._trained(self.begin, left, moved))
+
+    def after_flow(self, weights: mpmath.matrix, time: float) -> mpmath.matrix:
+        """The weights that gradient flow makes of others in that time."""
+        with mpmath.workdps(DIGITS):
+            responses = [_by_exponential(value, mpmath.mpf(time), averaged=False) for value in self.eigenvalues]
+            return self._trained(self.modes.T * weights, *map(list, zip(*responses, strict=True)))
+
+    def of(self, theta: mpmath.matrix) -> mpmath.mpf:
+        """The risk of weights."""
+        with mpmath.workdps(DIGITS):
+            averages = self.averages
+            if isinstance(averages, theory.TestSet):
+                error = matrix(averages.targets) - matrix(averages.features) * theta
+                return mpmath.fsum(entry**2 for entry in error) / error.rows
+            pulled = matrix(averages.second_moment) * theta - 2 * matrix(averages.target_moment)
+            terms = [theta[i, k] * pulled[i, k] for i in range(theta.rows) for k in range(theta.cols)]
+            return mpmath.fsum(terms) + mpmath.fsum(map(mpmath.mpf, np.asarray(averages.target_power, float).tolist()))
+
+    def _trained(self, begin: mpmath.matrix, left: list[mpmath.mpf], moved: list[mpmath.mpf]) -> mpmath.matrix:
+        theta = mpmath.matrix(begin.rows, begin.cols)
         for row in range(theta.rows):
             for column in range(theta.cols):
-                theta[row, column] = left[row] * self.begin[row, column] + moved[row] * self.force[row, column]
-        theta = self.modes * theta
-        averages = self.averages
-        if isinstance(averages, theory.TestSet):
-            error = matrix(averages.targets) - matrix(averages.features) * theta
-            return mpmath.fsum(entry**2 for entry in error) / error.rows
-        pulled = matrix(averages.second_moment) * theta - 2 * matrix(averages.target_moment)
-        terms = [theta[i, k] * pulled[i, k] for i in range(theta.rows) for k in range(theta.cols)]
-        return mpmath.fsum(terms) + mpmath.fsum(map(mpmath.mpf, np.asarray(averages.target_power, float).tolist()))
+                theta[row, column] = left[row] * begin[row, column] + moved[row] * self.force[row, column]
+        return self.modes * theta
 
 
 def _response(rule: theory.Rule, eigenvalue: mpmath.mpf, t: float) -> tuple[mpmath.mpf, mpmath.mpf]:

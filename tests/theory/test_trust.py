@@ -74,6 +74,33 @@ def test_a_limit_that_is_claimed_to_be_resolved_is(method: str, single: bool) ->
     assert all(claim.error <= claim.claimed for claim in resolved)
 
 
+@PRECISION
+@pytest.mark.parametrize("method", ["svd", "gram"])
+def test_errors_are_handed_on_from_phase_to_phase(method: str, single: bool) -> None:
+    for number in NUMBERS[::4]:
+        first, rng = ill_conditioned.draw(number), np.random.default_rng([3, number])
+        if single:
+            first = ill_conditioned.in_single_precision(first)
+        shuffled = rng.permutation(len(first.problem.labels))
+        second = rfm.Problem(
+            first.problem.features[shuffled] / 8, first.problem.labels, population=first.problem.population
+        )
+        problems = (first.problem, second)
+        switch = float(first.clock[rng.integers(1, 6)].astype(first.problem.labels.dtype))
+        times = [switch * (1 + share) for share in (0.5, 8.0, 512.0)]
+        one, other = (ExactRisk(problem, None) for problem in problems)
+        begun = one.after_flow(mpmath.zeros(one.force.rows, one.force.cols), switch)
+        exact = [other.of(other.after_flow(begun, time - switch)) for time in times]
+        spectra = [problem.spectrum(method) for problem in problems]
+        flow, population = theory.GradientFlow(), second.population
+        phases = [theory.Phase(spectra[0], flow, switch), theory.Phase(spectra[1], flow)]
+        phased = theory.phased_curve(phases, population, times)
+        switched = theory.switch_curve(*spectra, population, flow, times[-1], [0.0, switch])
+        found = [*zip(phased.risk, phased.rounding_error, strict=True), (switched.risk[1], switched.rounding_error[1])]
+        for (risk, claimed), right in zip(found, [*exact, exact[-1]], strict=True):
+            assert abs(float(mpmath.mpf(float(risk)) - right)) <= float(claimed), number
+
+
 # --- inputs that broke earlier claims ------------------------------------------------------------------------------
 
 
