@@ -53,7 +53,8 @@ QUADRATURE = 1e-11
 """A numerical integral in the test against one in the library, both good to about 1e-13, and a sum of some tens."""
 
 ESTIMATE = 3.0
-"""How far beyond its estimate an error may lie: the estimate is of some pairs, and by twice as many nodes."""
+"""How far beyond its estimate an error may lie: the estimate is by finer or coarser rules, whose own errors may
+point the same way."""
 
 BETA_MOMENT = 1e-11
 """Nodes of a Gauss-Jacobi rule are good to 1e-14, and where the weight is singular the largest power magnifies that."""
