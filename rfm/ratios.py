@@ -31,6 +31,8 @@ CUTS = (0.6180339887498949, 0.2360679774997897)
 GRADING = 4
 """Where the pieces of the rules meet that errors are estimated by: nowhere near a simple fraction, nor each other. And
 the power by which the nodes of one of them crowd at the ends."""
+NARROW = 20.0
+"""From this alpha on the law is a narrow bell, which pieces that meet far from its middle do not see."""
 MIRRORED = 1e-14
 """Nodes are mirror images to a few roundings; a fixed ratio that is only near 1/2 is not."""
 LEAST_TOLERANCE = 10
@@ -116,7 +118,12 @@ Ratios = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
 
 
 def plain_rule(alpha: float, num_ratios: int) -> Ratios:
-    """Four times as many, in two pieces that meet at one of the `CUTS`."""
+    """Four times as many, in two pieces that meet at one of the `CUTS`; of a narrow law twice as many, and one more.
+
+    An odd number has a node at 1/2, where no even number has one.
+    """
+    if alpha >= NARROW:
+        return theory.beta_rule(alpha, 2 * num_ratios + 1)
     return asymmetric_rule(alpha, 2 * num_ratios, CUTS[0], 1)
 
 
@@ -124,7 +131,10 @@ def graded_rule(alpha: float, num_ratios: int) -> Ratios:
     """Eight times as many, in two pieces that meet at the other of the `CUTS`, crowded at the ends.
 
     For small alpha most of the law may lie beyond the first node of any other rule; a jump there is seen by this one.
+    Of a narrow law, twice as many.
     """
+    if alpha >= NARROW:
+        return theory.beta_rule(alpha, 2 * num_ratios)
     return asymmetric_rule(alpha, 4 * num_ratios, CUTS[1], GRADING)
 
 

@@ -12,7 +12,7 @@ import theory
 from rfm.ratios import graded_rule, plain_rule
 from tests.tolerances import BETA_MOMENT, ESTIMATE, IDENTITY
 
-ALPHAS = (0.05, 0.3, 1.0, 5.0)
+ALPHAS = (0.05, 0.3, 1.0, 5.0, 50.0)
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sign": jnp.sign,
     "step": lambda x: jnp.where(x > 0.3, 1.0, 0.0),
