@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 import rfm
 import theory
 from rfm.ratios import graded_rule, plain_rule
 from tests.tolerances import BETA_MOMENT, ESTIMATE, IDENTITY
 
-ALPHAS = (0.05, 0.3, 1.0, 5.0, 50.0)
+ALPHAS, NARROW_ALPHAS = (0.05, 0.3, 1.0, 5.0), (20.0, 50.0, 1000.0)
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sign": jnp.sign,
     "step": lambda x: jnp.where(x > 0.3, 1.0, 0.0),
@@ -43,7 +44,7 @@ def moments(rule: tuple[np.ndarray, np.ndarray], inputs: np.ndarray, features: C
     return (weights[:, None] * phi).T @ np.column_stack([phi, np.ones(len(phi)), lam]) / (len(phi) / len(rule[0]))
 
 
-@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("alpha", [*ALPHAS, *NARROW_ALPHAS])
 def test_the_rules_that_errors_are_estimated_by_are_exact_for_smooth_functions(alpha: float) -> None:
     for rule in (plain_rule, graded_rule):
         lam, weights = rule(alpha, 8)
@@ -51,6 +52,24 @@ def test_the_rules_that_errors_are_estimated_by_are_exact_for_smooth_functions(a
         assert np.isclose(weights @ np.exp(lam), gauss @ np.exp(nodes), rtol=BETA_MOMENT)
         inside = lam[(lam > 1e-6) & (lam < 1 - 1e-6)]
         assert not np.any(np.isclose(inside[:, None] + inside[None, :], 1, rtol=0, atol=1e-9))  # none mirrors another
+
+
+@pytest.mark.parametrize("alpha", NARROW_ALPHAS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_error_is_known_for_narrow_laws(name: str, alpha: float) -> None:
+    # The truth by quantiles, which are good to some 1e-6 of a moment.
+    quantiles = scipy.stats.beta.ppf((np.arange(10001) + 0.5) / 10001, alpha, alpha), np.full(10001, 1 / 10001)
+    for num_samples in (2, 3, 10):
+        rng = np.random.default_rng(num_samples)
+        inputs, weights = rng.normal(size=(num_samples, 2)), jnp.asarray(rng.normal(size=(2, 8)))
+
+        def features(x: jax.Array, weights: jax.Array = weights) -> jax.Array:
+            return ACTIVATIONS[name](x @ weights)
+
+        rule = rfm.ratio_rule(rfm.Mixup(alpha=alpha, pairs="expected"), jnp.asarray(inputs), features)
+        exact, ours = (moments(law, inputs, features) for law in (quantiles, (rule.lam, rule.weights)))
+        error = np.linalg.norm(ours - exact) / np.linalg.norm(exact)
+        assert error <= ESTIMATE * max(rule.error, 1e-5), num_samples
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
