@@ -80,12 +80,13 @@ def turning_point(
 
 
 def error_at(time: Any, grid: Any, errors: Any) -> Any:
-    """The rounding error between grid points: that at the last one before, as errors change slowly.
+    """The rounding error between grid points: the larger of those on both sides.
 
     >>> float(error_at(2.5, np.asarray([1.0, 2.0, 3.0]), np.asarray([0.1, 0.2, 0.3])))
-    0.2
+    0.3
     """
-    return errors[(grid.searchsorted(time, side="right") - 1).clip(0)]
+    before, after = (grid.searchsorted(time, side="right") - 1).clip(0), grid.searchsorted(time).clip(0, len(grid) - 1)
+    return errors[before].clip(min=errors[after])
 
 
 def earliest_lowest(values: Any, errors: Any) -> Any:
@@ -159,9 +160,12 @@ def _best_step(risk: Curve, low: float, high: float) -> tuple[float, float]:
         narrow = high - low < NUM_NODES
         inner = np.linspace(low, high, NUM_NODES) if narrow else np.geomspace(max(low, 1.0), high, NUM_NODES - 1)
         steps = np.round(inner) if narrow else np.append(low, np.round(inner))
+        steps = np.clip(steps, low, high)  # logarithms round
         values = risk(steps)
         index = int(np.argmin(values))
-        if narrow:
+        before = np.max(steps, where=steps < steps[index], initial=low)
+        after = np.min(steps, where=steps > steps[index], initial=high)
+        # Of steps beyond 1e15 the whole numbers lie too far apart for a bracket to narrow as it should.
+        if narrow or after - before >= high - low:
             return float(steps[index]), float(values[index])
-        low = np.max(steps, where=steps < steps[index], initial=low)
-        high = np.min(steps, where=steps > steps[index], initial=high)
+        low, high = before, after

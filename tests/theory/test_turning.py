@@ -206,3 +206,16 @@ def test_grid_values_and_errors_must_match() -> None:
         theory.turning_point(np.exp, np.arange(3.0), np.arange(2.0), whole_steps=False)
     with pytest.raises(ValueError, match="errors: there are 2 for 3 grid points; pass one a point"):
         theory.turning_point(np.exp, np.arange(3.0), np.arange(3.0), np.arange(2.0), whole_steps=False)
+
+
+@pytest.mark.parametrize("steps", [[3e14, 4.5e15, 2.7e16], [1e16, 5e16, 1.2e17], [1.0, 1e16, 9e18]])
+@pytest.mark.parametrize("flat", [False, True])
+def test_steps_beyond_what_floats_count_are_searched_and_the_search_ends(steps: list[float], flat: bool) -> None:
+    grid = np.asarray(steps)
+
+    def risk(k: np.ndarray) -> np.ndarray:
+        return np.ones_like(k) if flat else np.log(np.maximum(k, 1) / 3e15) ** 2 + 1
+
+    step, value = theory.turning_point(risk, grid, risk(grid), whole_steps=True)
+    assert grid[0] <= step <= grid[-1]
+    assert value <= np.min(risk(grid))
