@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_shape, check_steps
 from theory.filters import Rule, traced
-from theory.population import Averages, RiskParts
+from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
@@ -172,6 +172,7 @@ def risk_curve(
     asked = check_steps(t) if rule.counts_steps else check_clock("times", t)
     clock = jnp.asarray(_padded(asked), dtype)
     check_matching(spectrum, averages, start)
+    averages = in_precision(averages, dtype)
     check_stable(rule, float(spectrum.eigenvalues[0]))
     rule = traced(rule, dtype)
     times = rule.time(clock)

@@ -34,7 +34,7 @@ from theory import linalg
 from theory.batches import BatchMoments
 from theory.checks import Clock, check_steps
 from theory.filters import GradientDescent, mean_decay
-from theory.population import Averages
+from theory.population import Averages, in_precision
 from theory.risk import Start, risk_parts
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
@@ -178,6 +178,7 @@ def minibatch_curve(
     """
     _check_match(spectrum, averages, moments, start)
     dtype = moments.eigenvalues.dtype
+    averages = in_precision(averages, dtype)
     clock = jnp.asarray(check_steps(steps), dtype)
     largest = largest_stable_step(moments)
     _check_stable_spread(step_size, largest, moments.is_diagonal)

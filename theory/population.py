@@ -8,8 +8,10 @@ Clean + noise + cross is the risk to within its rounding error, then as ever.
 """
 
 from abc import abstractmethod
+from typing import TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -81,6 +83,14 @@ class Averages(eqx.Module):
     @abstractmethod
     def num_features(self) -> int:
         """The length of phi."""
+
+
+AveragesKind = TypeVar("AveragesKind", bound=Averages)
+
+
+def in_precision(averages: AveragesKind, dtype: jnp.dtype) -> AveragesKind:
+    """The same in at least that precision: sums of single-precision rows would round what is known better."""
+    return jax.tree.map(lambda array: array.astype(jnp.result_type(array, dtype)), averages)
 
 
 class TestSet(Averages):

@@ -259,8 +259,8 @@ def _from_gram(blocks: Iterator[Block]) -> Spectrum:
     num_samples = 0
     for features, labels, clean in blocks:
         num_samples += features.shape[0]
-        force = (labels.T @ features).T  # the other way round, the transpose of Phi would be copied
-        clean_force = None if clean is None else (clean.T @ features).T
+        force = linalg.transposed_product(features, labels)
+        clean_force = None if clean is None else linalg.transposed_product(features, clean)
         power = jnp.sum(labels**2, axis=0)
         terms = (linalg.gram(features), force, power, clean_force)
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from theory.checks import Clock, check_clock, check_steps
 from theory.curve import Decomposition, check_matching
 from theory.filters import Rule, traced
-from theory.population import Averages, RiskParts
+from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
@@ -88,6 +88,7 @@ def switch_curve(
     for spectrum in (first, second):
         check_matching(spectrum, averages, None if start is None else Start(start))
     dtype = first.eigenvalues.dtype
+    averages = in_precision(averages, dtype)
     rule.check_stable(max(float(first.eigenvalues[0]), float(second.eigenvalues[0])))
     rule = traced(rule, dtype)
     end = jnp.asarray(budget, dtype)

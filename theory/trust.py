@@ -57,12 +57,16 @@ class Seen(NamedTuple):
     @staticmethod
     def by(averages: Averages, spectrum: Spectrum) -> "Seen":
         """By a population: costs features^2 x modes operations, or test rows x features x modes."""
-        by_mode = jnp.maximum(averages.mode_power(spectrum.modes), 0)
-        return Seen(by_mode, jnp.maximum(averages.power - jnp.sum(by_mode), 0), averages.power)
+        power = averages.power
+        lost = FACTOR * jnp.finfo(spectrum.eigenvalues.dtype).eps * power  # what a difference of powers cannot show
+        by_mode = jnp.maximum(averages.mode_power(spectrum.modes), lost if isinstance(averages, Population) else 0)
+        full = spectrum.modes.shape[0] == spectrum.modes.shape[1]
+        beyond = jnp.zeros_like(power) if full else jnp.maximum(power - jnp.sum(by_mode), 0) + lost
+        return Seen(by_mode, beyond, power)
 
     @staticmethod
     def evenly(spectrum: Spectrum) -> "Seen":
-        """By features of unit power in every direction: what is seen is the length of an error of the weights."""
+        """By features of unit power in every direction: what is seen is at least the length of an error of weights."""
         num_features, num_modes = spectrum.modes.shape
         ones = jnp.ones_like(spectrum.eigenvalues)
         return Seen(ones, ones[0] * (num_features - num_modes), ones[0])
@@ -75,18 +79,21 @@ class Begun(NamedTuple):
         coordinates: the size of the weights in each mode.
         length: of the weights.
         error: a bound on how wrong they are, in length.
+        drawn: the power of their random part, whose risk is a quadratic form.
     """
 
     coordinates: Float[Array, "starts modes"]
     length: Float[Array, "starts"]
     error: Float[Array, "starts"]
+    drawn: Float[Array, "starts"]
 
     @staticmethod
     def at(weights: Float[Array, "features starts targets"], spectrum: Spectrum, error: Array) -> "Begun":
         """At known weights, all targets together."""
         coordinates = jnp.tensordot(spectrum.modes.T, weights, 1)
         length = jnp.sqrt(jnp.sum(weights**2, axis=(0, 2)))
-        return Begun(jnp.sqrt(jnp.sum(coordinates**2, axis=2)).T, length, jnp.broadcast_to(error, length.shape))
+        by_mode = jnp.sqrt(jnp.sum(coordinates**2, axis=2)).T
+        return Begun(by_mode, length, jnp.broadcast_to(error, length.shape), jnp.zeros_like(length))
 
     @staticmethod
     def of(start: Start | None, spectrum: Spectrum) -> "Begun":
@@ -95,7 +102,7 @@ class Begun(NamedTuple):
         modes = spectrum.modes
         if start is None:
             none = jnp.zeros((1, modes.shape[1]), modes.dtype)
-            return Begun(none, none[:, 0], none[:, 0])
+            return Begun(none, none[:, 0], none[:, 0], none[:, 0])
         weights = jnp.zeros((num_features, num_targets), modes.dtype) if start.weights is None else start.weights
         mean = Begun.at(weights[:, None, :], spectrum, jnp.asarray(start.error, modes.dtype))
         spread = jnp.ones_like(modes[0]) if start.spread is None else jnp.sum((modes.T @ start.spread) ** 2, axis=1)
@@ -105,6 +112,7 @@ class Begun(NamedTuple):
             jnp.sqrt(mean.coordinates**2 + variance * spread[None, :]),
             jnp.sqrt(mean.length**2 + variance * power),
             mean.error,
+            mean.drawn + variance * power,
         )
 
 
@@ -144,7 +152,7 @@ def evaluation_error(
     """
     length, power = jnp.sqrt(weight_power), averages.power
     rounded = FACTOR * jnp.finfo(risk.dtype).eps * jnp.sqrt(power) * length
-    return _of_risk(averages, power, risk, _Wrong(rounded, length))
+    return _of_risk(averages, power, risk, _Wrong(rounded, length, jnp.zeros_like(length)))
 
 
 def limit_error(
@@ -162,8 +170,8 @@ def limit_error(
     flow = GradientFlow(ridge)
     reach = _Reach.of(flow, spectrum, jnp.full(1, jnp.inf, spectrum.eigenvalues.dtype))
     null = spectrum.infinity_is_resolved & (spectrum.eigenvalues <= spectrum.rank_cut)
-    by_mode = jnp.where(null[None, :], jnp.inf, reach.by_mode)
-    beyond = jnp.where(spectrum.infinity_is_resolved, jnp.inf, reach.beyond)
+    by_mode = jnp.where(null[None, :], 0, reach.by_mode)
+    beyond = jnp.where(spectrum.infinity_is_resolved, 0, reach.beyond)
     settled = _wrong(spectrum, seen, begun, reach._replace(by_mode=by_mode, beyond=beyond))
     return _of_risk(averages, seen.power, risk[None], settled)[0]
 
@@ -189,7 +197,7 @@ def is_known(risk: Float[Array, "*any"], error: Float[Array, "*any"], tolerance:
 
 
 class _Reach(NamedTuple):
-    """How far a push can have moved each mode, and what no mode covers; infinite where nothing can push any more."""
+    """How far a push can have moved each mode, and what no mode covers."""
 
     by_mode: Float[Array, "times modes"]
     beyond: Float[Array, "times"]
@@ -208,6 +216,7 @@ class _Wrong(NamedTuple):
 
     prediction: Float[Array, "times"]
     length: Float[Array, "times"]
+    drawn: Float[Array, "starts"]
 
 
 def _wrong(spectrum: Spectrum, seen: Seen, begun: Begun, reach: _Reach) -> _Wrong:
@@ -216,7 +225,9 @@ def _wrong(spectrum: Spectrum, seen: Seen, begun: Begun, reach: _Reach) -> _Wron
     fastest = jnp.max(spectrum.eigenvalues)
     unit = jnp.where(fastest > 0, fastest, 1)
     eigenvalues, size = spectrum.eigenvalues / unit, jnp.sqrt(unit)
-    moved, beyond, ringing = _finite(reach.by_mode * unit), _finite(reach.beyond * unit), reach.overshoot[None, :]
+    full = spectrum.modes.shape[0] == spectrum.modes.shape[1]
+    moved, beyond = reach.by_mode * unit, jnp.zeros_like(reach.beyond) if full else reach.beyond * unit
+    ringing = reach.overshoot[None, :]
     loudest = jnp.max(ringing)
     labels = (
         jnp.sqrt(jnp.sum(spectrum.label_coordinates**2, axis=1))[None, :] / size
@@ -242,11 +253,12 @@ def _wrong(spectrum: Spectrum, seen: Seen, begun: Begun, reach: _Reach) -> _Wron
         drift = (power + hidden) * pulled + hidden * jnp.sqrt(seen.power)
         strength = jnp.max(moved, axis=1)
     drift = FACTOR * rounding * drift
-    is_small = FACTOR * rounding * strength < FIRST_ORDER
+    is_small = FACTOR * rounding * jnp.maximum(strength, loudest) < FIRST_ORDER
     is_near = (jnp.max(moved, axis=1) < _farthest(moved)) & (beyond < _farthest(moved))
     answered = jnp.sqrt((learnt * ringing) ** 2 @ eigenvalues) + loudest * begun.length
     carried = loudest * begun.error + rounding * (reach.roundings * answered + FACTOR * length)
-    return _Wrong(jnp.where(is_small & is_near, drift, jnp.inf) + jnp.sqrt(seen.power) * carried, length)
+    prediction = jnp.where(is_small & is_near, drift + jnp.sqrt(seen.power) * carried, jnp.inf)
+    return _Wrong(prediction, length, loudest**2 * begun.drawn)
 
 
 def _farthest(moved: Array) -> float:
@@ -266,15 +278,15 @@ def _shared(moved: Float[Array, "times modes"], labels: Float[Array, "starts mod
 def _of_risk(
     averages: Averages, power: Float[Array, ""], risk: Float[Array, "times"], wrong: _Wrong
 ) -> Float[Array, "times"]:
-    """From the error of predictions: R is the square of a length, and lengths obey the triangle inequality."""
+    """From the error of predictions: R is the square of a length, and lengths obey the triangle inequality.
+
+    What is not a number is not known.
+    """
     epsilon = FACTOR * jnp.finfo(risk.dtype).eps
     target_power = jnp.sum(averages.target_power_by_target)
-    evaluated = epsilon * jnp.abs(risk)
+    evaluated = epsilon * (jnp.abs(risk) + power * wrong.drawn)
     if isinstance(averages, Population):  # three terms that cancel, each as large as this
         evaluated = evaluated + epsilon * (target_power + power * wrong.length**2)
     prediction = wrong.prediction + epsilon * jnp.sqrt(target_power)
-    return 2 * jnp.sqrt(jnp.maximum(risk, 0) + evaluated) * prediction + prediction**2 + evaluated
-
-
-def _finite(reach: Array) -> Array:
-    return jnp.where(jnp.isinf(reach), 0, reach)
+    error = 2 * jnp.sqrt(jnp.maximum(risk, 0) + evaluated) * prediction + prediction**2 + evaluated
+    return jnp.where(jnp.isnan(error), jnp.inf, error)

@@ -1,6 +1,7 @@
 """What a curve says of its rounding error, against exact arithmetic: never too hopeful, and by how much too careful."""
 
 import functools
+import itertools
 import warnings
 
 import jax
@@ -221,6 +222,86 @@ def test_averages_near_the_largest_stable_step_are_as_wrong_as_they_say(share: f
     error = [abs(float(mpmath.mpf(float(r)) - exact.at(rule, k))) for r, k in zip(found.risk, steps, strict=True)]
     assert np.all(error <= np.asarray(found.rounding_error))
     assert np.all(np.asarray(error) <= 1e-6 * np.asarray(found.risk))
+
+
+@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("by_moments", [False, True])
+def test_what_new_inputs_hardly_excite_is_not_lost_in_a_difference_of_powers(method: str, by_moments: bool) -> None:
+    for seed, smallest in itertools.product(range(3), 10.0 ** -np.arange(10.7, 12.4, 0.4)):
+        rng = np.random.default_rng(seed)
+        left, _, right = np.linalg.svd(rng.normal(size=(5, 12)))
+        test = rng.normal(size=(6, 4)) @ right[:4] + 1e-8 * rng.normal(size=(6, 7)) @ right[5:]
+        targets = test @ rng.normal(size=12)
+        population = theory.TestSet(test, targets)
+        if by_moments:
+            population = theory.Population(test.T @ test / 6, test.T @ targets / 6, np.mean(targets**2))
+        features = (left * np.asarray([1, 1, 1, 1, smallest])) @ right[:5]
+        assert_honest(rfm.Problem(features, rng.normal(size=5), population=population), method)
+
+
+@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("single", [False, True], ids=["double test set", "single test set"])
+def test_the_risk_of_a_random_start_is_as_wrong_as_it_says(method: str, single: bool) -> None:
+    # New inputs are the old ones, and forget the start: the power of the draws cancels.
+    rng = np.random.default_rng(42)
+    test = rng.normal(size=(5, 12)).astype(np.float32)
+    features, pattern = test.astype(float), rng.normal(size=12)
+    targets = (test @ pattern).astype(np.float32 if single else float)
+    population = theory.TestSet(test if single else features, targets)
+    problem = rfm.Problem(features, features @ pattern, population=population)
+    found = curve(problem, method, start=theory.Start(None, 1.0), times=TIMES[:5])
+    every_draw = theory.Start(jnp.eye(12))
+    spread = rfm.Problem(features, np.zeros((5, 12)), population=theory.TestSet(features, np.zeros((5, 12))))
+    exact = ExactRisk(problem, None), ExactRisk(spread, every_draw)
+    for t, risk, claimed in zip(TIMES, found.risk, found.rounding_error, strict=False):
+        right = sum(part.at(theory.GradientFlow(), t) for part in exact)
+        assert abs(float(mpmath.mpf(float(risk)) - right)) <= float(claimed), t
+
+
+@pytest.mark.parametrize("method", theory.METHODS)
+def test_nothing_is_known_of_times_that_overflow(method: str) -> None:
+    left, _, right = np.linalg.svd(np.random.default_rng(43).normal(size=(6, 4)), full_matrices=False)
+    features = 1e10 * (left * np.asarray([1, 1e-3, 1e-8, 1e-17])) @ right
+    problem = rfm.Problem(features, np.arange(6.0), population=theory.TestSet(np.eye(4), np.ones(4)))
+    found = curve(problem, method, times=(1e-20, 1e290))
+    assert np.isinf(found.rounding_error[1])
+    assert found.trusted_until == 1e-20
+
+
+def test_nothing_is_known_after_steps_that_rounding_makes_unstable() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        population = theory.TestSet(rng.normal(size=(4, 2)), rng.normal(size=4))
+        problem = rfm.Problem(rng.normal(size=(3, 2)), rng.normal(size=3), population=population)
+        largest_stable = 2 / float(problem.spectrum("svd").eigenvalues[0])
+        rule = theory.GradientDescent(float(np.nextafter(largest_stable, 0)))
+        found = curve(problem, "svd", times=None, steps=[1, 10**18], rule=rule)
+        exact = ExactRisk(problem, None).at(rule, 10**18)
+        assert abs(float(mpmath.mpf(float(found.risk[1])) - exact)) <= float(found.rounding_error[1])
+
+
+def test_what_is_not_a_number_is_not_known() -> None:
+    population = theory.TestSet(np.zeros((3, 2)), np.ones(3))  # no features: infinitely wrong weights do no harm
+    start = theory.Start(jnp.ones((2, 1)), error=jnp.inf)
+    found = curve(rfm.Problem(np.eye(2), np.ones(2), population=population), "svd", start=start)
+    assert np.all(np.isinf(found.rounding_error))
+    assert found.trusted_until == 0
+
+
+@pytest.mark.parametrize("method", theory.METHODS)
+def test_sums_over_many_rows_in_single_precision_are_as_wrong_as_they_say(method: str) -> None:
+    num_rows = 200_000  # one after the other, they would add up to sums thousands of epsilons wrong
+    for mean, spread, num_features in ((1.0, 1e-2, 3), (0.1, 1e-3, 2)):
+        rng = np.random.default_rng(0)
+        features = (mean + spread * rng.normal(size=(num_rows, num_features))).astype(np.float32)
+        labels = (0.7 + 1e-3 * rng.normal(size=num_rows)).astype(np.float32)
+        population = theory.TestSet(features[:50], labels[:50])
+        single = rfm.Problem(features, labels, population=population)
+        found = curve(single, method, 1e-2, times=TIMES[:4])
+        exact = curve(jax.tree.map(lambda array: array.astype(jnp.float64), single), "svd", times=TIMES[:4])
+        error = np.abs(np.asarray(found.risk, float) - np.asarray(exact.risk))
+        assert found.risk.dtype == jnp.float32
+        assert np.all(error <= np.asarray(found.rounding_error))
 
 
 # --- what a promise is worth ---------------------------------------------------------------------------------------
