@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of
 from experiments.variables import Advance, Stage
-from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
+from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
 from rfm.progress import bars
 
 
@@ -293,13 +293,13 @@ def _print_advise(console: Console, result: Result) -> None:
     for name in choices["action"].values:
         row = result.sel(action=name)
         low, high = (_count(float(row[end]) / step_size) for end in ("earliest", "latest"))
-        time, risk = float(row["action_time"]), _with_error(float(row["action_risk"]), float(row["action_error"]))
+        time, risk = float(row["action_time"]), _relative(float(row["action_risk"]), float(row["action_error"]))
         table.add_row(_ACTIONS[str(name)][0], f"{time:.3g}", _count(time / step_size), f"{low} to {high}", risk)
     table.add_section()
     to_the_end = [("Mixup to the end", "mixup_risk"), ("no Mixup to the end", "plain_risk")]
     for label, name in to_the_end[isfinite(float(result["slowdown"])) :]:
         mean, error = over_parts(result[name].isel(time=-1))
-        table.add_row(label, f"{budget:.3g}", _count(budget / step_size), "", _with_error(mean, error))
+        table.add_row(label, f"{budget:.3g}", _count(budget / step_size), "", _relative(mean, error))
     console.print(table)
     for note in [*_advice(result), *_checked(result)]:
         console.print(note, highlight=False)
@@ -313,6 +313,15 @@ _ACTIONS = {
         "train with Mixup, switch it off after {steps} steps (t = {time}), and train to the end without",
     ),
 }
+
+
+def _relative(risk: float, error: float) -> str:
+    return BELOW_ROUNDING if _is_zero(risk) else _with_error(risk, error)
+
+
+def _is_zero(risk: float) -> bool:
+    """Whether a relative risk is the one that all lower ones count as."""
+    return risk <= SAME * (1 + SAME)
 
 
 def _choices(result: Result) -> Result:
@@ -350,6 +359,8 @@ def _advice(result: Result) -> list[str]:
     more = f"going on to {end} with Mixup costs {_with_error(cost, error)} %"
     if float(result["action_time"].sel(action="stop")) == budget:
         sentences.append("Over-training is not seen: with Mixup, the risk is lowest at the end of training.")
+    elif _is_zero(over_parts(result["mixup_risk"].isel(time=-1))[0]):
+        sentences.append(f"Over-training is not seen: with Mixup, the risk at the end of training is {BELOW_ROUNDING}.")
     elif cost > 2 * error:
         sentences.append(f"Over-training: {more} more risk than stopping.")
     else:

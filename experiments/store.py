@@ -18,7 +18,7 @@ from rfm.files import replacing
 # A coordinate off by one rounding would otherwise drop points from a difference without a word.
 xr.set_options(arithmetic_join="exact")
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the file: raised whenever a variable changes its name, axes, unit or meaning."""
 SUFFIX = ".nc"
 

@@ -165,6 +165,12 @@ def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> 
         return Variable(dims, _stack(curves, field), units, long_name)
 
     return {
+        "flow_error": Variable(
+            (*dims, "time"),
+            _stack(flow, "rounding_error"),
+            RISK_UNIT,
+            "rounding error of the test error, gradient flow",
+        ),
         "turning_time": of(descent, "turning_time", TIME_UNIT, "time at which the test error is lowest"),
         "turning_risk": of(descent, "turning_risk", RISK_UNIT, "lowest test error"),
         "turning_error": of(descent, "turning_error", RISK_UNIT, "its rounding error"),

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from theory import earliest_lowest
 
 
 def draw(result: Result) -> Figure:
@@ -24,7 +25,8 @@ def draw(result: Result) -> Figure:
     figure, (strip, axes) = plt.subplots(
         2, figsize=(style.COLUMN_WIDTH, 3.1), sharex=True, gridspec_kw={"height_ratios": (1, 9)}
     )
-    flows = over_seeds(result["flow_risk"])[0].values
+    flows, errors = (result[name].mean("seed").values for name in ("flow_risk", "flow_error"))
+    turns = [earliest_lowest(flow, error) for flow, error in zip(flows, errors, strict=True)]
     for index, (colour, marker) in enumerate(style.LAWS):
         law, flow = result.isel(law=index), flows[index]
         mean, error = over_seeds(law["simulated_risk"])
@@ -32,7 +34,7 @@ def draw(result: Result) -> Figure:
         axes.plot(result["step_time"], over_seeds(law["descent_risk"])[0], color=colour)
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
         if index > 0:  # ERM is there for comparison
-            turn = flow.argmin()
+            turn = turns[index]
             axes.annotate(
                 "",
                 (float(result["time"][turn]), flow[turn]),
@@ -53,12 +55,13 @@ def draw(result: Result) -> Figure:
         for flow, name, (colour, _) in zip(flows, result["law"].values, style.LAWS, strict=True)
     ])  # fmt: skip
     axes.legend(handles=_SOURCES, loc="best", handlelength=1.8, labelspacing=0.3)
-    _compare(strip, result["time"].values, flows)
+    _compare(strip, result["time"].values, flows, errors, turns)
     return figure
 
 
 VISIBLE = 0.02
-"""The strip marks differences of at least this part of ERM's test error; smaller ones cannot be seen in the curves."""
+"""The strip marks differences of at least this part of ERM's test error, where they are above rounding; smaller ones
+cannot be seen in the curves."""
 
 _SOURCES = [
     style.entry("gradient descent", style.GUIDE),
@@ -68,18 +71,20 @@ _SOURCES = [
 ]
 
 
-def _compare(strip: Axes, times: np.ndarray, flows: np.ndarray) -> None:
+def _compare(strip: Axes, times: np.ndarray, flows: np.ndarray, errors: np.ndarray, turns: Sequence[int]) -> None:
     """One bar a Mixup law: filled where it helps, hatched where it lags (before its turning point) or hurts."""
     decades = np.log10(times[-1] / times[0])
-    for row, ((colour, _), flow) in enumerate(zip(style.LAWS[1:], flows[1:], strict=True)):
-        for sign, first, last in _runs(np.sign(flow / flows[0] - 1) * (abs(flow / flows[0] - 1) > VISIBLE)):
+    for row, (colour, _) in enumerate(style.LAWS[1:]):
+        differences, rounding = flows[row + 1] - flows[0], errors[row + 1] + errors[0]
+        differs = np.abs(differences) > np.maximum(VISIBLE * flows[0], rounding)
+        for sign, first, last in _runs(np.sign(differences) * differs):
             start, end = times[first], times[last]
             hollow: dict[str, Any] = {"facecolor": "none", "edgecolor": colour, "hatch": "/////"}
             look = {"color": colour, "alpha": 0.25} if sign < 0 else hollow
             strip.barh(-row, end - start, left=start, height=0.8, linewidth=0, **look)
             if np.log10(end / start) > WIDE * decades:
                 background = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-                word, box = ("helps", None) if sign < 0 else ("hurts" if last > flow.argmin() else "lags", background)
+                word, box = ("helps", None) if sign < 0 else ("hurts" if last > turns[row + 1] else "lags", background)
                 middle = float(np.sqrt(start * end))
                 strip.text(middle, -row, word, ha="center", va="center_baseline", fontsize=6.5, bbox=box)
     note: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center", "fontsize": 7}

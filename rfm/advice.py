@@ -52,7 +52,8 @@ MOST_GROUPS = 10
 SIGNIFICANT = 2.0
 """Standard errors that a difference must have to count."""
 SAME = 1e-9
-"""How far relative risks of two ways to train may be apart and be the same but for rounding."""
+"""How far relative risks of two ways to train may be apart and be the same but for rounding: about the square of 16
+epsilons times `LONGEST`, by which rounding may move a prediction then. Lower risks count as this one."""
 NEVER_HELD_OUT = -1
 """The fold, as scikit-learn has it, of rows that are in all training parts."""
 FLOW = theory.GradientFlow()
@@ -126,7 +127,9 @@ class Advice(eqx.Module):
 
     @property
     def overtraining_cost(self) -> Estimate:
-        """Mixup's risk at the budget over that at the advised stop, minus 1."""
+        """Mixup's risk at the budget over that at the advised stop, minus 1; 0 where the former is below rounding."""
+        if np.max(self.mixup_risk[:, -1]) <= SAME:
+            return Estimate(0.0, 0.0)
         return _excess(self.mixup_risk[:, -1], self.stop.part_risk)
 
     @property
@@ -315,14 +318,14 @@ class _Part(NamedTuple):
     ) -> tuple[np.ndarray, ...]:
         """Relative risks: of Mixup, of plain training, after each switch, of plain training on a slower clock.
 
-        Each [1, times], or [rows, times] of each row.
+        Each [1, times], or [rows, times] of each row; never below `SAME`.
         """
         grid, switches = jnp.asarray(times), jnp.asarray(switch_times)
         errors = _errors(self.mixup, self.plain, self.test, grid, switches, jnp.asarray(slowdown))
         null = float(jnp.sum(self.test.target_power_by_target))  # of predicting the mean of the rows trained on, zero
         if null == 0:
             raise ValueError("targets: a held-out part holds nothing but the mean; pass fewer folds or more rows")
-        relative = (np.asarray(error) / null for error in errors)
+        relative = (np.maximum(np.asarray(error) / null, SAME) for error in errors)
         return tuple(error if rows_alone else error.mean(axis=0)[None, :] for error in relative)
 
 

@@ -125,6 +125,22 @@ def test_the_ucurve_marks_where_mixup_helps_and_where_it_hurts(results):
     plt.close("all")
 
 
+def test_the_ucurve_marks_nothing_below_rounding(results):
+    style.use()
+    result = store.read(results / "ucurve.nc", "ucurve")
+    falling = 10.0 ** -np.linspace(0, 24, result.sizes["time"])
+    wiggling = np.where(falling < 1e-16, 1e-18 * (2 + np.cos(np.arange(len(falling)))), falling)
+    result["flow_risk"].values[:] = np.stack([wiggling, 2 * wiggling, wiggling[::-1] + 1])[:, None]
+    result["flow_error"].values[:] = 1e-16
+    figure = ucurve.draw(result)
+    reached = result["time"].values[np.argmax(2 * wiggling <= 2e-16)]
+    arrow = next(text for text in figure.axes[1].texts if getattr(text, "arrow_patch", None) is not None)
+    assert arrow.xy[0] == reached
+    ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].patches if round(bar.get_y() + 0.4) == 0]
+    assert max(ends) <= reached
+    plt.close("all")
+
+
 WORDS = ("lags", "helps", "hurts")
 
 

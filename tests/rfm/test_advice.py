@@ -10,6 +10,7 @@ import scipy.linalg
 import rfm
 import theory
 from rfm.advice import (
+    SAME,
     Estimate,
     Split,
     _at_times_of_others,
@@ -229,6 +230,18 @@ def test_a_switch_before_the_first_step_is_plain_training(advice: rfm.Advice) ->
 
     assert at(0.4 * advice.step_size).recommended.name == "stop"
     assert at(0.6 * advice.step_size).recommended.name == "switch"
+
+
+@pytest.mark.parametrize("features", ["raw", lambda x: jnp.concatenate([x, jnp.ones_like(x), x**2], axis=1)])
+def test_risks_below_rounding_are_not_compared(features: object) -> None:
+    x, _ = data()
+    found = rfm.advise(x, x @ np.arange(1.0, COLUMNS + 1), features=features, law=LAW, folds=FOLDS, key=KEY)
+    for risk in (found.mixup_risk, found.plain_risk, found.switch_risk):
+        assert risk.min() == risk[:, -1].max() == SAME
+    best = found.plain_risk.mean(axis=0)
+    assert found.plain.time == found.times[np.argmax(best == SAME)]  # the first that rounding does not part
+    assert found.recommended is found.plain
+    assert found.overtraining_cost == Estimate(0.0, 0.0)
 
 
 def test_a_table_of_drawn_pairs_may_be_asked_for(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
