@@ -69,8 +69,9 @@ def thin_svd(
         s, descending; v; uᵀ b; and |b - u uᵀ b|^2, by column.
     """
     if not _is_on_host(a) or not _is_on_host(targets):
-        u, s, vt = jnp.linalg.svd(a, full_matrices=False)
-        return s, vt.T, u.T @ targets, jnp.sum((targets - u @ (u.T @ targets)) ** 2, axis=0)
+        left, singular, right = jnp.linalg.svd(a, full_matrices=False)
+        inside = left.T @ targets
+        return singular, right.T, inside, jnp.sum((targets - left @ inside) ** 2, axis=0)
     small, b, below = np.asarray(a), np.asarray(targets), np.zeros(targets.shape[1], targets.dtype)
     if a.shape[0] > a.shape[1]:  # LAPACK begins so too, but then it forms Q
         small, rotated = _rotate_to_triangle(small, b)
