@@ -1,16 +1,17 @@
 """What the terminal shows: progress while an experiment runs, and its result as a table."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import floor, isfinite, log10
 from statistics import median
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of
+from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of, turns_of_means
 from experiments.variables import Advance, Stage
 from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
 from rfm.progress import bars
@@ -56,20 +57,34 @@ def print_origin(console: Console, result: Result) -> None:
         console.print(f"  {name}: {value}", highlight=False, markup=False)
 
 
+def _table(title: str, *headers: str) -> Table:
+    """A table that leaves its 80 columns to the numbers: the first column to the left, the others to the right."""
+    table = Table(
+        title=title, title_justify="left", min_width=len(title),
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False,
+    )  # fmt: skip
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index else "left")
+    return table
+
+
+def _of(number: int, what: str = "seed") -> str:
+    """What the numbers of a table are: a mean and its error, or the numbers of the only one that there is."""
+    return f"mean ± standard error of {number} {what}s" if number > 1 else f"one {what}"
+
+
 def _print_ucurve(console: Console, result: Result) -> None:
     laws, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
     end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
-    table = Table(title=f"Gradient descent to {end}, mean ± standard error of {seeds} seeds", title_justify="left")
-    table.add_column("")
-    for law in laws:
-        table.add_column(str(law), justify="right")
+    table = _table(f"Gradient descent to {end}, {_of(seeds)}", "", *map(str, laws))
+    turns = result["time"].values[turns_of_means(result["flow_risk"], result["flow_error"])]
+    table.add_row("turn of the mean", *(f"{turn:.3g}" for turn in turns))
     for label, name in _UCURVE_ROWS.items():
-        table.add_row(label, *(_cell(result.sel(law=law), name) for law in laws))
+        table.add_row(label, *_cells([(result.sel(law=law), name) for law in laws]))
     table.add_section()
     for label, name in _UCURVE_RATIOS.items():
         base = result.isel(law=0, drop=True)
-        cells = (_paired(result.sel(law=law), base, name) for law in laws[1:])
-        table.add_row(label, "", *cells)
+        table.add_row(label, "", *_written([_ratio(result.sel(law=law), base, name) for law in laws[1:]]))
     table.add_section()
     for label, values in {
         "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
@@ -79,7 +94,8 @@ def _print_ucurve(console: Console, result: Result) -> None:
         table.add_row(label, *values)
     console.print(table)
     notes = [
-        "risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
+        "turn of the mean: time at which the mean flow over seeds is lowest, as in the figure; turning time: of each "
+        "seed by itself. risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
         f"late risk: of gradient flow at t = {far:.3g}. / ERM's: risk over ERM's of the same seed. agreement:"
         " largest relative deviation of simulation and closed form.",
     ]
@@ -109,40 +125,40 @@ _UCURVE_RATIOS = {
 
 
 def _print_sample_size(console: Console, result: Result) -> None:
-    table = Table(title=f"Gradient flow to t = {float(result['final_time']):.3g}, mean ± standard error of "
-                        f"{result.sizes['seed']} seeds", title_justify="left")  # fmt: skip
-    for header in ("regime", "n", "p", "turning risk", "final risk", "penalty"):
-        table.add_column(header, justify="left" if header == "regime" else "right")
+    title = f"Gradient flow to t = {float(result['final_time']):.3g}, {_of(result.sizes['seed'])}"
+    table = _table(title, "regime", "n", "p", "turning risk", "final risk", "penalty")
     for regime in result["regime"].values:
-        for n in result["num_samples"].values:
-            row = result.sel(regime=regime, num_samples=n)
-            estimates = (_cell(row, name) for name in ("turning_risk", "final_risk", "overtraining_penalty"))
-            table.add_row(str(regime), str(n), str(int(row["num_features"])), *estimates)
+        rows = [result.sel(regime=regime, num_samples=n) for n in result["num_samples"].values]
+        names = ("turning_risk", "final_risk", "overtraining_penalty")
+        columns = [_cells([(row, name) for row in rows]) for name in names]
+        for row, *estimates in zip(rows, *columns, strict=True):
+            table.add_row(str(regime), str(int(row["num_samples"])), str(int(row["num_features"])), *estimates)
         table.add_section()
     console.print(table)
     for regime in result["regime"].values:
         row = result.sel(regime=regime)
         change = row["overtraining_penalty"].isel(num_samples=-1) - row["overtraining_penalty"].isel(num_samples=0)
         sizes = result["num_samples"].values
-        console.print(
-            f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {_estimate(change, sign='+')}.",
-            highlight=False,
-        )
+        by = _with_error(*_estimated(change), sign="+")
+        console.print(f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {by}.", highlight=False)
     if float(result["trusted_until"].min()) < float(result["final_time"]):
         console.print(f"Rounding: some curves can be trusted only until {float(result['trusted_until'].min()):.3g}.")
 
 
 def _print_noise(console: Console, result: Result) -> None:
     alpha = provenance_of(result)["configuration"]["alpha"]
-    seeds = result.sizes["seed"]
-    table = Table(title=f"Mixup's label noise, mean ± standard error of {seeds} teachers", title_justify="left")
-    headers = ("teacher's weights", "E z², lam = 1/2", "drawn pairs", f"E z², lam ~ Beta({alpha:g})", "correlation")
-    for header in headers:
-        table.add_column(header, justify="right")
+    stds = result["weight_std"].values
+    title = f"Mixup's label noise, {_of(result.sizes['seed'], 'teacher')}"
+    table = _table(title, "teacher's weights", *(f"{std:g}" for std in stds))
     middle = result.isel(lam=result.sizes["lam"] // 2)
-    names = ("noise_power", "sampled_noise_power", "beta_noise_power", "noise_correlation")
-    for std in result["weight_std"].values:
-        table.add_row(f"{std:g}", *(_estimate(middle[name].sel(weight_std=std)) for name in names))
+    rows = {
+        "E z², lam = 1/2": "noise_power",
+        "  of drawn pairs": "sampled_noise_power",
+        f"E z², lam ~ Beta({alpha:g})": "beta_noise_power",
+        "correlation": "noise_correlation",
+    }
+    for label, name in rows.items():
+        table.add_row(label, *_written([_estimated(middle[name].sel(weight_std=std)) for std in stds]))
     console.print(table)
     error, floor = float(middle["label_error"].mean()), float(middle["total_variation"].mean())
     console.print(
@@ -153,10 +169,9 @@ def _print_noise(console: Console, result: Result) -> None:
 
 
 def _print_bound(console: Console, result: Result) -> None:
-    title = f"Bounds beside the exact curve, median of {result.sizes['seed']} seeds"
-    table = Table(title=title, title_justify="left")
-    for header in ("time", "excess risk", "its bound", "noise risk", "its bound"):
-        table.add_column(header, justify="right")
+    seeds = result.sizes["seed"]
+    title = f"Bounds beside the exact curve, {f'median of {seeds} seeds' if seeds > 1 else 'one seed'}"
+    table = _table(title, "time", "excess risk", "its upper bound", "noise risk", "its upper bound")
     for index in range(0, result.sizes["time"], max(1, result.sizes["time"] // 6)):
         row = result.isel(time=index).median("seed")
         names = ("excess", "paper_bound", "noise_risk", "variance_bound")
@@ -167,20 +182,20 @@ def _print_bound(console: Console, result: Result) -> None:
 
 def _print_minibatch(console: Console, result: Result) -> None:
     steps, runs = int(result["step"][-1]), result.sizes["seed"]
-    title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, mean ± standard error of {runs} runs"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    columns = []
+    title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, {_of(runs, 'run')}"
+    headers, columns = [], []
     for law in result["law"].values:
         for size in result["batch_size"].values:
-            table.add_column(f"{str(law).partition('(')[0]}, B = {size}", justify="right")
+            headers.append(f"{str(law).partition('(')[0]}, B = {size}")
             row = result.sel(law=law, batch_size=size)
             end, drawn = row.sel(long_step=steps), row.isel(step=-1)
             norm = float(drawn["simulated_gradient_power"].mean()) ** 0.5
+            of_runs, _, its_error = _with_error(*_estimated(drawn["simulated_risk"])).partition(" ± ")
             columns.append(
                 (
                     f"{float(end['risk']):.4g}",
-                    _estimate(drawn["simulated_risk"]),
+                    of_runs,
+                    f"± {its_error}" if its_error else "",
                     f"{float(end['spread']):.2g}",
                     f"{float(end['gradient_norm']):.3g}",
                     f"{norm:.3g}",
@@ -188,6 +203,7 @@ def _print_minibatch(console: Console, result: Result) -> None:
                     f"{float(row['largest_stable_step']):.3g}",
                 )
             )
+    table = _table(title, "", *headers)
     for name, *cells in zip(_MINIBATCH_ROWS, *columns, strict=True):
         table.add_row(name, *cells)
     console.print(table)
@@ -205,22 +221,21 @@ def _print_minibatch(console: Console, result: Result) -> None:
 
 _MINIBATCH_ROWS = (
     "expected risk",
-    "of the runs",
+    "  of the runs",
+    "",
     "spread",
     "gradient norm",
-    "of the runs",
-    "at infinity",
+    "  of the runs",
+    "  at infinity",
     "stable below",
 )
 
 
 def _print_switch(console: Console, result: Result) -> None:
     seeds, steps = result.sizes["seed"], int(result["num_steps"])
-    table = Table(title=f"{steps} steps in all, mean ± standard error of {seeds} seeds", title_justify="left")
-    table.add_column("")
-    table.add_column("test error", justify="right")
-    for label, name in _SWITCH_ROWS.items():
-        table.add_row(label, _cell(result, name))
+    table = _table(f"{steps} steps in all, {_of(seeds)}", "", "test error")
+    for label, cell in zip(_SWITCH_ROWS, _cells([(result, name) for name in _SWITCH_ROWS.values()]), strict=True):
+        table.add_row(label, cell)
     console.print(table)
     plain = steps - result["best_step"].values
     best = f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f})"
@@ -228,7 +243,7 @@ def _print_switch(console: Console, result: Result) -> None:
         best += f"; the error is then {BELOW_ROUNDING}."
     else:
         gain = result["mixup_turning_risk"] / result["best_risk"] - 1
-        best += f", which lowers the error of Mixup stopped at its best by {_estimate(100 * gain)} %."
+        best += f", which lowers the error of Mixup stopped at its best by {_with_error(*_estimated(100 * gain))} %."
     console.print(
         f"{best} Real training of the first seed lies within {float(result['agreement']):.1e} of its closed form.",
         highlight=False,
@@ -245,33 +260,30 @@ _SWITCH_ROWS = {
 
 
 def _print_rules(console: Console, result: Result) -> None:
-    title = f"The U-curve by rule, mean ± standard error of {result.sizes['seed']} seeds"
-    table = Table(title=title, title_justify="left")
-    for header in ("rule", "steps", "turning step", "turning time", "turning risk", "final risk", "penalty"):
-        table.add_column(header, justify="left" if header == "rule" else "right")
-    for rule in result["rule"].values:
-        row = result.sel(rule=rule)
-        names = ("turning_step", "turning_time", "turning_risk", "final_risk", "overtraining_penalty")
-        table.add_row(str(rule), str(int(row["num_steps"])), *(_cell(row, name) for name in names))
+    title = f"The U-curve by rule, {_of(result.sizes['seed'])}"
+    table = _table(title, "rule", "turning\nstep", "turning risk", "final risk", "penalty")
+    rows = [result.sel(rule=rule) for rule in result["rule"].values]
+    names = ("turning_step", "turning_risk", "final_risk", "overtraining_penalty")
+    for row, *cells in zip(rows, *(_cells([(row, name) for row in rows]) for name in names), strict=True):
+        table.add_row(str(row["rule"].values), *cells)
     console.print(table)
+    steps = ", ".join(f"{row['rule'].values} {int(row['num_steps'])}" for row in rows)
     console.print(
         f"All end at the effective time {float(result['time'].max()):.3g}, with steps of "
-        f"{float(result['step_size']):.3g}.",
+        f"{float(result['step_size']):.3g}: {steps}.",
         highlight=False,
     )
 
 
 def _print_penalty_map(console: Console, result: Result) -> None:
     final = float(result["time"][-1])
-    title = f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, mean ± standard error"
-    table = Table(title=title, title_justify="left")
-    table.add_column("alpha")
-    for n in result["num_samples"].values:
-        table.add_column(f"n = {n}", justify="right")
+    sizes = result["num_samples"].values
+    title = f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, {_of(result.sizes['seed'])}"
+    table = _table(title, "alpha", *(f"n = {n}" for n in sizes))
     for alpha in result["alpha"].values:
         row = result.sel(alpha=alpha)
-        cells = (_cell(row.sel(num_samples=n), "overtraining_penalty") for n in result["num_samples"].values)
-        table.add_row(f"{alpha:g}", *cells)
+        cells = _cells([(row.sel(num_samples=n), "overtraining_penalty") for n in sizes])
+        table.add_row(f"{alpha:g}", *(cell.replace(" ± ", "\n± ") for cell in cells))
     console.print(table)
 
 
@@ -280,14 +292,12 @@ def _print_advise(console: Console, result: Result) -> None:
     parts = f"{result.sizes['part']} folds" if int(result["has_folds"]) else f"{result.sizes['part']} rows held out"
     classes = int(result["num_classes"])
     goal = f"{classes} classes" if classes else "numbers"
-    table = Table(
-        title=f"Advice for {configuration['dataset']}: {int(result['num_rows'])} rows, "
-        f"{int(result['num_inputs'])} inputs, {goal} to predict; {parts}",
-        title_justify="left",
-    )
     held = f"steps, range ({100 * MEASURED_COVERAGE:.0f} %)"
-    for header in ("", "time", "steps", held, "relative risk"):
-        table.add_column(header, justify="right" if header else "left")
+    table = _table(
+        f"Advice for {configuration['dataset']}: {int(result['num_rows'])} rows, "
+        f"{int(result['num_inputs'])} inputs, {goal} to predict; {parts}",
+        *("", "time", "steps", held, "relative risk"),
+    )
     step_size, budget = float(result["step_size"]), float(result["time"][-1])
     choices = _choices(result)
     for name in choices["action"].values:
@@ -400,9 +410,7 @@ def _count(steps: float) -> str:
 
 
 def _print_scaling(console: Console, result: Result) -> None:
-    table = Table(title="Time and extra peak memory", title_justify="left")
-    for header in ("", "n", "p", "seconds", "MB"):
-        table.add_column(header, justify="right" if header else "left")
+    table = _table("Time and extra peak memory", "", "n", "p", "seconds", "MB")
     for work in result["work"].values:
         for axis in result["axis"].values:
             for point in range(result.sizes["point"]):
@@ -429,23 +437,21 @@ _PRINTERS = {
 }
 
 
-def _estimate(variable: Variable, *, sign: str = "") -> str:
-    """Mean ± standard error over seeds, with two digits of the error (or three of a mean without one)."""
-    mean, error = map(float, over_seeds(variable))
-    return _with_error(mean, error, sign=sign)
+def _cells(estimates: Sequence[tuple[Result, str]]) -> list[str]:
+    """The estimates of risks and penalties, each a name in a result, unless rounding has swallowed them."""
+    return _written([_known(result, name) for result, name in estimates])
 
 
-def _cell(result: Result, name: str) -> str:
-    """The estimate of a risk or a penalty, unless rounding has swallowed it."""
+def _known(result: Result, name: str) -> tuple[float, float] | None:
     risk = "final_risk" if name == "overtraining_penalty" else name
-    return BELOW_ROUNDING if _is_below_rounding(result, risk) else _estimate(result[name])
+    return None if _is_below_rounding(result, risk) else _estimated(result[name])
 
 
-def _paired(result: Result, base: Result, name: str) -> str:
+def _ratio(result: Result, base: Result, name: str) -> tuple[float, float] | None:
     """The ratio of two risks of the same seeds, unless rounding has swallowed one of them."""
     if _is_below_rounding(result, name) or _is_below_rounding(base, name):
-        return BELOW_ROUNDING
-    return _estimate(result[name] / base[name])
+        return None
+    return _estimated(result[name] / base[name])
 
 
 def _is_below_rounding(result: Result, risk: str) -> bool:
@@ -454,12 +460,40 @@ def _is_below_rounding(result: Result, risk: str) -> bool:
     return risk.endswith("_risk") and float(result[risk].mean()) <= float(result[error].mean())
 
 
-def _with_error(mean: float, error: float, *, sign: str = "") -> str:
-    if not (isfinite(error) and error > SPREADLESS * abs(mean)):
-        return f"{mean:{sign}.3g}"
-    decimals = max(0, 1 - floor(log10(error)))
-    form = f"{sign}.{decimals}f" if abs(mean) < LARGEST_PLAIN and decimals <= MOST_DECIMALS else f"{sign}.2e"
-    return f"{mean:{form}} ± {error:{form.removeprefix(sign)}}"
+def _estimated(variable: Variable) -> tuple[float, float]:
+    """Mean and standard error over seeds."""
+    mean, error = over_seeds(variable)
+    return float(mean), float(error)
+
+
+def _written(estimates: Sequence[tuple[float, float] | None]) -> list[str]:
+    """Estimates that are read beside one another: all with an exponent, if one needs it."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    exponent = any(_needs_exponent(*estimate) for estimate in known)
+    return [BELOW_ROUNDING if one is None else _with_error(*one, exponent=exponent) for one in estimates]
+
+
+def _with_error(mean: float, error: float, *, sign: str = "", exponent: bool | None = None) -> str:
+    """mean ± error, with two digits of the error, or three of a mean without one."""
+    exponent = _needs_exponent(mean, error) if exponent is None else exponent
+    if not _has_error(mean, error):
+        return f"{mean:{sign}.2e}" if exponent else f"{mean:{sign}.3g}"
+    form = ".2e" if exponent else f".{_decimals(error)}f"
+    return f"{mean:{sign}{form}} ± {error:{form}}"
+
+
+def _has_error(mean: float, error: float) -> bool:
+    return isfinite(error) and error > SPREADLESS * abs(mean)
+
+
+def _decimals(error: float) -> int:
+    return max(0, 1 - floor(log10(error)))
+
+
+def _needs_exponent(mean: float, error: float) -> bool:
+    if not _has_error(mean, error):
+        return mean != 0 and not 10.0**-MOST_DECIMALS <= abs(mean) < LARGEST_PLAIN
+    return abs(mean) >= LARGEST_PLAIN or _decimals(error) > MOST_DECIMALS
 
 
 BELOW_ROUNDING = "below rounding"

@@ -12,6 +12,7 @@ from typing import Any
 
 import xarray as xr
 
+import theory
 from experiments.variables import Variables
 from rfm.files import replacing
 
@@ -121,6 +122,12 @@ def provenance_of(result: Result) -> dict[str, Any]:
 def over_seeds(variable: Variable) -> tuple[Variable, Variable]:
     """Mean over seeds and its standard error, which is NaN for a single seed."""
     return variable.mean("seed"), variable.std("seed", ddof=1) / variable.sizes["seed"] ** 0.5
+
+
+def turns_of_means(risk: Variable, error: Variable) -> list[int]:
+    """For each law, the index of the time at which the mean curve over seeds turns, to within its rounding error."""
+    curves = (variable.mean("seed").transpose("law", ...).values for variable in (risk, error))
+    return [int(theory.earliest_lowest(*curve)) for curve in zip(*curves, strict=True)]
 
 
 def over_parts(variable: Variable) -> tuple[float, float]:

@@ -13,6 +13,8 @@ from figures.script import draw_from_file
 
 SIZES = ("-", style.DASHED, (0, (1, 1)), (0, (4, 1, 1, 1)))
 """Line style of each batch size, smallest first."""
+FILLS = ("none", "full", "left", "bottom")
+"""What is filled of the points of each batch size, likewise."""
 TICKS = tuple(factor * 10.0**power for power in range(-6, 7) for factor in (1, 1.5, 2, 3, 5, 7))
 
 
@@ -27,15 +29,15 @@ def draw(result: Result) -> Figure:
     time, drawn_time = step_size * result["long_step"], step_size * result["step"]
     colours = [style.LAWS[0], style.LAWS[2]]
     for law, (colour, marker) in zip(result["law"].values, colours, strict=True):
-        for size, line in zip(result["batch_size"].values, SIZES, strict=False):
-            row = result.sel(law=law, batch_size=size)
+        for size, line, fill in zip(result["batch_size"].values, SIZES, FILLS, strict=False):
+            row, points = result.sel(law=law, batch_size=size), {**style.POINTS, **_filled(fill, colour)}
             panels[0].plot(time, row["risk"], color=colour, linestyle=line)
             panels[1].plot(time, row["gradient_norm"], color=colour, linestyle=line)
             mean, error = over_seeds(row["simulated_risk"])
-            panels[0].errorbar(drawn_time, mean, 2 * error, color=colour, marker=marker, **style.POINTS)
+            panels[0].errorbar(drawn_time, mean, 2 * error, color=colour, marker=marker, **points)
             power, error = over_seeds(row["simulated_gradient_power"])
             norm = np.sqrt(power)
-            panels[1].errorbar(drawn_time, norm, error / norm, color=colour, marker=marker, **style.POINTS)
+            panels[1].errorbar(drawn_time, norm, error / norm, color=colour, marker=marker, **points)
         smallest = result.sel(law=law).isel(batch_size=0)
         panels[0].plot(time, smallest["mean_risk"], color=style.GUIDE, linewidth=0.8)
     panels[0].set_ylabel("expected test error")
@@ -51,12 +53,19 @@ def draw(result: Result) -> Figure:
     guide = [style.entry("risk of the mean weights", style.GUIDE, linewidth=0.8)]
     panels[0].legend(handles=laws + guide, loc="best")
     sizes = [
-        style.entry(f"$B = {size}$", style.BLACK, linestyle=line)
-        for size, line in zip(result["batch_size"].values, SIZES, strict=False)
+        style.entry(f"$B = {size}$", style.BLACK, linestyle=line, marker="o", **_filled(fill, style.BLACK))
+        for size, line, fill in zip(result["batch_size"].values, SIZES, FILLS, strict=False)
     ]
     panels[1].legend(handles=sizes, loc="lower left")
     style.log_time_axis(panels[1])
     return figure
+
+
+def _filled(fill: str, colour: str) -> dict[str, str]:
+    """A point of that colour, so far filled; the rest is white."""
+    if fill == "none":
+        return {"markerfacecolor": "white"}
+    return {"markerfacecolor": colour, "markerfacecoloralt": "white", "fillstyle": fill}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -37,10 +38,13 @@ def draw(result: Result) -> Figure:
     panels[0].set_xscale("log")
     panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
     panels[0].set_yscale("symlog", linthresh=LINEAR_BELOW)
-    panels[0].set_yticks([-1e-1, -1e-2, 0, 1e-2])
+    shown = np.concatenate([law[f"mode_{part}"].values.ravel() for part in ("clean", "noise")])
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    panels[0].set_ylim(min(BEYOND * low, -LINEAR_BELOW), max(BEYOND * high, LINEAR_BELOW))
+    panels[0].set_yticks([tick for tick in TICKS if BEYOND * low < tick < BEYOND * high])
     panels[0].legend(loc="lower left", ncols=2)
     panels[-1].set_xlabel(r"eigenvalue $\mu$ of the mode  (dotted: $\mu = 1/t$)")
-    panels[1].set_ylabel("contribution of the mode to the test error")
+    panels[1].set_ylabel("contribution of the mode to the test error\n(below 0: it lowers the error)")
     return figure
 
 
@@ -48,6 +52,9 @@ SMALLEST = 1e-12
 """Modes below this are null for all times shown."""
 LINEAR_BELOW = 5e-3
 """The axis of contributions is linear up to here, and logarithmic beyond."""
+BEYOND = 1.6
+"""How far the axis reaches beyond the largest contributions, so that no mark is cut."""
+TICKS = (*(-(10.0**power) for power in range(3, -3, -1)), 0.0, *(10.0**power for power in range(-2, 4)))
 _DOTS = {"linestyle": "none", "markersize": 2.5, "markeredgewidth": 0}
 
 

@@ -58,8 +58,8 @@ def _against_distance(axes: Axes, result: Result) -> None:
     axes.plot(distance, result["largest_noise"].max("seed"), color=noise, marker="^", linestyle="none", markersize=3.2,
               markerfacecolor="white", label="largest of all drawn pairs")  # fmt: skip
     for name, dashes, label in (
-        ("lipschitz_bound", style.DASHED, "bound by the slope"),
-        ("smoothness_bound", (0, (1, 1)), "bound by the curvature"),
+        ("lipschitz_bound", style.DASHED, "upper bound, by slope"),
+        ("smoothness_bound", (0, (1, 1)), "upper bound, by curvature"),
     ):
         axes.plot(distance, result[name].max("seed"), color=style.BLACK, linestyle=dashes, label=label)
     axes.set_yscale("log")
@@ -74,8 +74,10 @@ def _hard_labels(axes: Axes, result: Result) -> None:
     axes.plot(lam, over_seeds(result["label_error"])[0], color=style.BLACK, label="closed form")
     axes.errorbar(lam, mean, error, color=style.BLACK, marker="o", label="drawn labels, mean ± s.e.", **style.POINTS)
     axes.plot(lam, over_seeds(result["total_variation"])[0], color=style.GREEN, linestyle=style.DASHED,
-              label="total-variation bound")  # fmt: skip
-    axes.plot(lam, over_seeds(result["sup_bound"])[0], color=style.BLUE, linestyle=(0, (1, 1)), label="sup bound")
+              label="lower bound, total variation")  # fmt: skip
+    axes.plot(
+        lam, over_seeds(result["sup_bound"])[0], color=style.BLUE, linestyle=(0, (1, 1)), label="lower bound, sup"
+    )
     axes.set_xlabel("mixing ratio  $\\lambda$")
     axes.set_ylabel("P(hard label is wrong)")
     axes.set_ylim(0)

@@ -37,7 +37,7 @@ def _draw_risk(axes: Axes, result: Result) -> None:
     switched = plain_steps > 0
     mean, error = (values.values[switched] for values in over_seeds(result["risk"]))
     steps = plain_steps[switched]
-    axes.plot(steps, mean, color=style.BLACK, label="Mixup, then plain")
+    axes.plot(steps, mean, color=style.BLACK, label="Mixup, then plain; ± s.e.")
     axes.fill_between(steps, mean - error, mean + error, color=style.BLACK, alpha=0.15, linewidth=0)
     axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
     drawn = total - result["simulated_step"].values

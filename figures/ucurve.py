@@ -14,10 +14,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Result, over_seeds
+from experiments.store import Result, over_seeds, turns_of_means
 from figures import style
 from figures.script import draw_from_file
-from theory import earliest_lowest
 
 
 def draw(result: Result) -> Figure:
@@ -26,23 +25,21 @@ def draw(result: Result) -> Figure:
         2, figsize=(style.COLUMN_WIDTH, 3.1), sharex=True, gridspec_kw={"height_ratios": (1, 9)}
     )
     flows, errors = (result[name].mean("seed").values for name in ("flow_risk", "flow_error"))
-    turns = [earliest_lowest(flow, error) for flow, error in zip(flows, errors, strict=True)]
+    turns = turns_of_means(result["flow_risk"], result["flow_error"])
     for index, (colour, marker) in enumerate(style.LAWS):
         law, flow = result.isel(law=index), flows[index]
         mean, error = over_seeds(law["simulated_risk"])
         axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
         axes.plot(result["step_time"], over_seeds(law["descent_risk"])[0], color=colour)
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
-        if index > 0:  # ERM is there for comparison
-            turn = turns[index]
-            axes.annotate(
-                "",
-                (float(result["time"][turn]), flow[turn]),
-                xytext=(0, -14),
-                textcoords="offset points",
-                zorder=4,
-                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8, "shrinkB": 3},
-            )
+        axes.annotate(
+            "",
+            (float(result["time"][turns[index]]), flow[turns[index]]),
+            xytext=(0, -14),
+            textcoords="offset points",
+            zorder=4,
+            arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 0.8, "shrinkB": 3},
+        )
     style.log_time_axis(axes)
     axes.set_xlim(result["time"][0], result["time"][-1])
     axes.set_yscale("log")
@@ -67,7 +64,7 @@ _SOURCES = [
     style.entry("gradient descent", style.GUIDE),
     style.entry("gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
     style.entry("training ± s.e.", style.GUIDE, marker="o", linestyle="none"),
-    style.entry("turning point", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
+    style.entry("turn of the mean", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
 ]
 
 

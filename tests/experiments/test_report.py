@@ -1,0 +1,81 @@
+"""The tables, as a terminal of 80 columns shows them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import report, store
+from experiments.advice import run_advice
+from experiments.report import _of, _written
+from tests.experiments.small import (
+    ADVISE,
+    BOUND,
+    MINIBATCH,
+    NOISE,
+    PENALTY_MAP,
+    RULES,
+    SAMPLE_SIZE,
+    SWITCH,
+    UCURVE,
+)
+
+RUNS = {
+    "ucurve": ("ucurve.run_ucurve", UCURVE),
+    "sample-size": ("sample_size.run_sample_size", SAMPLE_SIZE),
+    "noise": ("label_noise.run_label_noise", NOISE),
+    "bound": ("risk_bound.run_risk_bound", BOUND),
+    "minibatch": ("minibatch.run_minibatch", MINIBATCH),
+    "switch": ("switch.run_switch", SWITCH),
+    "rules": ("rules.run_rules", RULES),
+    "penalty-map": ("penalty_map.run_penalty_map", PENALTY_MAP),
+}
+
+
+def printed(kind, variables, config, folder):
+    file = folder / "result.nc"
+    store.write(file, kind, variables, {"configuration": dataclasses.asdict(config)})
+    console = Console(record=True, width=80)
+    report.print_result(console, store.read(file))
+    return console.export_text()
+
+
+def assert_whole(text):
+    """No cell is broken after its ±, or cut."""
+    assert "±" in text
+    assert not any(line.rstrip().endswith("±") or " ±  " in line or "…" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RUNS if kind != "bound"])
+def test_a_table_fits_into_80_columns(kind, result_of, tmp_path):
+    assert_whole(printed(kind, result_of(*RUNS[kind]), RUNS[kind][1], tmp_path))
+
+
+def test_advice_fits_into_80_columns(tmp_path):
+    config = dataclasses.replace(ADVISE, num_seeds=0)
+    assert_whole(printed("advise", run_advice(config), config, tmp_path))
+
+
+def test_bounds_say_that_they_are_upper_ones(result_of, tmp_path):
+    assert printed("bound", result_of(*RUNS["bound"]), BOUND, tmp_path).count("its upper bound") == 2
+
+
+def test_the_turn_of_the_mean_is_that_of_the_figure(result_of, tmp_path):
+    variables = result_of(*RUNS["ucurve"])
+    text = printed("ucurve", variables, UCURVE, tmp_path)
+    (line,) = (line for line in text.splitlines() if line.startswith("turn of the mean  "))
+    lowest = variables["time"].values[np.argmin(variables["flow_risk"].values.mean(axis=1), axis=1)]
+    assert line.split()[4:] == [f"{time:.3g}" for time in lowest]
+
+
+def test_estimates_beside_one_another_have_one_form():
+    assert _written([(0.0198, 0.0025), (0.1991, 0.0301), None]) == [
+        "0.0198 ± 0.0025", "0.199 ± 0.030", "below rounding",
+    ]  # fmt: skip
+    assert _written([(2.0, 0.1), (3e-9, 1e-10)]) == ["2.00e+00 ± 1.00e-01", "3.00e-09 ± 1.00e-10"]
+    assert _written([(2.5, float("nan")), (0.125, 0.0)]) == ["2.5", "0.125"]
+
+
+def test_one_seed_has_no_standard_error():
+    assert (_of(1), _of(3), _of(1, "teacher")) == ("one seed", "mean ± standard error of 3 seeds", "one teacher")
