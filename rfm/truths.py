@@ -158,7 +158,7 @@ def _sup(function: Activation, order: int) -> float:
 
 def _symmetric_part(matrix: ArrayLike) -> Array:
     """(A + Aᵀ) / 2, the same quadratic form; bit for bit A where that is symmetric."""
-    a = as_floating(matrix)
+    a = as_floating("curvature", matrix)
     check_shape("curvature", a, ndim=2, rows=a.shape[0], columns=a.shape[0])
     return (a + a.T) / 2
 
