@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from rfm.checks import check_count, check_key
-from theory.checks import as_floating, check_alpha
+from theory.checks import as_floating, check_alpha, check_real, described, is_number
 from theory.linalg import is_traced
 
 
@@ -41,6 +41,7 @@ class PairTable(eqx.Module):
         [3.0, 4.0]
         """
         values = as_floating("values", values)
+        check_real("lam", self.lam)
         if not is_traced(self.first, self.second):  # beyond the last row, JAX would repeat it
             last = max(int(np.max(self.first)), int(np.max(self.second)))
             if last >= len(values):
@@ -102,8 +103,8 @@ class Mixup(eqx.Module):
             raise ValueError(
                 f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
             )
-        if lam is not None and not 0 <= lam <= 1:
-            raise ValueError(f"lam: must lie in [0, 1], got {lam}")
+        if lam is not None and not (is_number(lam) and 0 <= lam <= 1):
+            raise ValueError(f"lam: must lie in [0, 1], got {described(lam)}")
         if alpha is not None:
             check_alpha("alpha", alpha)
         if pairs not in ("all", "expected"):

@@ -148,6 +148,8 @@ The variance of the ratio is then right to 1e-10 at 128 nodes, and E lam (1 - la
 
 def check_alpha(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value lies in `ALPHAS`; says which law to pass instead."""
+    if not is_traced(value) and not is_number(value):
+        raise ValueError(f"{name}: must lie between {ALPHAS[0]:g} and {ALPHAS[1]:g}, got {described(value)}")
     if is_traced(value) or ALPHAS[0] <= np.asarray(value) <= ALPHAS[1]:
         return
     least, largest = (f"{end:g}" for end in ALPHAS)

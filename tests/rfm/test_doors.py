@@ -125,6 +125,9 @@ REFUSED = {
         "theory.decompose(1j * phi, y)",
         "theory.StepSchedule([1j])",
         "rfm.QuadraticTruth(1j * jnp.eye(2), jnp.ones(2))",
+        "rfm.LinearTruth(1j * jnp.ones(2))",
+        "rfm.TwoLayerTeacher(jnp.ones((2, 4)), 1j * jnp.ones(2), jnp.tanh)",
+        "rfm.PairTable(jnp.arange(8), jnp.arange(8), 1j * jnp.ones(8)).mix(y)",
     ],
     r"^ValueError: times: pass a non-empty one-dimensional list of numbers, got shape \(2,\), complex": [
         "rfm.closed_form(problem, times=[0, 1j])"
@@ -194,6 +197,7 @@ REFUSED = {
         "rfm.simulate(problem, steps=[1], step_size=0.1, start=start)",
         "rfm.simulate_minibatch(problem, batch_size=2, steps=[1], step_size=0.1, start=start, keys=[key(0)])",
         "rfm.minibatch_curve(problem, batch_size=2, steps=[1], step_size=0.1, start=start)",
+        "rfm.liu2023_risk_bound(rfm.Problem(phi, y, y, population=rfm.TestSet(phi, y)), [1.0], start=start)",
     ],
     NO_KEY: [
         "rfm.TeacherStudent(4, 3, key=0)",
@@ -252,6 +256,12 @@ REFUSED = {
     ],
     r"^TypeError: targets: holds values of type <U1; pass an array of numbers": ["rfm.prepare(x, list('abcdefgh'))"],
     r"^ValueError: features: rows differ in length": ["rfm.Problem([[1.0], [1.0, 2.0]], y[:2], population=population)"],
+    r"^ValueError: (lam|alpha): must lie .*, got ('all'|0.5j|an array of shape \(2,\))$": [
+        "rfm.Mixup('all')",
+        "rfm.Mixup(0.5j)",
+        "rfm.Mixup(alpha='all')",
+        "rfm.Mixup(alpha=np.ones(2))",
+    ],
     r"^ValueError: step_size: must be a positive number, got 'a'": ["trained('a')"],
     r"^ValueError: step_size: must be a positive number, got an array of shape \(2,\)": ["trained(jnp.ones(2))"],
     TRACED: [
