@@ -20,8 +20,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
-from rfm.checks import check_count
-from rfm.datasets import Scaling, as_numbers
+from rfm.checks import check_count, check_key
+from rfm.datasets import Scaling, as_numbers, check_varies
 from rfm.expected import expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup import ERM, Mixup
@@ -29,7 +29,7 @@ from rfm.problem import Problem, Solvable
 from rfm.synthesis import synthesize
 from rfm.tasks import Sample
 from theory import Spectrum, TestSet
-from theory.checks import check_positive
+from theory.checks import check_positive, check_type, described
 from theory.switching import switched
 
 BUDGET = 1e4
@@ -139,10 +139,13 @@ class Advice(eqx.Module):
 
     @property
     def choices(self) -> tuple[Action, ...]:
-        """Those that differ: where Mixup makes no difference, or a switch comes before the first step, plain alone."""
+        """Those that differ: where Mixup makes no difference, plain alone; and none that ends before its first step.
+
+        A switch there is plain training, a stop is no training; where all stop there, plain stands for the mean.
+        """
         if self.slowdown is not None:
             return (self.plain,)
-        return self.actions if self.steps(self.switch.time) > 0 else (self.plain, self.stop)
+        return tuple(action for action in self.actions if self.steps(action.time) > 0) or (self.plain,)
 
     @property
     def lowest(self) -> Action:
@@ -153,6 +156,21 @@ class Advice(eqx.Module):
     def recommended(self) -> Action:
         """The simplest choice that the lowest one does not beat by more than two standard errors."""
         return next(action for action in self.choices if not is_significant(self.gain(action)))
+
+    @property
+    def gain_over_mean(self) -> Estimate:
+        """By how much the lowest action's relative risk is below 1, that of predicting the mean; 0 without a step."""
+        if self.steps(self.lowest.time) == 0:
+            return Estimate(0.0, 0.0)
+        return _estimate(1 - self.lowest.part_risk)
+
+    @property
+    def beats_mean(self) -> bool:
+        """Whether anything is learnt: the lowest risk is below that of predicting the mean by two standard errors.
+
+        If not, predicting the mean of the targets is the better choice, and `recommended` says nothing.
+        """
+        return is_significant(self.gain_over_mean)
 
     def gain(self, action: Action) -> Estimate:
         """By how much the lowest action's risk is below this one's, part by part."""
@@ -218,16 +236,17 @@ def advise(
     ((5, 61), 'stop')
     """
     law = Mixup(alpha=1.0, pairs="expected") if law is None else law
+    check_type("law", law, Mixup, "rfm.Mixup(...)")
     check_count("num_times", num_times, least=4)
+    check_positive("tolerance", tolerance)
+    check_key("key", key)
     for name, value in (("budget", budget), ("step_size", step_size)):
         if value is not None:
             check_positive(name, value)
     inputs, targets, are_classes = as_numbers(inputs, targets)
+    check_varies("targets", targets)
+    check_varies("inputs", inputs)
     targets = targets.reshape(-1, 1) if targets.ndim < 2 else targets
-    if len(targets) != len(inputs):
-        raise ValueError(f"targets: there are {len(targets)} for {len(inputs)} rows of inputs; pass one a row")
-    if not np.any(np.ptp(targets, axis=0)):
-        raise ValueError("targets: all rows have the same; pass some that vary")
     fold_key, resample_key, pair_key = jax.random.split(key, 3)
     held_out = _held_out(len(inputs), num_folds, num_held_out, folds, fold_key)
     parts = []
@@ -238,7 +257,12 @@ def advise(
         if progress is not None:
             progress(1)
     largest = max(float(spectrum.eigenvalues[0]) for part in parts for spectrum in (part.mixup, part.plain))
-    budget = _checked_budget(budget, largest)
+    budget, step_size = _checked_budget(budget, largest), _checked_step(step_size, largest)
+    if budget < step_size:
+        raise ValueError(
+            f"budget: {budget:g} is over before the first step, of {step_size:.3g}; pass some steps' time, such as "
+            f"{BUDGET / largest:.3g}"
+        )
     first = min(FIRST / largest, budget / 10)
     times = np.geomspace(first, budget, num_times)
     switch_times = _switch_times(first, budget, num_times)
@@ -257,7 +281,7 @@ def advise(
         plain=_action("plain", times, plain, counts),
         stop=_action("stop", times, mixup, counts),
         switch=_action("switch", switch_times, switched, counts),
-        step_size=_checked_step(step_size, largest),
+        step_size=step_size,
         largest_stable_step=2 / largest,
         slowdown=slowdown if is_slowed else None,
         num_train=len(inputs) - max(map(len, held_out)),
@@ -391,8 +415,10 @@ def feature_map(features: FeatureMap | str) -> FeatureMap:
     """
     if callable(features):
         return features
-    if features != "raw":
-        raise ValueError(f"features: {features!r} is not known; pass a feature map, or 'raw' for the inputs themselves")
+    if not isinstance(features, str) or features != "raw":
+        raise ValueError(
+            f"features: {described(features)} is not known; pass a feature map, or 'raw' for the inputs themselves"
+        )
     return _with_constant
 
 

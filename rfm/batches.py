@@ -20,6 +20,7 @@ from rfm.mixup import Mixup
 from rfm.problem import Problem
 from rfm.ratios import RatioRule, spread_evenly
 from rfm.tasks import Sample
+from theory.checks import check_untraced
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
@@ -137,6 +138,7 @@ class FreshPairs(Source):
 
 def source_of(problem: Problem | ExpectedProblem) -> Source:
     """What a batch of the problem is drawn from."""
+    check_untraced("problem", problem)
     if isinstance(problem, Problem):
         known = [problem.labels] if problem.clean_labels is None else [problem.labels, problem.clean_labels]
         return TableRows(problem.features, jnp.concatenate(known, axis=1), problem.labels.shape[1])

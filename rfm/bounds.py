@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 import theory
 from rfm.problem import Problem
-from theory.checks import Clock, check_clock
+from theory.checks import Clock, check_clock, check_type, check_untraced
 
 
 def liu2023_risk_bound(problem: Problem, times: Clock, *, start: theory.Start | None = None) -> theory.RiskBound:
@@ -27,6 +27,8 @@ def liu2023_risk_bound(problem: Problem, times: Clock, *, start: theory.Start | 
     >>> liu2023_risk_bound(problem, [50.0]).looseness.round(3).tolist()
     [16.0]
     """
+    check_type("problem", problem, Problem, "an rfm.Problem")
+    check_untraced("problem", problem)
     if problem.clean_labels is None:
         raise ValueError("clean_labels: the bound is on noise, which is unknown; pass clean_labels= to Problem")
     if problem.labels.shape[1] != 1:

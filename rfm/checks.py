@@ -3,6 +3,11 @@
 import numbers
 from collections.abc import Iterable
 
+import jax
+import jax.numpy as jnp
+
+from theory.checks import described
+
 
 def check_count(name: str, value: float, *, least: int = 1) -> None:
     """Raises ValueError unless the value is a whole number, `least` or more."""
@@ -12,5 +17,14 @@ def check_count(name: str, value: float, *, least: int = 1) -> None:
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Raises ValueError unless the value is a known name; the message lists them."""
-    if value not in set(known):
-        raise ValueError(f"{name}: {value!r} is not known; pass one of {', '.join(sorted(known))}")
+    if not isinstance(value, str) or value not in set(known):
+        raise ValueError(f"{name}: {described(value)} is not known; pass one of {', '.join(sorted(known))}")
+
+
+def check_key(name: str, key: object) -> None:
+    """Raises TypeError unless the value is one key, of ``jax.random.key`` or the older ``PRNGKey``."""
+    if isinstance(key, jax.Array):
+        is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if (is_typed and key.ndim == 0) or (key.dtype == jnp.uint32 and key.ndim == 1):
+            return
+    raise TypeError(f"{name}: pass jax.random.key(seed), got {described(key)}")

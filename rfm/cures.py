@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 import theory
 from rfm.phases import closed_form_switch, log_clock
-from rfm.problem import Solvable, spectrum_until
+from rfm.problem import Solvable, check_problem, spectrum_until
 from theory.averaging import AVERAGED
 from theory.population import Averages
 from theory.spectrum import Method, Spectrum
@@ -77,6 +77,8 @@ def compare_cures(
     >>> round(cures["stop"].setting, 3), round(cures["decay"].setting, 3)  # half of the labels, by time and by ridge
     (1.386, 0.5)
     """
+    for name, problem in (("mixed", mixed), ("plain", plain)):
+        check_problem(problem, name)
     rule = theory.GradientFlow() if rule is None else rule
     switched = closed_form_switch(mixed, plain, budget=budget, rule=rule, method=method)
     spectrum = spectrum_until(mixed, float(rule.time(jnp.asarray(float(budget)))), method)

@@ -5,9 +5,10 @@ column and divided by one global standard deviation, and the labels are one-hot 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float
 
 from rfm.tables import load_table
 from rfm.truths import Inputs, Values
-from theory.checks import check_positive
+from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
 
 MAX_CLASSES = 1000
 
@@ -29,7 +30,7 @@ class DataSet(NamedTuple):
     targets: Float[Array, "rows"] | Float[Array, "rows targets"]
 
 
-def load_dataset(name_or_path: str) -> DataSet:
+def load_dataset(name_or_path: str | PathLike[str]) -> DataSet:
     """A bundled set (``diabetes``, ``digits``) or an ``.npz`` file, prepared.
 
     A file holds ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test`` (joined, in this order).
@@ -42,11 +43,13 @@ def load_dataset(name_or_path: str) -> DataSet:
     >>> load_dataset("diabetes").inputs.shape, load_dataset("digits").targets.shape
     ((442, 10), (1797, 10))
     """
-    if name_or_path not in _BUNDLED and not name_or_path.endswith(".npz"):
+    name = str(name_or_path)
+    if name not in _BUNDLED and not name.endswith(".npz"):
         raise ValueError(
-            f"dataset: {name_or_path!r} is not known; pass one of {', '.join(DATASETS)}, or the path of an .npz file"
+            f"dataset: {name!r} is not known; pass one of {', '.join(DATASETS)}, or the path of an .npz file"
         )
-    return prepare(*_raw(name_or_path))
+    inputs, targets, are_classes = as_numbers(*_raw(name), names=_columns_of(name))
+    return Scaling.of(inputs, targets, are_classes)(inputs, targets)
 
 
 class RawData(NamedTuple):
@@ -56,7 +59,9 @@ class RawData(NamedTuple):
     targets: np.ndarray
 
 
-def read_arrays(name_or_path: str, *, target: str | None = None, inputs: Sequence[str] | None = None) -> RawData:
+def read_arrays(
+    name_or_path: str | PathLike[str], *, target: str | None = None, inputs: Sequence[str] | None = None
+) -> RawData:
     """A bundled set, an ``.npz`` file or a ``.csv`` table, not prepared.
 
     Args:
@@ -65,23 +70,26 @@ def read_arrays(name_or_path: str, *, target: str | None = None, inputs: Sequenc
         inputs: the columns to predict from; None for all others.
 
     Raises:
-        ValueError: the name is not known, the file cannot be read as numbers, columns named of what is no table.
+        ValueError: the name is not known, the file cannot be read as numbers, columns named of what is no table, a
+            target or inputs that are the same in all rows.
         FileNotFoundError: there is no such file.
 
     >>> read_arrays("diabetes").inputs.shape
     (442, 10)
     """
-    if name_or_path.endswith(".csv"):
-        table = load_table(name_or_path, target or "", inputs)
+    name = str(name_or_path)
+    if name.endswith(".csv"):
+        table = load_table(name, target or "", inputs)
+        check_varies(f"dataset: column {', '.join(table.target_names)} of {name}", table.targets)
+        check_varies(f"dataset: columns {', '.join(table.input_names)} of {name}", table.inputs)
         return RawData(table.inputs, table.targets)
-    if name_or_path not in _BUNDLED and not name_or_path.endswith(".npz"):
+    if name not in _BUNDLED and not name.endswith(".npz"):
         raise ValueError(
-            f"dataset: {name_or_path!r} is not known; pass one of {', '.join(DATASETS)}, or the path of a .csv or .npz "
-            "file"
+            f"dataset: {name!r} is not known; pass one of {', '.join(DATASETS)}, or the path of a .csv or .npz file"
         )
     if target is not None or inputs is not None:
-        raise ValueError(f"target, inputs: only a .csv file names its columns, got {name_or_path!r}; leave them out")
-    return RawData(*_raw(name_or_path))
+        raise ValueError(f"target, inputs: only a .csv file names its columns, got {name!r}; leave them out")
+    return RawData(*_raw(name))
 
 
 def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
@@ -94,53 +102,94 @@ def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
     return Scaling.of(inputs, targets, are_classes)(inputs, targets)
 
 
-def as_numbers(inputs: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.ndarray, bool]:
+def as_numbers(
+    inputs: ArrayLike, targets: ArrayLike, *, names: tuple[str, str] = ("inputs", "targets")
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Inputs [rows, d], targets [rows] or [rows, K], and whether these stand for classes: one-hot less 1/K.
 
-    Whole numbers are classes.
+    Whole numbers are classes. Errors call the arrays by these names.
 
     >>> as_numbers(np.asarray([[1.0], [3.0]]), np.asarray([7, 9]))[1:]
     (array([[ 0.5, -0.5],
            [-0.5,  0.5]]), True)
     """
-    inputs, targets = np.asarray(inputs, float), np.squeeze(np.asarray(targets))
-    inputs = inputs.reshape(len(inputs), -1)
-    for name, array in (("x", inputs), ("y", np.asarray(targets, float))):
+    check_untraced(names[0], inputs, targets)
+    inputs, targets = np.asarray(inputs), np.asarray(targets)
+    check_arrays(inputs, targets, names)
+    inputs = inputs.reshape(len(inputs), -1).astype(float, copy=False)
+    targets = targets.reshape(len(targets), -1)
+    targets = targets[:, 0] if targets.shape[1] == 1 else targets
+    for name, array in zip(names, (inputs, targets), strict=True):
         if not np.all(np.isfinite(array)):
             raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
-        return inputs, targets, False
+        return inputs, targets.astype(float, copy=False), False
     classes, codes = np.unique(targets, return_inverse=True)
     if classes.size > MAX_CLASSES:
-        raise ValueError(f"y: has {classes.size} different whole numbers; pass floats if it is a regression target")
+        raise ValueError(
+            f"{names[1]}: has {classes.size} different whole numbers; pass floats if it is a regression target"
+        )
     return inputs, np.eye(classes.size)[codes] - 1 / classes.size, True
 
 
-class Scaling(NamedTuple):
-    """(x - mean) / scale and (y - mean) / scale, found from some rows and good for others too."""
+LEAST_ROWS = 2
 
-    input_mean: np.ndarray
-    input_scale: np.ndarray
-    target_mean: np.ndarray
-    target_scale: np.ndarray
+
+def check_arrays(inputs: np.ndarray, targets: np.ndarray, names: tuple[str, str]) -> None:
+    """Raises unless there are rows and columns of real numbers, one row of targets for each of inputs."""
+    for name, array in zip(names, (inputs, targets), strict=True):
+        check_real(name, array)
+        if array.ndim == 0 or len(array) < LEAST_ROWS:
+            rows = "is one number" if array.ndim == 0 else f"has {len(array)} row(s)"
+            raise ValueError(f"{name}: {rows}; pass {LEAST_ROWS} rows or more, one a sample")
+        if array.size == 0:
+            raise ValueError(f"{name}: has shape {array.shape}; pass one column or more")
+    check_same_rows(names[1], targets, names[0].removeprefix("dataset: "), len(inputs))
+
+
+def check_varies(name: str, array: np.ndarray) -> None:
+    """Raises ValueError if all rows are the same."""
+    if not np.any(array[1] != array[0]) and not np.any(array != array[:1]):  # mostly the first two tell
+        raise ValueError(f"{name}: all rows are the same, so there is nothing to learn; pass some that vary")
+
+
+class Scaling(NamedTuple):
+    """(x - mean) / scale and (y - mean) / scale, found from some rows and good for others too.
+
+    Attributes:
+        unit: of inputs and targets, powers of two near their largest values: in these no square overflows or vanishes.
+        mean: in those units.
+        scale: likewise.
+    """
+
+    unit: tuple[np.ndarray, np.ndarray]
+    mean: tuple[np.ndarray, np.ndarray]
+    scale: tuple[np.ndarray, np.ndarray]
 
     @staticmethod
     def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool) -> "Scaling":
         """Standardises each column; with classes, all inputs by one standard deviation, and the targets stay.
 
-        >>> Scaling.of(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5]), False).target_mean.tolist()
-        1.5
+        >>> Scaling.of(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5]), False).mean[1].tolist()  # in units of 4
+        0.375
         """
-        mean = inputs.mean(axis=0)
         if are_classes:
-            spread = _nonzero((inputs - mean[None, :]).std())
-            return Scaling(mean, np.asarray(spread), np.zeros(()), np.ones(()))
-        return Scaling(mean, _nonzero(inputs.std(axis=0)), targets.mean(axis=0), _nonzero(targets.std(axis=0)))
+            x_unit = _unit(inputs.ravel())
+            small = inputs / x_unit
+            mean = small.mean(axis=0)
+            one = np.ones(())
+            return Scaling((x_unit, one), (mean, np.zeros(())), (_nonzero((small - mean[None, :]).std()), one))
+        units = _unit(inputs), _unit(targets)
+        smalls = [values / unit for values, unit in zip((inputs, targets), units, strict=True)]
+        means, scales = [small.mean(axis=0) for small in smalls], [_nonzero(small.std(axis=0)) for small in smalls]
+        return Scaling(units, (means[0], means[1]), (scales[0], scales[1]))
 
     def __call__(self, inputs: np.ndarray, targets: np.ndarray) -> DataSet:
         return DataSet(
-            jnp.asarray((inputs - self.input_mean) / self.input_scale),
-            jnp.asarray((targets - self.target_mean) / self.target_scale),
+            *(
+                jnp.asarray((values / unit - mean) / scale)
+                for values, unit, mean, scale in zip((inputs, targets), *self, strict=True)
+            )
         )
 
 
@@ -174,7 +223,11 @@ class KernelTruth(eqx.Module):
         from sklearn.kernel_ridge import KernelRidge
 
         check_positive("ridge", ridge)
-        inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
+        check_untraced("inputs", inputs, targets)
+        inputs, targets = as_floating("inputs", inputs), as_floating("targets", targets)
+        check_same_rows("targets", targets, "inputs", len(inputs))
+        check_finite("inputs", inputs)
+        check_finite("targets", targets)
         if bandwidth is None:
             bandwidth = float(np.median(pdist(np.asarray(inputs)[:1000])))
         check_positive("bandwidth", bandwidth)
@@ -213,18 +266,43 @@ _BUNDLED: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"diabetes": 
 DATASETS = tuple(sorted(_BUNDLED))
 
 
-def _raw(name_or_path: str) -> tuple[np.ndarray, np.ndarray]:
-    return _BUNDLED[name_or_path]() if name_or_path in _BUNDLED else _read_npz(Path(name_or_path))
+def _raw(name: str) -> tuple[np.ndarray, np.ndarray]:
+    return _BUNDLED[name]() if name in _BUNDLED else _read_npz(Path(name))
+
+
+def _columns_of(name: str) -> tuple[str, str]:
+    """What the arrays of a file are called in errors."""
+    return f"dataset: x of {name}", f"dataset: y of {name}"
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"dataset: there is no file {path}")
     try:
+        if not is_zipfile(path):
+            raise ValueError("it is one array, as numpy.save writes it" if _begins(path, NPY) else "it is no archive")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return _inputs_and_targets(archive, path)
+            x, y = _inputs_and_targets(archive, path)
     except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise ValueError(f"dataset: {path} is not a readable .npz file ({error}); write it with numpy.savez") from error
+        # numpy would have objects unpickled, which runs whatever code is in there.
+        what = "x or y hold Python objects, no numbers" if "allow_pickle" in str(error) else error
+        raise ValueError(
+            f"dataset: {path} is not a readable .npz file ({what}); write it with numpy.savez(path, x=..., y=...)"
+        ) from error
+    names = _columns_of(str(path))
+    check_arrays(x, y, names)
+    for name, array in zip(names, (x, y), strict=True):
+        check_varies(name, array)
+    return x, y
+
+
+NPY = b"\x93NUMPY"
+"""How an .npy file begins."""
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _inputs_and_targets(archive: Mapping[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -232,15 +310,27 @@ def _inputs_and_targets(archive: Mapping[str, np.ndarray], path: Path) -> tuple[
     if {"x", "y"} <= keys:
         return archive["x"], archive["y"]
     if {"x_train", "y_train", "x_test", "y_test"} <= keys:
-        return (
-            np.concatenate([archive["x_train"], archive["x_test"]]),
-            np.concatenate([archive["y_train"], archive["y_test"]]),
-        )
+        return _joined(archive, "x"), _joined(archive, "y")
     raise ValueError(
-        f"dataset: {path} holds {', '.join(sorted(keys)) or 'nothing'}; pass a file with x and y, or with "
-        "x_train, y_train, x_test and y_test"
+        f"it holds {', '.join(sorted(keys)) or 'nothing'}, neither x and y nor x_train, y_train, x_test and y_test"
     )
+
+
+def _joined(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    train, test = archive[f"{name}_train"], archive[f"{name}_test"]
+    if train.ndim == 0 or train.shape[1:] != test.shape[1:]:
+        raise ValueError(f"{name}_train has shape {train.shape} and {name}_test {test.shape}, which cannot be joined")
+    return np.concatenate([train, test])
 
 
 def _nonzero(scale: np.ndarray | float) -> np.ndarray:
     return np.where(scale > 0, scale, 1.0)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """The power of two just above the largest value, by column; dividing by it rounds nothing."""
+    largest = np.maximum(values.max(axis=0), -values.min(axis=0))
+    return np.asarray(np.ldexp(1.0, np.minimum(np.frexp(largest)[1], MOST_EXPONENT)))
+
+
+MOST_EXPONENT = 1023

@@ -25,15 +25,15 @@ from jaxtyping import Array, Float
 
 from rfm.accumulate import KINDS, BlockProgress, Method, Shape, accumulate
 from rfm.checks import check_choice, check_count
-from rfm.features import FeatureMap
+from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelTest
 from rfm.mixup import Mixup
-from rfm.problem import Solvable, check_population
+from rfm.problem import Solvable, check_map, check_population
 from rfm.ratios import RatioRule, ratio_rule
-from rfm.tasks import Sample
+from rfm.tasks import Sample, checked_sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape, check_untraced
 from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14
@@ -43,6 +43,8 @@ BLOCK_BYTES: dict[Method, int] = {"gram": 2**24, "qr": 2**27}
 BLOCK_COPIES: dict[Method, int] = {"gram": 2, "qr": 3}
 SQUARE_COPIES: dict[Method, int] = {"gram": 4, "qr": 5}
 """How many arrays as large as a block, and as features x features, are alive at once."""
+FEW = 8
+"""Originals, by whose features a map is known."""
 
 
 class ExpectedProblem(Solvable):
@@ -98,7 +100,7 @@ class ExpectedProblem(Solvable):
         Raises:
             ValueError: labels of another shape, or not finite.
         """
-        new = as_floating(labels).astype(self.smoother.dtype)
+        new = as_floating("labels", labels).astype(self.smoother.dtype)
         new = check_finite("labels", new[:, None] if new.ndim == 1 else new)
         check_shape("labels", new, ndim=2, rows=len(self.smoother), columns=self.found.label_coordinates.shape[1])
         force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios)
@@ -157,7 +159,9 @@ def expected_mixup(
             "features, or a law with a table of pairs"
         )
     check_choice("method", method, KINDS)
-    sample = _checked(sample)
+    sample = checked_sample(sample)
+    check_features(features, sample.inputs.shape[1])
+    check_untraced("sample, features, population", sample, features, population)
     labels = sample.labels.reshape(len(sample.labels), -1)
     check_count("num_samples (for Mixup)", len(labels), least=2)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
@@ -165,12 +169,14 @@ def expected_mixup(
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices: there is none in the list; leave it None for all")
-    probe = features(sample.inputs[:1])
+    probe = as_floating("features", features(sample.inputs[:FEW]))
+    check_finite("features", probe)
     dtype = jnp.result_type(probe, labels)
     if probe.dtype != dtype:  # sums in single precision would round labels that are known better
         features, probe = _InPrecision(features, dtype), probe.astype(dtype)
     ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
     check_population(population, probe.shape[1], labels.shape[1])
+    check_map(population, features, sample.inputs.shape[1])
     most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
     tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
     clean_targets = 0 if sample.truth is None else labels.shape[1]
@@ -214,13 +220,6 @@ def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> F
     return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
 
 
-def _checked(sample: Sample) -> Sample:
-    inputs, labels = as_floating(sample.inputs), as_floating(sample.labels)
-    check_shape("inputs", inputs, ndim=2)
-    check_shape("labels", labels, ndim=labels.ndim, rows=len(inputs))
-    return Sample(check_finite("inputs", inputs), check_finite("labels", labels), sample.truth)
-
-
 def _most_rows(
     num_samples: int, probe: Array, num_ratios: int, devices: list[jax.Device], method: Method, budget: int | None
 ) -> int:
@@ -247,7 +246,7 @@ def _fingerprint(
     sample: Sample, features: FeatureMap, law: Mixup, ratios: RatioRule, tiling: Tiling, method: Method, devices: int
 ) -> dict[str, str]:
     """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""
-    few = sample.inputs[:8]
+    few = sample.inputs[:FEW]
     arrays = {
         "inputs": sample.inputs,
         "labels": sample.labels,

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count
+from rfm.checks import check_count, check_key
 from theory import activation as activation_named
 from theory import dual
 from theory.activations import Activation
-from theory.checks import check_not_negative
+from theory.checks import as_floating, check_not_negative, check_real, described
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""
@@ -59,6 +60,7 @@ class RandomFeatures(eqx.Module):
             check_count("num_features", num_features)
         check_not_negative("weight_std", weight_std)
         check_not_negative("bias_std", bias_std)
+        check_key("key", key)
         weight_key, bias_key = jax.random.split(key)
         rows = 0 if num_features == math.inf else int(num_features)
         self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
@@ -117,6 +119,9 @@ class RandomFeatures(eqx.Module):
                 "num_features: infinitely many features have a kernel and no feature vectors; pass a number, or let "
                 "rfm.synthesize and task.test_set take them as they are"
             )
+        if not isinstance(inputs, jax.Array | np.ndarray):
+            raise TypeError(f"inputs: pass an array, such as jax.numpy.asarray(inputs), got {described(inputs)}")
+        check_real("inputs", inputs)
         if inputs.ndim != 2 or inputs.shape[1] != self.weights.shape[1]:
             raise ValueError(f"inputs: has shape {inputs.shape}; pass shape (any, {self.weights.shape[1]})")
         return _random_features(self, inputs)
@@ -134,6 +139,38 @@ class RandomFeatures(eqx.Module):
         True
         """
         return self.activation(preactivations) / jnp.sqrt(self.num_features)
+
+
+def signature(features: FeatureMap, input_dim: int) -> Float[Array, "probes features"] | None:
+    """What the map makes of some fixed inputs, by which it is told from others; None for infinitely many features.
+
+    Maps that compute the same have the same, whatever they are called and however they were stored.
+
+    >>> one, other = (RandomFeatures(3, 8, key=jax.random.key(seed)) for seed in (0, 1))
+    >>> bool(jnp.all(signature(one, 3) == signature(one, 3))), bool(jnp.all(signature(one, 3) == signature(other, 3)))
+    (True, False)
+    """
+    check_features(features, input_dim)
+    if isinstance(features, RandomFeatures) and features.is_infinite:
+        return None
+    return as_floating("features", features(probes(input_dim)))
+
+
+def probes(input_dim: int) -> Float[Array, "probes inputs"]:
+    """A fixed input of size one with nothing regular about it, and its opposite: relu sees one where not the other."""
+    one = np.sqrt(2) * np.cos(np.arange(1, input_dim + 1) ** 2.0)
+    return jnp.asarray(np.stack([one, -one]))
+
+
+def check_features(features: object, input_dim: int) -> None:
+    """Raises unless the value is a feature map, of so many inputs if it is known of how many."""
+    if not callable(features):
+        raise TypeError(f"features: pass rfm.RandomFeatures or any callable of inputs, got {described(features)}")
+    if isinstance(features, RandomFeatures) and features.weights.shape[1] != input_dim:
+        raise ValueError(
+            f"features: take {features.weights.shape[1]} inputs, but there are {input_dim}; pass "
+            f"RandomFeatures(input_dim={input_dim}, ...)"
+        )
 
 
 @eqx.filter_jit

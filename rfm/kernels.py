@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import theory
-from rfm.features import FeatureMap, RandomFeatures
+from rfm.features import FeatureMap, RandomFeatures, check_features, probes, signature
 from rfm.problem import Problem, Solvable
 from theory import linalg
+from theory.population import check_same_map
 from theory.spectrum import Method, Spectrum, from_left_vectors
 
 
@@ -29,14 +30,28 @@ class KernelTest(eqx.Module):
     inputs: Float[Array, "test inputs"]
     targets: Array
 
+    def check_map(self, features: FeatureMap) -> None:
+        """Raises ValueError unless the features are infinitely many, of the same kernel."""
+        if features is self.features:
+            return
+        if not isinstance(features, RandomFeatures) or not features.is_infinite:
+            raise ValueError(
+                "population: is a test set in infinitely many features, and the features are others; pass "
+                "task.test_set(features, ...) of the same"
+            )
+        inputs = probes(self.inputs.shape[1])
+        ours, theirs = (one.kernel(inputs, inputs) for one in (self.features, features))
+        check_same_map(ours, theirs, "features")
+
 
 def as_test_set(
     features: FeatureMap, inputs: Float[Array, "test inputs"], targets: Array
 ) -> theory.TestSet | KernelTest:
     """The test set in those features, which may be infinitely many."""
+    check_features(features, inputs.shape[1])
     if isinstance(features, RandomFeatures) and features.is_infinite:
         return KernelTest(features, inputs, targets)
-    return theory.TestSet(features(inputs), targets)
+    return theory.TestSet(features(inputs), targets, signature=signature(features, inputs.shape[1]))
 
 
 class KernelProblem(Solvable):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.batches import Source, batch_law, source_of
-from rfm.checks import check_choice
+from rfm.checks import check_choice, check_key
 from rfm.expected import ExpectedProblem
 from rfm.problem import PrecisionWarning, Problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
@@ -25,6 +25,7 @@ from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
 from theory.checks import Clock, check_shape, check_steps
 from theory.filters import traced
+from theory.risk import check_start
 
 ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
@@ -71,6 +72,7 @@ def minibatch_curve(
     source = source_of(problem)
     law = batch_law(source, batch_size, shared_lam, replace)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
+    check_start(start)
     spectrum = problem.spectrum()
     if start is not None and start.weights is not None:
         check_shape("start.weights", start.weights, ndim=2, rows=spectrum.modes.shape[0],
@@ -169,6 +171,8 @@ def simulate_minibatch(
     recorded = check_steps(steps)
     if len(keys) == 0:
         raise ValueError("keys: there is none; pass one jax.random.key a run")
+    for key in keys:
+        check_key("keys", key)
     rule = theory.GradientDescent(step_size, ridge)
     spectrum = problem.spectrum()
     _check_stable(spectrum, source, law, rule)

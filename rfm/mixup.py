@@ -12,10 +12,12 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from rfm.checks import check_count
-from theory.checks import as_floating, check_alpha
+from rfm.checks import check_count, check_key
+from theory.checks import as_floating, check_alpha, check_real, described, is_number
+from theory.linalg import is_traced
 
 
 class PairTable(eqx.Module):
@@ -38,7 +40,12 @@ class PairTable(eqx.Module):
         >>> table.mix(jnp.asarray([0.0, 4.0])).tolist()
         [3.0, 4.0]
         """
-        values = as_floating(values)
+        values = as_floating("values", values)
+        check_real("lam", self.lam)
+        if not is_traced(self.first, self.second):  # beyond the last row, JAX would repeat it
+            last = max(int(np.max(self.first)), int(np.max(self.second)))
+            if last >= len(values):
+                raise ValueError(f"values: there are {len(values)}, but the table mixes the one at index {last}")
         lam = self.lam.astype(values.dtype).reshape(self.lam.shape + (1,) * (values.ndim - 1))
         return lam * values[self.first] + (1 - lam) * values[self.second]
 
@@ -96,8 +103,8 @@ class Mixup(eqx.Module):
             raise ValueError(
                 f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
             )
-        if lam is not None and not 0 <= lam <= 1:
-            raise ValueError(f"lam: must lie in [0, 1], got {lam}")
+        if lam is not None and not (is_number(lam) and 0 <= lam <= 1):
+            raise ValueError(f"lam: must lie in [0, 1], got {described(lam)}")
         if alpha is not None:
             check_alpha("alpha", alpha)
         if pairs not in ("all", "expected"):
@@ -139,6 +146,8 @@ class Mixup(eqx.Module):
         check_count("num_samples (for Mixup)", num_samples, least=2)
         if self.needs_key and key is None:
             raise ValueError(f"key: {self} draws at random; pass key=jax.random.key(seed)")
+        if key is not None:
+            check_key("key", key)
         num_rows = self.num_rows(num_samples)
         for first in range(0, num_rows, block_rows):
             rows = jnp.arange(first, min(first + block_rows, num_rows))

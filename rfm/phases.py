@@ -11,9 +11,11 @@ from jaxtyping import Float
 
 import theory
 from rfm.kernels import KernelProblem
-from rfm.problem import PrecisionWarning, Solvable, checked_clock, spectrum_until, warn_if_rounded
-from theory.checks import Clock
+from rfm.problem import PrecisionWarning, Solvable, check_problem, checked_clock, spectrum_until, warn_if_rounded
+from theory.checks import Clock, check_positive, check_type
 from theory.phases import check_reached
+from theory.population import check_same_map
+from theory.risk import check_start
 from theory.spectrum import Method
 from theory.switching import check_budget
 from theory.turning import FASTEST
@@ -66,6 +68,9 @@ def closed_form_phases(
     >>> closed_form_phases(phases, steps=[0, 1, 2, 3]).risk.tolist()
     [1.0, 0.25, 1.5625, 0.390625]
     """
+    check_phases(phases)
+    check_start(start)
+    check_positive("tolerance", tolerance)
     ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
     t = checked_clock(phases[0].rule, times, steps)
     check_reached(t, ends[-1])
@@ -75,7 +80,6 @@ def closed_form_phases(
         min(float(phase.duration), max(float(t[-1]) - begin, 0.0)) for phase, begin in zip(phases, begins, strict=True)
     ]
     latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))
-    _check_same_features([phase.problem for phase in phases])
     problems = {id(phase.problem): phase.problem for phase in phases}
     spectra = {name: spectrum_until(problem, latest, method) for name, problem in problems.items()}
     solved = [theory.Phase(spectra[id(phase.problem)], phase.rule, phase.duration) for phase in phases]
@@ -116,6 +120,8 @@ def closed_form_switch(
     >>> round(float(curve.best_time), 3), round(abs(float(curve.best_risk)), 6)
     (1.386, 0.0)
     """
+    for name, problem in (("first", first), ("second", second)):
+        check_problem(problem, name)
     rule = theory.GradientFlow() if rule is None else rule
     check_budget(rule, budget)
     _check_same_features([first, second])
@@ -138,13 +144,22 @@ def closed_form_switch(
 ROUNDING = 1e-6
 
 
+def check_phases(phases: Sequence[TrainingPhase]) -> None:
+    """Raises unless all are phases, of problems whose weights can be handed on."""
+    for phase in phases:
+        check_type("phases", phase, TrainingPhase, "rfm.TrainingPhase(problem, rule, duration) in a list")
+    _check_same_features([phase.problem for phase in phases])
+
+
 def _check_same_features(problems: Sequence[Solvable]) -> None:
     for problem in problems:
+        check_problem(problem)
         if isinstance(problem, KernelProblem):
             raise TypeError(
                 "problem: in infinitely many features each problem has coordinates of its own, so weights cannot be "
                 "handed on; pass problems of finitely many features"
             )
+        check_same_map(problems[0].population.signature, problem.population.signature, "features of the first problem")
 
 
 NUM_SWITCHES = 120

@@ -16,9 +16,23 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
+from rfm.features import FeatureMap, signature
 from rfm.mixup import PairTable
-from theory.checks import Clock, as_floating, check_clock, check_finite, check_not_negative, check_shape, check_steps
-from theory.population import Averages
+from theory.checks import (
+    Clock,
+    as_floating,
+    check_clock,
+    check_finite,
+    check_not_negative,
+    check_positive,
+    check_shape,
+    check_steps,
+    check_type,
+    check_untraced,
+)
+from theory.filters import check_rule
+from theory.population import Averages, check_same_map
+from theory.risk import check_start
 from theory.spectrum import Block, Method, Spectrum, in_one_precision
 
 
@@ -183,6 +197,9 @@ def closed_form(
     Warns:
         PrecisionWarning: the last time lies past ``trusted_until``.
     """
+    check_problem(problem)
+    check_start(start)
+    check_positive("tolerance", tolerance)
     rule = theory.GradientFlow() if rule is None else rule
     t = checked_clock(rule, times, steps)
     spectrum = spectrum_until(problem, float(rule.time(jnp.asarray(t[-1]))), method)
@@ -228,7 +245,9 @@ def risk_over_labels(
     >>> over.mean[:, 0].round(6).tolist()  # in the end all of the noise has been learnt
     [1.0, 0.5]
     """
+    check_problem(problem)
     check_not_negative("label_noise_variance", label_noise_variance)
+    check_positive("tolerance", tolerance)
     smoother = problem.label_smoother()
     rule = theory.GradientFlow() if rule is None else rule
     t = checked_clock(rule, times, steps)
@@ -256,6 +275,19 @@ def spectrum_until(problem: Solvable, latest_time: float, method: Method | Liter
     return problem.spectrum(problem.suggest_method(latest_time) if method == "auto" else method)
 
 
+def check_problem(problem: object, name: str = "problem") -> None:
+    """Raises TypeError unless it is a training problem whose values are known."""
+    check_type(name, problem, Solvable, "an rfm.Problem, or what rfm.synthesize gives")
+    check_untraced(name, problem)
+
+
+def check_map(population: Averages, features: FeatureMap, input_dim: int) -> None:
+    """Raises ValueError if the population is known to be of another feature map."""
+    known = getattr(population, "signature", None)
+    if known is not None:
+        check_same_map(known, signature(features, input_dim), "features")
+
+
 def check_population(population: Averages, num_features: int, num_targets: int) -> None:
     """Raises ValueError unless the population has the problem's features and targets."""
     if not isinstance(population, Averages):
@@ -271,6 +303,7 @@ def check_population(population: Averages, num_features: int, num_targets: int) 
 
 def checked_clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -> np.ndarray:
     """The one of both that the rule asks for; raises ValueError if it is not given, or the other one is."""
+    check_rule(rule)
     if rule.counts_steps:
         if steps is None or times is not None:
             raise ValueError(f"steps: {type(rule).__name__} counts steps; pass steps=, and not times=")
@@ -284,7 +317,7 @@ def checked_clock(rule: theory.Rule, times: Clock | None, steps: Clock | None) -
 
 
 def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int | None = None) -> Array:
-    array = as_floating(values)
+    array = as_floating(name, values)
     array = array[:, None] if array.ndim == 1 and name != "features" else array
     check_shape(name, array, ndim=2, rows=rows, columns=columns)
     return check_finite(name, array)

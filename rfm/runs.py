@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
+from rfm.checks import check_key
 from theory.checks import check_shape
 from theory.population import Averages
+from theory.risk import check_start
 from theory.trust import evaluation_error
 
 STEPS_A_CALL = 2**12
@@ -22,6 +24,9 @@ def initial_weights(
     Raises:
         ValueError: weights of another shape, or a start to be drawn without a key.
     """
+    check_start(start)
+    if key is not None:
+        check_key("key", key)
     shape = (num_features, num_targets)
     weights = jnp.zeros(shape, dtype)
     if start is None:

@@ -6,11 +6,11 @@ from jaxtyping import Array, PRNGKeyArray
 
 from rfm.checks import check_count
 from rfm.expected import ExpectedProblem, expected_mixup
-from rfm.features import FeatureMap
+from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelProblem, KernelTest
 from rfm.mixup import ERM, Law, Mixup, PairTable
-from rfm.problem import Problem, StreamedProblem
-from rfm.tasks import Sample
+from rfm.problem import Problem, StreamedProblem, check_map
+from rfm.tasks import Sample, checked_sample
 from theory import Averages
 from theory.spectrum import Block
 
@@ -52,7 +52,9 @@ def synthesize(
                 "memory_budget=...)"
             )
         return expected_mixup(sample, features, law, population=population)
-    num_samples = sample.inputs.shape[0]
+    sample = checked_sample(sample)
+    num_samples, input_dim = sample.inputs.shape
+    check_features(features, input_dim)
 
     def mix(table: PairTable) -> tuple[Array, Array, Array | None]:
         inputs = table.mix(sample.inputs)
@@ -64,10 +66,12 @@ def synthesize(
             yield features(inputs), labels, clean
 
     if isinstance(population, KernelTest):
+        population.check_map(features)
         if block_rows is not None:
             raise ValueError("block_rows: infinitely many features need all rows at once; leave it None")
         (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
         return KernelProblem.of(*mix(whole), population)
+    check_map(population, features, input_dim)
     if block_rows is not None:
         check_count("block_rows", block_rows)
         return StreamedProblem(blocks=lambda: blocks(block_rows), population=population)

@@ -12,14 +12,22 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count
-from rfm.features import FeatureMap, RandomFeatures
+from rfm.checks import check_count, check_key
+from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
 from theory import activation as activation_named
 from theory.activations import Activation
-from theory.checks import as_floating, check_finite, check_not_negative, check_shape
+from theory.checks import (
+    as_floating,
+    check_finite,
+    check_not_negative,
+    check_same_rows,
+    check_shape,
+    check_type,
+    check_untraced,
+)
 
 
 class Sample(eqx.Module):
@@ -28,6 +36,16 @@ class Sample(eqx.Module):
     inputs: Inputs
     labels: Values
     truth: Truth | None
+
+
+def checked_sample(sample: Sample) -> Sample:
+    """The sample in floating point; raises unless it has one label, or row of labels, for each input."""
+    check_type("sample", sample, Sample, "an rfm.Sample(inputs, labels, truth), such as task.sample(...) gives")
+    inputs, labels = as_floating("inputs", sample.inputs), as_floating("labels", sample.labels)
+    check_shape("inputs", inputs, ndim=2)
+    check_same_rows("labels", labels, "inputs", len(inputs))
+    check_shape("labels", labels, ndim=min(labels.ndim, 2))
+    return Sample(check_finite("inputs", inputs), check_finite("labels", labels), sample.truth)
 
 
 class GaussianTask(eqx.Module):
@@ -56,6 +74,7 @@ class GaussianTask(eqx.Module):
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:
         """Independent originals with noisy labels."""
         check_count("num_samples", num_samples)
+        check_key("key", key)
         input_key, noise_key = jax.random.split(key)
         inputs = jax.random.normal(input_key, (num_samples, self.input_dim))
         labels = self.truth(inputs)
@@ -74,6 +93,7 @@ class GaussianTask(eqx.Module):
         >>> float(task.population(features).target_power[0])
         3.0
         """
+        check_untraced("features", features)
         if not isinstance(features, RandomFeatures) or features.is_infinite:
             raise TypeError(
                 f"features: only finitely many RandomFeatures have known moments, got {type(features).__name__}; "
@@ -84,11 +104,14 @@ class GaussianTask(eqx.Module):
                 f"truth: the moments of {type(self.truth).__name__} are not known (those of TwoLayerTeacher, "
                 "QuadraticTruth and LinearTruth are); average over a test set: task.test_set(features, ...)"
             )
-        return Population(features.second_moment(), self.truth.feature_moment(features), self.truth.power())
+        of_map = signature(features, self.input_dim)
+        moment = self.truth.feature_moment(features)
+        return Population(features.second_moment(), moment, self.truth.power(), signature=of_map)
 
     def test_set(self, features: FeatureMap, num_samples: int, *, key: PRNGKeyArray) -> TestSet | KernelTest:
         """Independent inputs with the truth there, without label noise."""
         check_count("num_samples", num_samples)
+        check_key("key", key)
         inputs = jax.random.normal(key, (num_samples, self.input_dim))
         return as_test_set(features, inputs, self.truth(inputs))
 
@@ -122,6 +145,7 @@ class TeacherStudent(GaussianTask):
         check_count("input_dim", input_dim)
         check_count("num_hidden", num_hidden)
         check_not_negative("weight_std", weight_std)
+        check_key("key", key)
         weight_key, readout_key = jax.random.split(key)
         teacher = TwoLayerTeacher(
             weight_std * jax.random.normal(weight_key, (num_hidden, input_dim)),
@@ -166,9 +190,9 @@ class DataTask(eqx.Module):
         num_test: int,
         key: PRNGKeyArray | None = None,
     ) -> None:
-        inputs, targets = as_floating(inputs), as_floating(targets)
+        inputs, targets = as_floating("inputs", inputs), as_floating("targets", targets)
         check_shape("inputs", inputs, ndim=2)
-        check_shape("targets", targets, ndim=max(targets.ndim, 1), rows=inputs.shape[0])
+        check_same_rows("targets", targets, "inputs", len(inputs))
         check_finite("inputs", inputs)
         check_finite("targets", targets)
         check_not_negative("label_noise_std", label_noise_std)
@@ -176,8 +200,11 @@ class DataTask(eqx.Module):
         check_count("num_test", num_test)
         if num_test >= num_rows:
             raise ValueError(f"num_test: {num_test} of {num_rows} rows leaves none to train on; pass fewer")
+        if key is not None:
+            check_key("key", key)
         order = jnp.arange(num_rows) if key is None else jax.random.permutation(key, num_rows)
         labels = targets if truth is None else truth(inputs)
+        check_same_rows("truth(inputs)", labels, "inputs", num_rows)
         train, test = order[: num_rows - num_test], order[num_rows - num_test :]
         self.inputs, self.labels = inputs[train], labels[train]
         self.test_inputs, self.test_targets = inputs[test], labels[test]
@@ -194,6 +221,7 @@ class DataTask(eqx.Module):
         available = self.inputs.shape[0]
         if num_samples > available:
             raise ValueError(f"num_samples: {num_samples} asked for, but only {available} rows are not held out")
+        check_key("key", key)
         row_key, noise_key = jax.random.split(key)
         rows = jax.random.permutation(row_key, available)[:num_samples]
         labels = self.labels[rows]
@@ -209,6 +237,8 @@ class DataTask(eqx.Module):
         check_count("num_samples", num_samples)
         if num_samples > held_out:
             raise ValueError(f"num_samples: {num_samples} asked for, but only {held_out} rows are held out")
+        if key is not None:
+            check_key("key", key)
         order = np.arange(held_out) if key is None else jax.random.permutation(key, held_out)
         rows = order[:num_samples]
         return as_test_set(features, self.test_inputs[rows], self.test_targets[rows])

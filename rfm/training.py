@@ -26,8 +26,8 @@ import theory
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
 from rfm.optimizers import State, check_trainable, solution, step
-from rfm.phases import TrainingPhase
-from rfm.problem import Problem, Solvable, check_population
+from rfm.phases import TrainingPhase, check_phases
+from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
 from theory.filters import traced
@@ -139,6 +139,7 @@ def simulate_phases(
     >>> simulate_phases(phases, steps=[0, 1, 2, 3]).risk.tolist()
     [1.0, 0.25, 1.5625, 0.390625]
     """
+    check_phases(phases)
     ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
     recorded = check_steps(steps)
     check_reached(recorded, ends[-1])
@@ -223,14 +224,19 @@ def simulate_many(
             raise
 
 
-def largest_eigenvalue(problem: Problem) -> float:
+def largest_eigenvalue(problem: Solvable) -> float:
     """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
+
+    Of a problem without a table of rows, such as expected Mixup, it is that of its spectrum.
 
     >>> import jax.numpy as jnp, rfm, theory
     >>> round(largest_eigenvalue(rfm.Problem(jnp.diag(jnp.asarray([2.0, 1.0])), jnp.ones(2),
     ...                                      population=theory.TestSet(jnp.eye(2), jnp.ones(2)))), 6)
     2.0
     """
+    check_problem(problem)
+    if not isinstance(problem, Problem):
+        return float(problem.spectrum(problem.suggest_method(0.0)).eigenvalues[0])
     phi = np.asarray(problem.features)
     rows, columns = phi.shape
     if not phi.any():  # nothing for Lanczos to start from

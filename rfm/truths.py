@@ -4,10 +4,12 @@ A truth is any callable from rows of inputs to values. Those here also know E f(
 and random features phi, so that the risk can be averaged over all inputs without a test set.
 """
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -16,7 +18,7 @@ from jaxtyping import Array, Float
 from rfm.features import RandomFeatures
 from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
 from theory.activations import Activation
-from theory.checks import as_floating, check_shape
+from theory.checks import as_floating, check_real, check_shape
 
 Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
@@ -26,6 +28,11 @@ Truth = Callable[[Inputs], Values]
 
 class GaussianTruth(eqx.Module):
     """A truth whose moments under standard normal inputs are known."""
+
+    def __check_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), jax.Array | np.ndarray):
+                check_real(field.name, value)
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Float[Array, "samples"]:
@@ -158,7 +165,7 @@ def _sup(function: Activation, order: int) -> float:
 
 def _symmetric_part(matrix: ArrayLike) -> Array:
     """(A + Aᵀ) / 2, the same quadratic form; bit for bit A where that is symmetric."""
-    a = as_floating(matrix)
+    a = as_floating("curvature", matrix)
     check_shape("curvature", a, ndim=2, rows=a.shape[0], columns=a.shape[0])
     return (a + a.T) / 2
 

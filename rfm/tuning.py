@@ -21,7 +21,7 @@ from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.tasks import Sample
-from theory.checks import check_alpha, check_positive
+from theory.checks import check_alpha, check_positive, check_type
 from theory.population import Averages
 
 FIRST_TIME = 1e-2
@@ -199,6 +199,7 @@ def tune_mixup(
     >>> bool(tuned.risk < family.risk(1.0, theory.GradientFlow(), jnp.asarray([1e4]))[0])
     True
     """
+    check_type("family", family, MixupFamily, "what rfm.mixup_family gives")
     check_positive("budget", budget)
     for end in alphas:
         check_alpha("alphas", end)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from theory.filters import Rule
 from theory.linalg import is_traced
 from theory.population import Averages
-from theory.risk import Start, risk_parts
+from theory.risk import Start, check_start, risk_parts
 from theory.spectrum import Spectrum
 
 
@@ -78,6 +78,7 @@ def liu2023_risk_bound(
     >>> bounded.excess.round(6).tolist(), bounded.bound.round(6).tolist()
     ([0.5], [8.0])
     """
+    check_start(start)
     if spectrum.clean_coordinates is None:
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
     if start is not None and start.weights is not None:

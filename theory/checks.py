@@ -4,13 +4,15 @@ Values are looked at where there are values; under ``jit`` and ``vmap`` only sha
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
-from theory.linalg import is_traced
+from theory.linalg import is_traced, sum_of_squares
 
 Clock = Shaped[Array, "times"] | np.ndarray | Sequence[float | int]
 """Times, or numbers of steps."""
@@ -25,30 +27,117 @@ def check_shape(name: str, array: Array, *, ndim: int, rows: int | None = None, 
         raise ValueError(f"{name}: has shape {array.shape}; pass an array of shape {expected}, none of them 0")
 
 
-def check_finite(name: str, array: Array) -> Array:
-    """Returns the array; raises ValueError if it holds a NaN or an infinity, saying where the first one is."""
-    if not is_traced(array):
-        bad = ~np.isfinite(np.asarray(array))
-        if bad.any():
-            where = tuple(int(i) for i in np.argwhere(bad)[0])
-            value = np.asarray(array)[where]
-            raise ValueError(
-                f"{name}: {int(bad.sum())} of {array.size} values are not finite, the first ({value}) at index "
-                f"{where}; drop or impute those rows"
-            )
+def check_finite(name: str, array: Array, *, degree: int = 1) -> Array:
+    """Returns the array; raises ValueError if it holds a NaN or an infinity, or if squares overflow or vanish.
+
+    The root mean square may lie within the fourth root of what floating point reaches, 1e-77 to 1e77 in double
+    precision, 2e-10 to 4e9 in single: weights are labels over features, and their squares must be numbers too. It is
+    looked at once, for its sum of squares; again only if that is suspect.
+
+    Args:
+        name: of the argument.
+        array: of any shape.
+        degree: 2 for moments and times, which are products of two values or one over them.
+    """
+    if is_traced(array):
+        return array
+    whole = array.dtype in (jnp.float32, jnp.float64)
+    wide = array if whole else array.astype(jnp.float32)  # of half precision, squares overflow at once
+    reach = float(jnp.finfo(wide.dtype).max) ** (degree / 4)
+    if not wide.size / reach**2 <= sum_of_squares(wide) <= wide.size * reach**2:
+        _check_values(name, np.asarray(wide), reach, degree)
     return array
+
+
+def _check_values(name: str, there: np.ndarray, reach: float, degree: int) -> None:
+    """The same, value by value."""
+    bad = ~np.isfinite(there)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        remedy = "drop or impute those rows" if degree == 1 else "rescale what they are made of"
+        raise ValueError(
+            f"{name}: {int(bad.sum())} of {there.size} values are not finite, the first ({there[where]}) at index "
+            f"{where}; {remedy}"
+        )
+    largest = float(np.max(np.abs(there), initial=0))
+    size = largest * float(np.sqrt(np.mean((there / largest) ** 2))) if largest > 0 else 1.0
+    if not 1 / reach <= size <= reach:
+        raise ValueError(
+            f"{name}: values of size {size:.3g} are too {'large' if size > 1 else 'small'} to be squared in "
+            f"{there.dtype}; rescale them to between {1 / reach:.0e} and {reach:.0e}, best to about 1"
+        )
 
 
 def check_not_negative(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value is a finite number that is not negative."""
-    if not is_traced(value) and not 0 <= np.asarray(value) < np.inf:  # numpy: a jax array would be traced in a jit
-        raise ValueError(f"{name}: must be a finite number that is not negative, got {value}")
+    if not is_traced(value) and not (is_number(value) and 0 <= np.asarray(value) < np.inf):
+        raise ValueError(f"{name}: must be a finite number that is not negative, got {described(value)}")
 
 
 def check_positive(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value is a finite number above zero."""
-    if not is_traced(value) and not 0 < np.asarray(value) < np.inf:
-        raise ValueError(f"{name}: must be a positive number, got {value}")
+    if not is_traced(value) and not (is_number(value) and 0 < np.asarray(value) < np.inf):
+        raise ValueError(f"{name}: must be a positive number, got {described(value)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one real number."""
+    there = np.asarray(value)  # numpy: a jax array would be traced in a jit
+    return there.ndim == 0 and there.dtype.kind in "iuf"
+
+
+def described(value: object) -> str:
+    """What a value is, in few words.
+
+    >>> described("flow"), described(0), described(np.ones((2, 3))), described([1, 2])
+    ("'flow'", '0', 'an array of shape (2, 3)', 'a list')
+    """
+    if value is None or isinstance(value, str | int | float | complex | np.generic):
+        return str(value) if isinstance(value, np.generic) else repr(value)
+    if isinstance(value, jax.Array | np.ndarray) and not is_traced(value):
+        return f"an array of shape {value.shape}" if value.ndim else str(value)
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def check_type(name: str, value: object, kinds: type | tuple[type, ...], instead: str) -> None:
+    """Raises TypeError unless the value is of one of those kinds; says what to pass instead."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name}: pass {instead}, got {described(value)}")
+
+
+def check_untraced(name: str, *values: object) -> None:
+    """Raises TypeError inside of ``jit``, or where a value is traced by ``grad`` or ``vmap``.
+
+    For whatever looks at values: to choose a factorisation, to refine a minimum, to count steps.
+    """
+    # Inside of jit whatever is made is traced, constants too.
+    if is_traced(jnp.zeros(()), *jax.tree.leaves(values)):
+        raise TypeError(
+            f"{name}: is traced by jit, grad or vmap, but its values are looked at; call this outside of them "
+            "(theory.decompose, theory.risk_parts and theory.differentiable_risk work inside)"
+        )
+
+
+def check_real(name: str, values: object) -> None:
+    """Raises TypeError unless the array holds real numbers: complex ones, truth values and text are refused."""
+    dtype = values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype
+    if jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer):
+        return
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        remedy = "pass real ones, such as real and imaginary parts side by side"
+    elif jnp.issubdtype(dtype, jnp.bool_):
+        remedy = "pass numbers (values.astype(float)), or whole numbers where classes are meant (values.astype(int))"
+    else:
+        remedy = "pass an array of numbers"
+    raise TypeError(f"{name}: holds values of type {dtype}; {remedy}")
+
+
+def check_same_rows(name: str, array: Shaped[Array, "..."] | np.ndarray, of: str, num_rows: int) -> None:
+    """Raises ValueError unless there is one row of the array for each of the other; JAX would repeat the last one."""
+    if array.ndim == 0 or array.shape[0] != num_rows:
+        found = array.shape[0] if array.ndim else "no rows"
+        raise ValueError(f"{name}: there are {found} for {num_rows} rows of {of}; pass one a row")
 
 
 ALPHAS = (1e-4, 1e3)
@@ -59,6 +148,8 @@ The variance of the ratio is then right to 1e-10 at 128 nodes, and E lam (1 - la
 
 def check_alpha(name: str, value: float | Array) -> None:
     """Raises ValueError unless the value lies in `ALPHAS`; says which law to pass instead."""
+    if not is_traced(value) and not is_number(value):
+        raise ValueError(f"{name}: must lie between {ALPHAS[0]:g} and {ALPHAS[1]:g}, got {described(value)}")
     if is_traced(value) or ALPHAS[0] <= np.asarray(value) <= ALPHAS[1]:
         return
     least, largest = (f"{end:g}" for end in ALPHAS)
@@ -71,17 +162,35 @@ def check_alpha(name: str, value: float | Array) -> None:
     raise ValueError(f"{name}: must lie between {least} and {largest}, got {value}; {remedy}")
 
 
-def as_floating(values: ArrayLike) -> Array:
-    """The array as it is, or in floating point if it holds whole numbers."""
-    array = jnp.asarray(values)
+def as_floating(name: str, values: ArrayLike | Sequence[Any]) -> Array:
+    """The array as it is, or in floating point if it holds whole numbers.
+
+    Raises:
+        TypeError: it holds no real numbers.
+    """
+    array = values if hasattr(values, "dtype") else _listed(name, values)
+    check_real(name, array)
+    array = jnp.asarray(array)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def _listed(name: str, values: ArrayLike | Sequence[Any]) -> Array | np.ndarray:
+    if is_traced(*jax.tree.leaves(values)):
+        return jnp.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: rows differ in length; pass an array, or lists of one length") from error
 
 
 def check_clock(name: str, values: Clock) -> np.ndarray:
     """Times or steps as a 1-D array; raises ValueError unless they are finite, not negative and strictly ascending."""
+    check_untraced(name, values)
     clock = np.asarray(values)
-    if clock.ndim != 1 or clock.size == 0 or not np.issubdtype(clock.dtype, np.number):
-        raise ValueError(f"{name}: pass a non-empty one-dimensional list of numbers, got shape {clock.shape}")
+    if clock.ndim != 1 or clock.size == 0 or clock.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{name}: pass a non-empty one-dimensional list of numbers, got shape {clock.shape}, {clock.dtype}"
+        )
     if not np.all(np.isfinite(clock)):
         raise ValueError(
             f"{name}: holds {clock[~np.isfinite(clock)][0]}; pass finite {name} (the limit of infinite "

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from theory.checks import Clock, check_clock, check_shape, check_steps
-from theory.filters import Rule, traced
+from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, check_untraced
+from theory.filters import Rule, check_rule, traced
 from theory.population import Averages, RiskParts, in_precision
-from theory.risk import ModeRisk, Start, mode_risk, parts_of, risk_parts, train
+from theory.risk import ModeRisk, Start, check_start, mode_risk, parts_of, risk_parts, train
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 from theory.turning import error_at, risk_ratio, turning_point
@@ -168,6 +168,8 @@ def risk_curve(
     >>> float(curve.turning_time.round(3)), float(curve.turning_risk.round(3)), float(curve.risk_at_infinity.round(3))
     (3.219, 0.1, 0.5)
     """
+    check_rule(rule)
+    check_positive("tolerance", tolerance)
     dtype = spectrum.eigenvalues.dtype
     asked = check_steps(t) if rule.counts_steps else check_clock("times", t)
     clock = jnp.asarray(_padded(asked), dtype)
@@ -216,6 +218,10 @@ def risk_curve(
 
 def check_matching(spectrum: Spectrum, averages: Averages, start: Start | None = None) -> None:
     """Raises ValueError unless problem, population and start have the same features and targets."""
+    check_type("spectrum", spectrum, Spectrum, "what theory.decompose gives")
+    check_type("averages", averages, Averages, "a theory.TestSet or a theory.Population")
+    check_start(start)
+    check_untraced("spectrum, averages, start", spectrum, averages, start)
     num_features, num_targets = spectrum.modes.shape[0], spectrum.label_coordinates.shape[1]
     if averages.num_features != num_features:
         raise ValueError(

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.activations import Activation, BrokenConstant, activation
-from theory.checks import check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape
 from theory.dual_forms import Moments, Pairs, RowPairs, broken_line, closed_dual
 from theory.hermite import hermite_coefficients, warn_of
 from theory.linalg import is_traced
@@ -185,4 +185,4 @@ def _bias(name: str, bias: Array | None, weights: Array) -> Array:
     if bias is None:
         return jnp.zeros(weights.shape[0], weights.dtype)
     check_shape(name, bias, ndim=1, rows=weights.shape[0])
-    return check_finite(name, jnp.asarray(bias))
+    return check_finite(name, as_floating(name, bias))

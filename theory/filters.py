@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from theory.checks import check_not_negative, check_positive
+from theory.checks import check_not_negative, check_positive, check_type, check_untraced
 
 
 def number(value: float | Array) -> float | Array:
@@ -304,6 +304,12 @@ def rows(vector: Array, steps: Array) -> Array:
 def traced(rule: "RuleKind", dtype: jnp.dtype) -> "RuleKind":
     """The rule with arrays for its numbers: compiled functions take them as they come, and compile once for all."""
     return jax.tree.map(lambda value: jnp.asarray(value, dtype), rule)
+
+
+def check_rule(rule: object) -> None:
+    """Raises TypeError unless it is a training rule whose numbers are known."""
+    check_type("rule", rule, Rule, "a rule, such as theory.GradientFlow() or theory.GradientDescent(step_size)")
+    check_untraced("rule", rule)
 
 
 def over_rate(bound: float | Array, rate: float | Array) -> float | Array:

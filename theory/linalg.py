@@ -18,6 +18,14 @@ def is_traced(*arrays: object) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
+def sum_of_squares(a: Float[Array, "..."] | np.ndarray) -> float:
+    """|a|^2, in one pass over the array, where it lies."""
+    if isinstance(a, jax.Array) and not _is_on_host(a):
+        return float(jnp.vdot(a, a))
+    flat = np.asarray(a).ravel(order="K")  # in the order of the memory, so that nothing is copied
+    return float(np.vdot(flat, flat))
+
+
 def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     """aᵀ a."""
     if not _is_on_host(a):

@@ -35,7 +35,7 @@ from theory.batches import BatchMoments
 from theory.checks import Clock, check_steps
 from theory.filters import GradientDescent, mean_decay
 from theory.population import Averages, in_precision
-from theory.risk import Start, risk_parts
+from theory.risk import Start, check_start, risk_parts
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 
@@ -338,6 +338,7 @@ def _log_decay(lost: Float[Array, "*any"]) -> tuple[Float[Array, "*any"], Float[
 
 
 def _check_match(spectrum: Spectrum, averages: Averages, moments: BatchMoments, start: Start | None) -> None:
+    check_start(start)
     if averages.num_features != spectrum.modes.shape[0]:
         raise ValueError(
             f"averages: have {averages.num_features} features, but the spectrum has {spectrum.modes.shape[0]}; "

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_steps
+from theory.checks import Clock, check_clock, check_positive, check_steps
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
-from theory.filters import Rule, traced
+from theory.filters import Rule, check_rule, traced
 from theory.population import Averages
 from theory.risk import Start, after
 from theory.spectrum import Spectrum
@@ -75,6 +75,7 @@ def phased_curve(
     >>> curve.noise_risk.round(4).tolist()  # learnt, and forgotten again
     [0.5, 0.0]
     """
+    check_positive("tolerance", tolerance)
     ends = phase_ends([(phase.rule, phase.duration) for phase in phases])
     for phase in phases:
         check_matching(phase.spectrum, averages, start)
@@ -120,6 +121,8 @@ def phase_ends(phases: Sequence[tuple[Rule, float]]) -> list[float]:
     """
     if not phases:
         raise ValueError("phases: there is none; pass one or more")
+    for rule, _ in phases:
+        check_rule(rule)
     if len({rule.counts_steps for rule, _ in phases}) > 1:
         raise ValueError("phases: some rules count steps and others run in time; pass rules of one kind")
     for index, (rule, duration) in enumerate(phases):

@@ -13,11 +13,12 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory import linalg
-from theory.checks import check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape
 
 
 class RiskParts(eqx.Module):
@@ -41,9 +42,11 @@ class Averages(eqx.Module):
 
     Attributes:
         second_moment: C = E phi phiᵀ.
+        signature: what the feature map makes of some fixed inputs, by which maps are told apart; None if unknown.
     """
 
     second_moment: eqx.AbstractVar[Float[Array, "features features"]]
+    signature: eqx.AbstractVar[Float[Array, "probes features"] | None]
 
     @abstractmethod
     def risk_parts(
@@ -93,12 +96,29 @@ def in_precision(averages: AveragesKind, dtype: jnp.dtype) -> AveragesKind:
     return jax.tree.map(lambda array: array.astype(jnp.result_type(array, dtype)), averages)
 
 
+def check_same_map(signature: Array | None, other: Array | None, whose: str) -> None:
+    """Raises ValueError if two feature maps of known signatures differ, by more than single precision rounds.
+
+    >>> check_same_map(jnp.ones((2, 3)), None, "features")
+    """
+    if signature is None or other is None or linalg.is_traced(signature, other) or signature.shape != other.shape:
+        return
+    first, second = np.asarray(signature, float), np.asarray(other, float)
+    precision = max(float(jnp.finfo(array.dtype).eps) for array in (signature, other, jnp.zeros((), jnp.float32)))
+    if np.linalg.norm(first - second) > precision**0.5 * np.linalg.norm(first):
+        raise ValueError(
+            f"population: was made by another feature map than the {whose}; pass task.population(features) or "
+            "task.test_set(features, ...) of the same map"
+        )
+
+
 class TestSet(Averages):
     """The average over the rows of a test set.
 
     Args:
         features: phi at the test inputs, one row an input.
         targets: f at the test inputs (or the labels there, where no ground truth is known), one column a target.
+        signature: of the feature map, from `rfm.features.signature`; None is compared with nothing.
 
     >>> test = TestSet(features=jnp.eye(2), targets=jnp.asarray([1.0, 3.0]))
     >>> test.target_power_by_target.tolist()
@@ -109,13 +129,15 @@ class TestSet(Averages):
 
     features: Float[Array, "test features"]
     targets: Float[Array, "test targets"]
+    signature: Float[Array, "probes features"] | None
 
-    def __init__(self, features: ArrayLike, targets: ArrayLike) -> None:
-        features, targets = jnp.asarray(features), jnp.asarray(targets)
+    def __init__(self, features: ArrayLike, targets: ArrayLike, *, signature: Array | None = None) -> None:
+        features, targets = as_floating("features", features), as_floating("targets", targets)
         check_shape("features", features, ndim=2)
         targets = targets[:, None] if targets.ndim == 1 else targets
         check_shape("targets", targets, ndim=2, rows=features.shape[0])
         self.features, self.targets = check_finite("features", features), check_finite("targets", targets)
+        self.signature = signature
 
     def risk_parts(
         self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
@@ -178,6 +200,7 @@ class Population(Averages):
         second_moment: C = E phi phiᵀ.
         target_moment: c = E f phi, one column a target.
         target_power: F = E f^2, one number a target.
+        signature: of the feature map, from `rfm.features.signature`; None is compared with nothing.
 
     >>> gauss = Population(second_moment=jnp.eye(2), target_moment=jnp.zeros(2), target_power=jnp.asarray(3.0))
     >>> gauss.risk_parts(jnp.ones((2, 1, 1)), None).risk.tolist()
@@ -187,22 +210,27 @@ class Population(Averages):
     second_moment: Float[Array, "features features"]
     target_moment: Float[Array, "features targets"]
     target_power: Float[Array, "targets"]
+    signature: Float[Array, "probes features"] | None
 
     def __init__(
         self,
         second_moment: ArrayLike,
         target_moment: ArrayLike,
         target_power: ArrayLike,
+        *,
+        signature: Array | None = None,
     ) -> None:
-        second, moment, power = map(jnp.asarray, (second_moment, target_moment, target_power))
-        check_shape("second_moment", second, ndim=2, columns=second.shape[0])
+        second, moment = as_floating("second_moment", second_moment), as_floating("target_moment", target_moment)
+        power = as_floating("target_power", target_power)
+        check_shape("second_moment", second, ndim=2, columns=second.shape[0] if second.ndim else None)
         moment = moment[:, None] if moment.ndim == 1 else moment
         check_shape("target_moment", moment, ndim=2, rows=second.shape[0])
         power = jnp.atleast_1d(power)
         check_shape("target_power", power, ndim=1, rows=moment.shape[1])
-        self.second_moment = check_finite("second_moment", second)
-        self.target_moment = check_finite("target_moment", moment)
-        self.target_power = check_finite("target_power", power)
+        self.second_moment = check_finite("second_moment", second, degree=2)
+        self.target_moment = check_finite("target_moment", moment, degree=2)
+        self.target_power = check_finite("target_power", power, degree=2)
+        self.signature = signature
 
     def risk_parts(
         self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None

@@ -17,7 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative
+from theory.checks import check_not_negative, check_real, check_type
 from theory.filters import Response, Rule
 from theory.population import Averages, RiskParts
 from theory.spectrum import Spectrum
@@ -44,8 +44,16 @@ class Start(eqx.Module):
 
     def __check_init__(self) -> None:
         check_not_negative("variance", self.variance)
+        for name in ("weights", "noise_weights", "spread"):
+            if (part := getattr(self, name)) is not None:
+                check_real(name, part)
         if self.noise_weights is not None and self.weights is None:
             raise ValueError("noise_weights: they are a part of the weights, and there are none; pass weights= as well")
+
+
+def check_start(start: object) -> None:
+    """Raises TypeError unless it is a `Start` or None."""
+    check_type("start", start, (Start, type(None)), "rfm.Start(weights=...), or None for zero weights")
 
 
 def weights(

@@ -25,9 +25,9 @@ from theory.linalg import is_traced
 
 
 def _step_sizes(values: ArrayLike | Sequence[float]) -> Array:
-    sizes = as_floating(np.asarray(values) if isinstance(values, Sequence) else values)
+    sizes = as_floating("step_sizes", values)
     check_shape("step_sizes", sizes, ndim=1)
-    return check_finite("step_sizes", sizes)
+    return check_finite("step_sizes", sizes, degree=2)
 
 
 class StepSchedule(Rule):

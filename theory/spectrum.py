@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from theory import linalg
+from theory.checks import as_floating, check_finite, check_same_rows
 
 Method = Literal["svd", "qr", "gram"]
 METHODS: tuple[Method, ...] = ("svd", "qr", "gram")
@@ -158,9 +159,16 @@ def check_method(method: str) -> None:
 
 
 def _as_columns(block: Block) -> Block:
-    """Labels as columns, and all in the finest precision of the three."""
-    features, labels, clean = block
-    return in_one_precision(features, _columns(labels), None if clean is None else _columns(clean))
+    """Labels as columns, all of as many rows and in the finest precision of the three."""
+    named = {
+        name: check_finite(name, as_floating(name, array))
+        for name, array in zip(("features", "labels", "clean_labels"), block, strict=True)
+        if array is not None
+    }
+    for name, array in named.items():
+        check_same_rows(name, array, "features", len(named["features"]))
+    clean = named.get("clean_labels")
+    return in_one_precision(named["features"], _columns(named["labels"]), None if clean is None else _columns(clean))
 
 
 def in_one_precision(features: Array, labels: Array, clean: Array | None) -> Block:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_steps
+from theory.checks import Clock, check_clock, check_steps, described, is_number
 from theory.curve import Decomposition, check_matching
-from theory.filters import Rule, traced
+from theory.filters import Rule, check_rule, traced
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
 from theory.spectrum import Spectrum
@@ -166,9 +166,10 @@ def switched(
 
 def check_budget(rule: Rule, budget: float) -> None:
     """Raises ValueError unless the budget is a positive number, whole where steps are counted."""
-    if not (np.isfinite(budget) and budget > 0) or (rule.counts_steps and budget != int(budget)):
+    check_rule(rule)
+    if not (is_number(budget) and np.isfinite(budget) and budget > 0) or (rule.counts_steps and budget != int(budget)):
         kind = "whole number of steps" if rule.counts_steps else "number"
-        raise ValueError(f"budget: must be a positive {kind}, got {budget}")
+        raise ValueError(f"budget: must be a positive {kind}, got {described(budget)}")
 
 
 def _checked(rule: Rule, budget: float, switch_times: Clock) -> np.ndarray:

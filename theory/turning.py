@@ -140,9 +140,11 @@ def _best_time(risk: Curve, low: float, high: float) -> tuple[float, float]:
         index = int(np.clip(np.argmin(risk(times)), 1, NUM_NODES - 2))
         low, high = times[index - 1], times[index + 1]
     # The interpolant samples NUM_NODES Chebyshev points of log t.
-    interpolant = Chebyshev.interpolate(lambda log_t: risk(np.exp(log_t)), NUM_NODES - 1, domain=np.log([low, high]))
+    with np.errstate(invalid="ignore"):
+        interpolant = Chebyshev.interpolate(lambda log_t: risk(np.exp(log_t)), NUM_NODES - 1, np.log([low, high]))
     height, *bends = np.abs(interpolant.coef)
-    if max(bends) <= NUM_NODES * np.finfo(float).eps * height:  # a flat curve has no bottom
+    # A flat curve has no bottom, and one that overflows none that could be found.
+    if not np.isfinite(height + max(bends)) or max(bends) <= NUM_NODES * np.finfo(float).eps * height:
         return high, np.inf
     roots = interpolant.deriv().roots()
     inside = np.real(

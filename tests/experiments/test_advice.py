@@ -162,7 +162,7 @@ def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_pa
 
 
 def _fractions(folder):
-    np.savez(folder / "b.npz", x=np.ones((4, 1)), y=np.arange(4) + 0.5)
+    np.savez(folder / "b.npz", x=np.eye(4), y=np.arange(4) + 0.5)
     return str(folder / "b.npz")
 
 

@@ -331,9 +331,10 @@ def test_the_budget_and_the_step_are_what_they_say(features: rfm.RandomFeatures,
         ({"step_size": -1.0}, "step_size: must be a positive number, got -1.0"),
         ({"step_size": 1e9}, "step_size: "),
         ({"num_times": 3}, "num_times: must be a whole number of at least 4, got 3"),
-        ({"targets": np.ones(ROWS)}, "targets: all rows have the same; pass some that vary"),
+        ({"targets": np.ones(ROWS)}, "targets: all rows are the same, so there is nothing to learn; pass some that"),
+        ({"inputs": np.ones((ROWS, 2))}, "inputs: all rows are the same, so there is nothing to learn; pass some that"),
         ({"targets": np.arange(3.0)}, "targets: there are 3 for 18 rows of inputs; pass one a row"),
-        ({"targets": np.full(ROWS, np.nan)}, "y: holds values that are not finite; drop or impute those rows"),
+        ({"targets": np.full(ROWS, np.nan)}, "targets: holds values that are not finite; drop or impute those rows"),
     ],
 )
 def test_bad_input_is_named_with_the_remedy(
@@ -350,3 +351,40 @@ def test_bad_input_is_named_with_the_remedy(
 def test_a_feature_map_that_is_not_known_is_named() -> None:
     with pytest.raises(ValueError, match=r"^features: 'row' is not known; pass a feature map, or 'raw' for the inputs"):
         feature_map("row")
+
+
+def advice_of(x: np.ndarray, y: np.ndarray) -> rfm.Advice:
+    return rfm.advise(x, y, features="raw", num_times=13, key=KEY)
+
+
+NOISE = np.random.default_rng(0).normal(size=(60, 3))
+FLAT = np.concatenate([NOISE[:, :1], np.ones((60, 4))], axis=1)
+WIDE = np.random.default_rng(1).normal(size=(12, 501))
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [(NOISE[:, :2], NOISE[:, 2]), (FLAT, NOISE[:, 2]), (WIDE[:, :500], WIDE[:, 500])],
+    ids=["noise", "constant columns", "many columns"],
+)
+def test_where_nothing_can_be_learnt_the_mean_is_the_better_choice(x: np.ndarray, y: np.ndarray) -> None:
+    found = advice_of(x, y)
+    assert not found.beats_mean
+    assert found.gain_over_mean.mean <= 2 * found.gain_over_mean.error
+
+
+def test_where_something_is_learnt_no_choice_ends_before_its_first_step() -> None:
+    found = advice_of(NOISE[:, :2], NOISE[:, 0] + 0.1 * NOISE[:, 2])
+    assert found.beats_mean
+    assert found.gain_over_mean.mean > 0.9
+    assert all(found.steps(action.time) > 0 for action in found.choices)
+
+
+def test_a_stop_before_the_first_step_is_no_choice() -> None:
+    found = advice_of(NOISE[:, :2], NOISE[:, 0])
+    early = eqx.tree_at(lambda a: (a.slowdown, a.plain.time), found, (None, 0.0), is_leaf=lambda leaf: leaf is None)
+    assert "plain" not in {action.name for action in early.choices}
+    at_once = eqx.tree_at(lambda a: (a.stop.time, a.switch.time), early, (0.0, 0.0))
+    assert at_once.choices == (at_once.plain,)
+    assert not at_once.beats_mean
+    assert at_once.gain_over_mean == (0.0, 0.0)

@@ -106,6 +106,81 @@ def test_arrays_are_read_as_they_are_stored(tmp_path: Path) -> None:
     assert rfm.read_arrays(written(tmp_path, GOOD), target="price").targets.tolist() == [210, 305, 150]
 
 
+def test_a_path_serves_where_its_name_does(tmp_path: Path) -> None:
+    x, y = np.eye(3), np.arange(3.0)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    assert np.array_equal(rfm.read_arrays(tmp_path / "a.npz").inputs, x)
+    assert rfm.load_dataset(tmp_path / "a.npz").inputs.shape == (3, 3)
+    (tmp_path / "houses.csv").write_text(GOOD)
+    assert rfm.read_arrays(tmp_path / "houses.csv", target="price").targets.tolist() == [210, 305, 150]
+
+
+X, Y = np.eye(4), np.arange(4.0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones(()), "y": Y}, "x of {path}: is one number; pass 2 rows or more"),
+        ({"x": X[:1], "y": Y[:1]}, "x of {path}: has 1 row(s); pass 2 rows or more"),
+        ({"x": X, "y": np.ones(())}, "y of {path}: is one number; pass 2 rows or more"),
+        ({"x": X[:, :0], "y": Y}, "x of {path}: has shape (4, 0); pass one column or more"),
+        ({"x": X, "y": Y[:3]}, "y of {path}: there are 3 for 4 rows of x of {path}; pass one a row"),
+        ({"x": np.zeros(4, "f8,i4"), "y": Y}, "x of {path}: holds values of type [('f0'"),
+        ({"x": X.astype(str), "y": Y}, "x of {path}: holds values of type <U32; pass an array of numbers"),
+        ({"x": X, "y": Y + 1j}, "y of {path}: holds values of type complex128; pass real ones"),
+        ({"x": X, "y": Y > 1}, "y of {path}: holds values of type bool; pass numbers"),
+        ({"x": X, "y": np.asarray([1.0, None] * 2)}, "{path} is not a readable .npz file (x or y hold Python objects"),
+        ({"x": np.ones((4, 2)), "y": Y}, "x of {path}: all rows are the same, so there is nothing to learn"),
+        ({"x": X, "y": np.ones(4)}, "y of {path}: all rows are the same, so there is nothing to learn"),
+        ({"a": X}, "{path} is not a readable .npz file (it holds a, neither x and y nor x_train"),
+        (
+            {"x_train": X, "x_test": X[:, 1:], "y_train": Y, "y_test": Y},
+            "{path} is not a readable .npz file (x_train has shape (4, 4) and x_test (4, 3), which cannot be joined)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_arrays_is_said_in_one_line(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    for read in (rfm.read_arrays, rfm.load_dataset):
+        with pytest.raises((ValueError, TypeError), match=r"^[^\n]*$") as caught:
+            read(str(path))
+        said = str(caught.value)
+        assert said.startswith(f"dataset: {message.format(path=path)}"), said
+        assert "allow_pickle" not in said
+
+
+def test_one_array_under_the_name_of_several_is_found_out(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X)
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(
+        ValueError, match=r"^dataset: .*a.npz is not a readable .npz file \(it is one array, as numpy.save"
+    ):
+        rfm.read_arrays(str(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rooms,area,price\n3,70,1\n4,98,1\n", "dataset: column price of {path}: all rows are the same"),
+        ("rooms,area,price\n3,70,1\n3,70,2\n", "dataset: columns rooms, area of {path}: all rows are the same"),
+    ],
+)
+def test_columns_that_never_vary_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        rfm.read_arrays(path, target="price")
+    assert str(caught.value).startswith(message.format(path=path))
+
+
+def test_a_column_of_huge_numbers_counts_as_any_other(tmp_path: Path) -> None:
+    path = written(tmp_path, "area,price\n1e300,1\n2e300,2\n4e300,3\n")
+    assert rfm.prepare(*rfm.read_arrays(path, target="price")).inputs[:, 0].round(3).tolist() == [-1.069, -0.267, 1.336]
+
+
 def test_arrays_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^dataset: 'a\.txt' is not known; pass one of diabetes, digits, or the path"):
         rfm.read_arrays("a.txt")

@@ -195,7 +195,7 @@ def test_a_known_truth_replaces_the_labels_and_stays_with_the_sample() -> None:
         (lambda: numbered_task(num_test=5).sample(16, key=KEYS[0]), "num_samples: 16 asked for, but only 15 rows"),
         (lambda: numbered_task(num_test=5).test_set(lambda x: x, 6), "num_samples: 6 asked for, but only 5 rows"),
         (lambda: rfm.DataTask(jnp.full((4, 1), jnp.nan), jnp.ones(4), num_test=1), "inputs: 4 of 4 values are not"),
-        (lambda: rfm.DataTask(jnp.ones((4, 1)), jnp.ones((5, 2)), num_test=1), r"targets: has shape \(5, 2\)"),
+        (lambda: rfm.DataTask(jnp.ones((4, 1)), jnp.ones((5, 2)), num_test=1), "targets: there are 5 for 4 rows"),
     ],
 )  # fmt: skip
 def test_bad_data_is_named(make: Callable[[], object], message: str) -> None:
@@ -260,12 +260,12 @@ def test_unreadable_data_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset: .*broken.npz is not a readable .npz file"):
         rfm.load_dataset(str(tmp_path / "broken.npz"))
     np.savez(tmp_path / "keys.npz", a=np.ones(2))
-    with pytest.raises(ValueError, match=r"holds a; pass a file with x and y"):
+    with pytest.raises(ValueError, match=r"it holds a, neither x and y nor x_train"):
         rfm.load_dataset(str(tmp_path / "keys.npz"))
-    with pytest.raises(ValueError, match=r"x: holds values that are not finite; drop or impute"):
-        rfm.prepare(np.asarray([[np.nan], [1.0]]), np.ones(2))
-    with pytest.raises(ValueError, match=r"y: has 1001 different whole numbers; pass floats if it is a regression"):
-        rfm.prepare(np.ones((1001, 1)), np.arange(1001))
+    with pytest.raises(ValueError, match=r"^inputs: holds values that are not finite; drop or impute"):
+        rfm.prepare(np.asarray([[np.nan], [1.0]]), np.arange(2.0))
+    with pytest.raises(ValueError, match=r"^targets: has 1001 different whole numbers; pass floats if it is a"):
+        rfm.prepare(np.eye(1001), np.arange(1001))
 
 
 def test_a_kernel_truth_is_kernel_ridge_regression() -> None:
