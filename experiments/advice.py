@@ -120,6 +120,9 @@ def _variables(advice: rfm.Advice) -> Variables:
             "1",
             "clock of Mixup's training where it is plain training on a slower one; NaN where it is not",
         ),
+        "beats_mean": (int(advice.beats_mean), "1", "whether any way to train has a risk below that of the mean"),
+        "gain_over_mean": (advice.gain_over_mean.mean, RELATIVE, "by how much; 0 where the best is no training"),
+        "gain_over_mean_error": (advice.gain_over_mean.error, RELATIVE, "its standard error"),
         "has_folds": (int(advice.has_folds), "1", "whether parts are folds, or held-out rows"),
     }
     return (

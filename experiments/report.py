@@ -342,6 +342,20 @@ def _choices(result: Result) -> Result:
 def _advice(result: Result) -> list[str]:
     """Sentences: what to do, how sure that is, what over-training costs."""
     step_size, budget = float(result["step_size"]), float(result["time"][-1])
+    relative = (
+        f"Relative risk: squared error over that of predicting the mean, ± standard error over "
+        f"{'folds' if int(result['has_folds']) else 'held-out rows'}. Steps are of {step_size:.3g}; the largest stable "
+        f"step is {float(result['largest_stable_step']):.3g}; steps times step size is time."
+    )
+    if not int(result["beats_mean"]):
+        gain, its_error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
+        why = (
+            "the risk is lowest before the first step"
+            if gain == its_error == 0
+            else f"the lowest relative risk of all ways to train is {_with_error(1 - gain, its_error)}, not below 1 by "
+            "two standard errors"
+        )
+        return [f"[bold]Advice:[/bold] predict the mean of the targets. Nothing is learnt here: {why}.", relative]
     choices, slowdown = _choices(result), float(result["slowdown"])
     advised = choices.isel(action=int(choices["is_advised"].values.argmax()))
     lowest = choices.isel(action=int(choices["action_risk"].values.argmin()))
@@ -367,7 +381,9 @@ def _advice(result: Result) -> list[str]:
     cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
     end = f"t = {budget:.3g} ({_count(budget / step_size)} steps)"
     more = f"going on to {end} with Mixup costs {_with_error(cost, error)} %"
-    if float(result["action_time"].sel(action="stop")) == budget:
+    if not int(result["is_choice"].sel(action="stop")) and not isfinite(slowdown):
+        sentences.append("With Mixup, the risk is lowest before the first step: it only rises.")
+    elif float(result["action_time"].sel(action="stop")) == budget:
         sentences.append("Over-training is not seen: with Mixup, the risk is lowest at the end of training.")
     elif _is_zero(over_parts(result["mixup_risk"].isel(time=-1))[0]):
         sentences.append(f"Over-training is not seen: with Mixup, the risk at the end of training is {BELOW_ROUNDING}.")
@@ -380,12 +396,7 @@ def _advice(result: Result) -> list[str]:
         f"{100 * MEASURED_COVERAGE:.0f} % of the cases, and two standard errors held the true difference in "
         f"{100 * MEASURED_ERROR_COVERAGE:.0f} %."
     )
-    sentences.append(
-        f"Relative risk: squared error over that of predicting the mean, ± standard error over "
-        f"{'folds' if int(result['has_folds']) else 'held-out rows'}. Steps are of {step_size:.3g}; the largest stable "
-        f"step is {float(result['largest_stable_step']):.3g}; steps times step size is time."
-    )
-    return sentences
+    return [*sentences, relative]
 
 
 def _checked(result: Result) -> list[str]:
