@@ -10,10 +10,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.exits import drop_output
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of
 from experiments.variables import Advance, Stage
 from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
 from rfm.progress import bars
+
+
+class _Console(Console):
+    """Prints text as it is: names and paths that users bring are no markup. Where nobody reads on, work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        drop_output(self.file)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where everything is printed."""
+    return _Console(stderr=stderr, markup=False, emoji=False)
 
 
 @contextmanager
@@ -37,10 +50,10 @@ def print_origin(console: Console, result: Result) -> None:
     """The configuration and the provenance of a result."""
     provenance = provenance_of(result)
     commit = provenance["commit"]
-    console.print("\n[bold]configuration[/bold]")
+    console.print("\nconfiguration", style="bold")
     for name, value in provenance["configuration"].items():
         console.print(f"  {name} = {json.dumps(value)}", highlight=False)
-    console.print("\n[bold]provenance[/bold]")
+    console.print("\nprovenance", style="bold")
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     lines = {
         "command": provenance["command"],
@@ -337,7 +350,7 @@ def _advice(result: Result) -> list[str]:
     lowest = choices.isel(action=int(choices["action_risk"].values.argmin()))
     time = float(advised["action_time"])
     words = _ACTIONS[str(advised["action"].values)][1].format(steps=_count(time / step_size), time=f"{time:.3g}")
-    sentences = [f"[bold]Advice:[/bold] {words}."]
+    sentences = [f"Advice: {words}."]
     if isfinite(slowdown):
         sentences.append(
             "Mixup makes no difference to the mean here: these features mix as their inputs do, so that training with "
