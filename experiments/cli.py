@@ -183,21 +183,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _obey(arguments: Sequence[str]) -> int:
-    if arguments == ["--version"]:
+    if arguments in (["--version"], ["-V"]):
         print(f"rfm {metadata.version('rfm')}")
         return 0
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     command = _parse(arguments)
     return _show(command) if isinstance(command, Show) else _run(command)
 
 
 def _parse(arguments: Sequence[str]) -> Run | Show:
-    """The command, with the fields of a --config file as its defaults, so that flags override them."""
-    path = _config_path(arguments)
-    name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    show = Annotated[Show, tyro.conf.subcommand("show")]
-    experiments = [Annotated[kind, _subcommand(kind, name, path)] for kind in EXPERIMENTS]
-    commands: Any = functools.reduce(operator.or_, [*experiments, show])
-    command = tyro.cli(
+    """The command, with the fields of a --config file as its defaults, so that flags override them.
+
+    A command is parsed by itself, so that what is said of its flags points to its own help.
+    """
+    kinds = {kind.kind: kind for kind in EXPERIMENTS}
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if name == "show":
+        return tyro.cli(Show, prog="rfm show", args=rest)
+    if name in kinds:
+        return _parse_run(kinds[name], rest)
+    commands: Any = functools.reduce(
+        operator.or_,
+        [*(Annotated[kind, tyro.conf.subcommand(kind.kind)] for kind in EXPERIMENTS),
+         Annotated[Show, tyro.conf.subcommand("show")]],
+    )  # fmt: skip
+    return tyro.cli(
         commands,
         prog="rfm",
         description="Over-training with Mixup in random-feature regression: exact risk curves beside real training. "
@@ -205,8 +216,32 @@ def _parse(arguments: Sequence[str]) -> Run | Show:
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+
+
+def _parse_run(experiment: type[Run], arguments: Sequence[str]) -> Run:
+    path = _config_path(arguments)
+    values = {} if path is None else _values(path, experiment.kind)
+    config: type[Config] = typing.get_type_hints(experiment)["run"]
+    default = experiment(run=config.from_mapping(values, f"config: {path}"))  # type: ignore[call-arg]  # each has its own output
+    command = tyro.cli(
+        experiment,
+        prog=f"rfm {experiment.kind}",
+        default=default,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+    if path is not None and path.suffix == ".toml":
+        given |= set(values)  # an older result holds all fields, whether anybody passed them or not
     if isinstance(command, Advise) and command.data is not None:
-        return dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
+        if "dataset" in given:
+            raise ValueError(
+                f"dataset: {command.run.dataset!r} is ignored beside {command.data!r}; leave one of them out"
+            )
+        command = dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
+    for name, why in command.run.ignored().items():
+        if name in given:
+            raise ValueError(f"{name}: is ignored {why}; leave one of them out")
     return command
 
 
@@ -217,13 +252,6 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
         return parser.parse_known_args(arguments)[0].config
     except argparse.ArgumentError:  # --config without a file; the real parser says so
         return None
-
-
-def _subcommand(experiment: type[Run], name: str, path: Path | None) -> Any:
-    values = {} if path is None or name != experiment.kind else _values(path, experiment.kind)
-    config: type[Config] = typing.get_type_hints(experiment)["run"]
-    run = config.from_mapping(values, f"config: {path}")
-    return tyro.conf.subcommand(experiment.kind, default=experiment(run=run))  # type: ignore[call-arg]  # each has its own output
 
 
 def _values(path: Path, kind: str) -> dict[str, Any]:
@@ -259,8 +287,9 @@ def _run(command: Run) -> int:
 
     # Slow modes differ from fast ones by more than single precision resolves.
     jax.config.update("jax_enable_x64", True)
-    from experiments import outputs, provenance, report, store
+    from experiments import limits, outputs, provenance, report, store
 
+    limits.check_most("num_seeds", command.run.num_seeds, limits.MOST_SEEDS)
     outputs.check_result(command.output)
     if command.figure is not None:
         outputs.check_figure(command.figure)

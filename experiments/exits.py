@@ -49,7 +49,7 @@ def guarded(program: str, run: Callable[[], int]) -> int:
         if os.environ.get(SHOW_TRACEBACK):
             raise
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            return _fail(program, f"not enough memory ({error}); pass smaller sizes", BAD_INPUT)
+            return _fail(program, f"not enough memory ({error or type(error).__name__}); pass smaller sizes", BAD_INPUT)
         what = f"{type(error).__name__}: {error}; this is a bug: please report it"
         return _fail(program, f"{what} ({SHOW_TRACEBACK}=1 shows the traceback)", UNEXPECTED)
 

@@ -43,12 +43,23 @@ def progress_bars(console: Console) -> Iterator[Stage]:
 
 def print_result(console: Console, result: Result) -> None:
     """The table of a result of any kind."""
-    _PRINTERS[result.attrs["kind"]](console, result)
+    kind = result.attrs["kind"]
+    if kind not in _PRINTERS:
+        raise ValueError(f"kind: {kind!r} is not known; this version prints results of {', '.join(sorted(_PRINTERS))}")
+    try:
+        _PRINTERS[kind](console, result)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{kind}: the result lacks what its table shows ({error}); run its experiment again"
+        ) from error
 
 
 def print_origin(console: Console, result: Result) -> None:
     """The configuration and the provenance of a result."""
     provenance = provenance_of(result)
+    missing = sorted({"configuration", *_ORIGIN} - set(provenance))
+    if missing:
+        raise ValueError(f"provenance: the result lacks {', '.join(missing)}; run its experiment again")
     commit = provenance["commit"]
     console.print("\nconfiguration", style="bold")
     for name, value in provenance["configuration"].items():
@@ -67,6 +78,9 @@ def print_origin(console: Console, result: Result) -> None:
     }
     for name, value in lines.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)
+
+
+_ORIGIN = ("command", "commit", "created", "layout", "platform", "python", "versions")
 
 
 def _print_ucurve(console: Console, result: Result) -> None:

@@ -91,14 +91,17 @@ def read(path: Path, kind: str | None = None) -> Result:
             result = opened.load()
     except Exception as error:  # h5py raises OSError, RuntimeError or KeyError, as the damage has it
         raise ValueError(f"{path}: is not a whole result file ({error}); run its experiment again") from error
-    if "provenance" not in result.attrs or "layout" not in result.attrs:
+    if not {"kind", "layout", "provenance"} <= set(result.attrs):
         raise ValueError(f"{path}: was not written by rfm; pass a file that one of its experiments wrote")
     if result.attrs["layout"] != LAYOUT:
         raise ValueError(
             f"{path}: has layout {result.attrs['layout']}, and this version of rfm reads layout {LAYOUT}; run its "
             "experiment again (`--config` takes its configuration from the file)"
         )
-    missing = sorted(set(provenance_of(result)["variables"]) - set(map(str, result.variables)))
+    try:
+        missing = sorted(set(provenance_of(result)["variables"]) - set(map(str, result.variables)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: does not say where it came from ({error}); run its experiment again") from error
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; run its experiment again")
     if kind is not None and result.attrs["kind"] != kind:
@@ -119,6 +122,8 @@ def stored_configuration(path: Path, kind: str) -> dict[str, Any]:
         raise ValueError(f"config: {path} holds no configuration ({error}); pass a .toml file or a result") from error
     if stored_kind != kind:
         raise ValueError(f"config: {path} is a result of `rfm {stored_kind}`; pass one of `rfm {kind}`")
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("configuration"), dict):
+        raise ValueError(f"config: {path} holds no configuration; pass a .toml file or a result")
     return provenance["configuration"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import cli, store
 from experiments.configs import CURVED
-from tests.experiments.small import SAMPLE_SIZE, UCURVE, flags
+from tests.experiments.small import NOISE, SAMPLE_SIZE, UCURVE, flags
 
 PRINTED = 0.1  # two digits of the standard error, which two seeds make large
 HEAVY = ("jax", "numpy", "scipy", "xarray", "matplotlib", "rfm", "theory")
@@ -136,6 +136,32 @@ UCURVE_ERRORS = [
     (["--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
     (["--output", "result.txt"], "output: 'result.txt' must end in .nc"),
+    (["--seed", "99999999999999999999999"], "seed: must be at most 2^63 - 1 = 9223372036854775807, got 9999999999999"),
+    (
+        ["--feature-weight-std", "0"],
+        "feature_weight_std: must be at least 1e-06, got 0; with weights of zero all featu",
+    ),
+    (["--feature-weight-std", "1e200"], "feature_weight_std: must be at most 1000, got 1e+200"),
+    (["--feature-bias-std", "1e200"], "feature_bias_std: must be at most 1000, got 1e+200"),
+    (["--teacher-weight-std", "0"], "teacher_weight_std: must be at least 1e-06, got 0; with weights of zero the teac"),
+    (
+        ["--teacher-activation", "exp", "--teacher-weight-std", "999"],
+        "teacher_weight_std: 999 is too large for teacher_",
+    ),
+    (
+        ["--feature-activation", "exp", "--feature-weight-std", "999"],
+        "feature_weight_std: 999 is too large for feature_",
+    ),
+    (["--label-noise-std", "1e200"], "label_noise_std: must be at most 1e+06, got 1e+200"),
+    (["--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300; with smaller steps nothing is"),
+    (["--beyond-simulation", "1e300"], "beyond_simulation: must lie between 1e-30 and 1e+30, got 1e+300"),
+    (["--num-steps", "99999999999999999999"], "num_steps: must be at most 2^53 = 9007199254740992, got 99999999999"),
+    (["--num-seeds", "1000000000000"], "num_seeds: must be at most 1e+06, got 1e+12"),
+    (
+        ["--num-samples", "100000"],
+        "num_samples, num_pairs, num_features, num_seeds, num_times: these sizes need at leas",
+    ),
+    (["--truth", "labels"], "truth: is ignored without --dataset; leave one of them out"),
     (["--config", "none.toml"], "config: there is no file none.toml; the settings of ucurve with a name are: curved"),
 ]
 
@@ -165,6 +191,142 @@ def test_bad_input_of_the_sample_size(arguments, message, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     assert cli.main(["sample-size", *flags(SAMPLE_SIZE), *arguments]) == cli.BAD_INPUT
     assert capsys.readouterr().err.startswith(f"rfm: error: {message}")
+
+
+OTHER_ERRORS = [
+    (["rules", "--ridge", "1e9", "--num-samples", "4", "--num-features", "5", "--num-seeds", "1"],
+     "ridge: 1e+09 makes steps of step_fraction 0.6 diverge; pass less than 2 / step_size - mu_max = "),
+    (["rules", "--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300"),
+    (["rules", "--num-samples", "100000"], "num_samples, num_features, num_seeds, num_times: these sizes need at"),
+    (["switch", "--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300"),
+    (["minibatch", "--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300"),
+    (["bound", "--final-time", "1e300"], "final_time: must lie between 1e-30 and 1e+30, got 1e+300"),
+    (["bound", "--start-variance", "1e300"], "start_variance: must be at most 1e+06, got 1e+300"),
+    (["sample-size", "--final-time", "1e-300"], "final_time: must lie between 1e-30 and 1e+30, got 1e-300"),
+    (["penalty-map", "--alphas", "1"], "alphas: a map has at least 2 of them, got [1.0]; pass more"),
+    (["penalty-map", "--sample-sizes", "8"], "sample_sizes: a map has at least 2 of them, got [8]; pass more"),
+    (["noise", "--teacher-weight-stds", "1e200"], "teacher_weight_stds: must be at most 1000, got 1e+200"),
+    (["noise", "--sharpness", "1e300"], "sharpness: must be at most 1e+06, got 1e+300"),
+    (["noise", "--num-pairs", "99999999999"], "num_seeds, num_pairs, input_dim, num_hidden, num_classes, num_ratios, "),
+    (["advise", "--budget", "1e-300"], "budget: must lie between 1e-30 and 1e+30, got 1e-300"),
+    (["advise", "--budget", "1e-9", "--num-features", "5", "--num-folds", "2"],
+     "budget: training to t = 1e-09 is less than one step of "),
+    (["advise", "diabetes", "--dataset", "digits"], "dataset: 'digits' is ignored beside 'diabetes'; leave one"),
+    (["advise", "--features", "raw", "--num-features", "9"], "num_features: is ignored beside --features raw, which "),
+    (["advise", "--num-held-out", "9", "--num-folds", "3"], "num_folds: is ignored beside --num-held-out, which takes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), OTHER_ERRORS, ids=_readable)
+def test_bad_input_of_the_other_experiments(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*arguments, "--figure", "None"]) == cli.BAD_INPUT
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"rfm: error: {message}")
+    assert printed.err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.nc"))
+
+
+def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text('features = "raw"\nnum_features = 9\n')
+    assert cli.main(["advise", "--config", str(tmp_path / "a.toml")]) == cli.BAD_INPUT
+    assert capsys.readouterr().err.startswith("rfm: error: num_features: is ignored beside --features raw")
+    configuration = dataclasses.asdict(cli.AdviseConfig(features="raw"))
+    store.write(tmp_path / "a.nc", "advise", {}, {"configuration": configuration})
+    assert cli._parse(["advise", "--config", str(tmp_path / "a.nc")]).run.features == "raw"
+
+
+@pytest.mark.parametrize("activation", ["relu", "abs", "sign", "exp", "identity"])
+def test_noise_takes_every_activation_of_its_help(activation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = [*flags(NOISE), "--num-seeds", "1", "--num-ratios", "3", "--num-pairs", "100"]
+    assert cli.main(["noise", *tiny, "--teacher-activation", activation, "--figure", "None"]) == 0
+    bounds = store.read(tmp_path / "results" / "noise.nc")["smoothness_bound"].values
+    assert np.all(bounds > 0)  # infinite where there is none
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["help", "bound"], ["bound", "-h"]])
+def test_help_is_a_command_too(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert not end.value.code
+    assert " ".join(["usage: rfm", *({"bound"} & set(arguments))]) in capsys.readouterr().out
+
+
+def test_the_version_is_printed_for_both_of_its_flags(capsys):
+    assert [cli.main([flag]) for flag in ("-V", "--version")] == [0, 0]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+@pytest.mark.parametrize("arguments", [["--nmu-samples", "3"], ["--lam", "x"]])
+def test_a_mistaken_flag_points_to_the_help_of_its_own_command(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["ucurve", *arguments])
+    assert end.value.code == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert "rfm ucurve --help" in printed
+    assert "rfm bound" not in printed
+
+
+@pytest.mark.parametrize("name", ["x[/red]", "x[red]", "[bold]", ":smile:"])
+def test_text_of_users_is_no_markup(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    rows = np.random.default_rng(0).normal(size=(30, 3)).tolist()
+    table = tmp_path / name / "p.csv"
+    table.write_text("\n".join([f"a{name},b,y", *(",".join(map(str, row)) for row in rows)]))
+    quick = ["--num-folds", "2", "--num-features", "3", "--num-times", "8", "--target-kind", "numbers"]
+    arguments = [f"{name}/p.csv", "--target", f"a{name}", *quick, "--output", f"{name}/p.nc", "--figure", "None"]
+    assert cli.main(["advise", *arguments]) == 0
+    assert f"result: {name}/p.nc" in capsys.readouterr().out
+    assert cli.main(["show", f"{name}/p.nc"]) == 0
+    assert f"{name}/p.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"kind": "dream"}, "kind: 'dream' is not known; this version prints results of advise, bound, "),
+        ({"kind": "ucurve", "provenance": '{"variables": []}'}, "ucurve: the result lacks what its table shows ("),
+        ({"kind": "ucurve", "provenance": "{}"}, "a.nc: does not say where it came from ("),
+        ({"kind": "ucurve", "provenance": "[]"}, "a.nc: does not say where it came from ("),
+        ({"kind": "ucurve", "provenance": "?"}, "a.nc: does not say where it came from ("),
+        ({"kind": "ucurve", "provenance": None}, "a.nc: was not written by rfm; pass a file that one of its "),
+    ],
+)
+def test_a_result_that_cannot_be_shown_is_refused_in_one_line(attributes, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    whole = {"layout": store.LAYOUT, "provenance": '{"variables": []}'} | attributes
+    kept = {name: value for name, value in whole.items() if value is not None}
+    store.save(tmp_path / "a.nc", store.Result(attrs=kept))
+    assert cli.main(["show", "a.nc"]) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"rfm: error: {message}")
+    assert printed.count("\n") == 1
+
+
+def test_an_unexpected_exception_is_one_line_unless_its_traceback_is_asked_for(monkeypatch, capsys):
+    def fail(command):
+        raise ZeroDivisionError("float division\nby zero")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.delenv("RFM_TRACEBACK", raising=False)
+    assert cli.main(["bound"]) == 1
+    assert capsys.readouterr().err == (
+        "rfm: error: ZeroDivisionError: float division by zero; this is a bug: please report it (RFM_TRACEBACK=1 shows "
+        "the traceback)\n"
+    )
+    monkeypatch.setenv("RFM_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["bound"])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")])
+def test_memory_that_runs_out_is_bad_input(error, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_run", lambda command: (_ for _ in ()).throw(error))
+    assert cli.main(["bound"]) == cli.BAD_INPUT
+    assert capsys.readouterr().err.startswith("rfm: error: not enough memory (")
 
 
 @pytest.mark.parametrize(
