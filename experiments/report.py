@@ -31,7 +31,7 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Stage]:
-    """One bar a stage, with the time left; silent where the console is no terminal."""
+    """One bar a stage, with the time left; a plain line a minute where the console is no terminal."""
     with bars(console) as progress:
 
         def stage(name: str, total: int) -> Advance:
