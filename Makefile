@@ -11,7 +11,7 @@ KERNELS := Haswell Prescott
 ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk phases averaging minibatch matrix_functions) \
   $(addprefix tests/rfm/test_,kernels rounding ratios)
 
-.PHONY: help ucurve figures test test-kernels accuracy bench bench-peer scaling clean
+.PHONY: help ucurve figures test test-kernels accuracy faults bench bench-peer scaling clean
 
 help:
 	@echo "make ucurve        set up, run the main experiment, print its table, draw its figure"
@@ -19,6 +19,7 @@ help:
 	@echo "make test          set up, then lint, types, tests and doctests"
 	@echo "make test-kernels  the accuracy tests again, with the BLAS kernels of other processors: $(KERNELS)"
 	@echo "make accuracy      what is claimed of errors, on a thousand ill-conditioned problems against exact arithmetic"
+	@echo "make faults        bad input, and runs that are killed, stopped or out of disk, tried for about five minutes"
 	@echo "make bench         set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
 	@echo "make scaling       measure how time and memory grow with the sizes, draw it"
 	@echo "make clean         remove the virtual environments and all results"
@@ -82,6 +83,9 @@ test-kernels: $(VENV)/.installed-dev
 
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.accuracy
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.faults
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

@@ -20,7 +20,7 @@ from rich.progress import track
 import rfm
 from benchmarks import machine, peak, problems
 from benchmarks.harness import seconds
-from experiments import provenance, store
+from experiments import outputs, provenance, store
 from experiments.configs import Config
 from experiments.variables import Variable, Variables
 
@@ -98,7 +98,7 @@ def main() -> None:
         work, num_samples, num_features = arguments.one
         print(json.dumps(_one(work, int(num_samples), int(num_features))))
         return
-    store.check_writable(arguments.output)
+    outputs.check_result(arguments.output)
     origin = provenance.collect(Config(num_seeds=1), provenance.this_command()) | {"machine": machine.describe()}
     store.write(arguments.output, "scaling", measure(), origin)
     print(f"result: {arguments.output}")

@@ -9,8 +9,6 @@ import dataclasses
 import functools
 import importlib
 import operator
-import os
-import subprocess
 import sys
 import tomllib
 import typing
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
+from experiments import exits
 from experiments.configs import (
     NAMED,
     AdviseConfig,
@@ -38,8 +37,7 @@ from experiments.configs import (
 if TYPE_CHECKING:
     from experiments.variables import Stage, Variables
 
-BAD_INPUT = 2
-INTERRUPTED = 130
+BAD_INPUT, INTERRUPTED = exits.BAD_INPUT, exits.INTERRUPTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,42 +172,77 @@ EXPERIMENTS: tuple[type[Run], ...] = (UCurve, SampleSize, Noise, Bound, Minibatc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0; 2 for bad input; 130 for Ctrl-C; that of the figure's script."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:
+    """Runs one command and returns its exit status: 0, one of `experiments.exits`, or that of the figure's script.
+
+    Without arguments it takes those of the process, which Ctrl-C and SIGTERM then end at once, with 130 and 143.
+    """
+    if arguments is None:
+        exits.leave_on_signals("rfm")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return exits.guarded("rfm", lambda: _obey(given))
+
+
+def _obey(arguments: Sequence[str]) -> int:
+    if arguments in (["--version"], ["-V"]):
         print(f"rfm {metadata.version('rfm')}")
         return 0
-    try:
-        command = _parse(arguments)
-        return _show(command) if isinstance(command, Show) else _run(command)
-    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError) as error:
-        print(f"rfm: error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("rfm: interrupted; nothing was stored, and an earlier result file, if any, is untouched", file=sys.stderr)
-        return INTERRUPTED
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
+    command = _parse(arguments)
+    return _show(command) if isinstance(command, Show) else _run(command)
 
 
 def _parse(arguments: Sequence[str]) -> Run | Show:
-    """The command, with the fields of a --config file as its defaults, so that flags override them."""
-    path = _config_path(arguments)
-    name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    show = Annotated[Show, tyro.conf.subcommand("show")]
-    experiments = [Annotated[kind, _subcommand(kind, name, path)] for kind in EXPERIMENTS]
-    commands: Any = functools.reduce(operator.or_, [*experiments, show])
-    command = tyro.cli(
+    """The command, with the fields of a --config file as its defaults, so that flags override them.
+
+    A command is parsed by itself, so that what is said of its flags points to its own help.
+    """
+    kinds = {kind.kind: kind for kind in EXPERIMENTS}
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if name == "show":
+        return tyro.cli(Show, prog="rfm show", args=rest)
+    if name in kinds:
+        return _parse_run(kinds[name], rest)
+    commands: Any = functools.reduce(
+        operator.or_,
+        [*(Annotated[kind, tyro.conf.subcommand(kind.kind)] for kind in EXPERIMENTS),
+         Annotated[Show, tyro.conf.subcommand("show")]],
+    )  # fmt: skip
+    return tyro.cli(
         commands,
         prog="rfm",
         description="Over-training with Mixup in random-feature regression: exact risk curves beside real training. "
-        "`rfm COMMAND --help` lists a command's flags, `rfm --version` prints the version.",
+        "`rfm COMMAND --help` lists a command's flags, `rfm --version` prints the version. Status: 0; 2 for bad "
+        "input; 130 after Ctrl-C and 143 after SIGTERM, which leave earlier results whole.",
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+
+
+def _parse_run(experiment: type[Run], arguments: Sequence[str]) -> Run:
+    path = _config_path(arguments)
+    values = {} if path is None else _values(path, experiment.kind)
+    config: type[Config] = typing.get_type_hints(experiment)["run"]
+    default = experiment(run=config.from_mapping(values, f"config: {path}"))  # type: ignore[call-arg]  # each has its own output
+    command = tyro.cli(
+        experiment,
+        prog=f"rfm {experiment.kind}",
+        default=default,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+    if path is not None and path.suffix == ".toml":
+        given |= set(values)  # an older result holds all fields, whether anybody passed them or not
     if isinstance(command, Advise) and command.data is not None:
-        return dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
+        if "dataset" in given:
+            raise ValueError(
+                f"dataset: {command.run.dataset!r} is ignored beside {command.data!r}; leave one of them out"
+            )
+        command = dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
+    for name, why in command.run.ignored().items():
+        if name in given:
+            raise ValueError(f"{name}: is ignored {why}; leave one of them out")
     return command
 
 
@@ -220,13 +253,6 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
         return parser.parse_known_args(arguments)[0].config
     except argparse.ArgumentError:  # --config without a file; the real parser says so
         return None
-
-
-def _subcommand(experiment: type[Run], name: str, path: Path | None) -> Any:
-    values = {} if path is None or name != experiment.kind else _values(path, experiment.kind)
-    config: type[Config] = typing.get_type_hints(experiment)["run"]
-    run = config.from_mapping(values, f"config: {path}")
-    return tyro.conf.subcommand(experiment.kind, default=experiment(run=run))  # type: ignore[call-arg]  # each has its own output
 
 
 def _values(path: Path, kind: str) -> dict[str, Any]:
@@ -247,35 +273,37 @@ def _values(path: Path, kind: str) -> dict[str, Any]:
 
 
 def _show(command: Show) -> int:
-    from rich.console import Console
-
     from experiments import report, store
 
     result = store.read(command.file)
-    console = Console(soft_wrap=False)
+    console = report.console()
     report.print_result(console, result)
     report.print_origin(console, result)
     return 0
 
 
 def _run(command: Run) -> int:
-    """Checks, runs, stores, prints and draws, in this order."""
+    """Checks, runs, prints, stores and draws, in this order: what cannot be stored has at least been seen."""
     import jax
-    from rich.console import Console
 
     # Slow modes differ from fast ones by more than single precision resolves.
     jax.config.update("jax_enable_x64", True)
-    from experiments import provenance, report, store
+    from experiments import limits, outputs, provenance, report, store
 
-    store.check_writable(command.output)
+    limits.check_most("num_seeds", command.run.num_seeds, limits.MOST_SEEDS)
+    outputs.check_result(command.output)
+    if command.figure is not None:
+        outputs.check_figure(command.figure)
     # Collected first: an edit while the experiment runs is not the code that ran.
     origin = provenance.collect(command.run, provenance.this_command())
-    with report.progress_bars(Console(stderr=True)) as stage:
+    with report.progress_bars(report.console(stderr=True)) as stage:
         variables = _variables(command, stage)
-    store.write(command.output, command.kind, variables, origin)
-    console = Console()
-    report.print_result(console, store.read(command.output, command.kind))
-    console.print(f"result: {command.output}", highlight=False, markup=False)
+    result = store.assemble(command.kind, variables, origin)
+    console = report.console()
+    report.print_result(console, result)
+    store.save(command.output, result)
+    exits.once_stopped(f"the result is stored in {command.output}, and its figure may not be drawn")
+    console.print(f"result: {command.output}", highlight=False)
     return 0 if command.figure is None else _draw(command.kind, command.output, command.figure)
 
 
@@ -293,7 +321,7 @@ def _variables(command: Run, stage: "Stage") -> "Variables":
 
 def _draw(kind: str, result: Path, stem: Path) -> int:
     script = "figures." + kind.replace("-", "_")
-    return subprocess.run([sys.executable, "-m", script, str(result), "--output", str(stem)], check=False).returncode
+    return exits.run_child([sys.executable, "-m", script, str(result), "--output", str(stem)])
 
 
 if __name__ == "__main__":

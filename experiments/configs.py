@@ -20,6 +20,10 @@ class Config:
     num_seeds: int = 8
     """Size of the ensemble, over which means and standard errors are taken."""
 
+    def ignored(self) -> dict[str, str]:
+        """The fields that change nothing beside the values of others, and why."""
+        return {}
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
         """A configuration from the keys and values of a file; fields that it leaves out keep their defaults.
@@ -69,6 +73,9 @@ class TaskConfig(Config):
     """Standard deviation of the features' weights."""
     feature_bias_std: float = 0.0
     """Standard deviation of the features' biases."""
+
+    def ignored(self) -> dict[str, str]:
+        return {"truth": "without --dataset"} if self.dataset is None else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +270,15 @@ class AdviseConfig(Config):
     """That turns times into steps; None for half of the largest stable one."""
     num_times: int = 61
     """Times at which the curves are evaluated, evenly in log t."""
+
+    def ignored(self) -> dict[str, str]:
+        ignored = {}
+        if self.features == "raw":
+            names = ("num_features", "feature_activation", "feature_weight_std", "feature_bias_std")
+            ignored = dict.fromkeys(names, "beside --features raw, which takes the inputs as they are")
+        if self.num_held_out is not None:
+            ignored["num_folds"] = "beside --num-held-out, which takes the place of folds"
+        return ignored
 
 
 def _checked(value: Any, expected: Any, name: str) -> Any:

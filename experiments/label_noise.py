@@ -3,6 +3,8 @@
 Closed forms and bounds beside what plain mixing of drawn pairs gives; the pairs know none of the formulas.
 """
 
+from math import isfinite
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +13,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import rfm
 import theory
 from experiments.configs import NoiseConfig
+from experiments.limits import check_curvature, check_memory, check_seed, check_strength
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
 from rfm.checks import check_choice, check_count
-from theory.checks import check_alpha, check_not_negative, check_positive
+from theory.checks import check_alpha
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""
@@ -121,13 +124,18 @@ def _by_distance(
 
 
 def _distance_bounds(truth: rfm.TwoLayerTeacher, distances: np.ndarray) -> tuple[Array, Array]:
-    """The two upper bounds at each distance, from constants that hold everywhere."""
+    """The two upper bounds at each distance, from constants that hold everywhere; infinite where there is none."""
     steps = jnp.asarray(distances)[:, None]
     zeros = jnp.zeros_like(steps)
-    return (
-        theory.smoothness_upper(truth.smoothness_constant(), steps, zeros, HALF),
-        theory.lipschitz_upper(truth.lipschitz_constant(), steps, zeros, HALF),
+    bounds = (
+        (theory.smoothness_upper, truth.smoothness_constant()),
+        (theory.lipschitz_upper, truth.lipschitz_constant()),
     )
+    smooth, lipschitz = (
+        bound(constant, steps, zeros, HALF) if isfinite(constant) else jnp.full(len(steps), jnp.inf)
+        for bound, constant in bounds
+    )
+    return smooth, lipschitz
 
 
 def _hard_labels(
@@ -162,7 +170,7 @@ def _draw(key: PRNGKeyArray, probabilities: Float[Array, "pairs classes"]) -> Ar
 
 
 def _check(config: NoiseConfig) -> None:
-    check_count("seed", config.seed, least=0)
+    check_seed(config.seed)
     for name in ("num_seeds", "input_dim", "num_hidden", "num_pairs", "num_distances"):
         check_count(name, getattr(config, name))
     check_count("num_ratios", config.num_ratios, least=2)
@@ -171,6 +179,11 @@ def _check(config: NoiseConfig) -> None:
     if not config.teacher_weight_stds:
         raise ValueError("teacher_weight_stds: must name at least one standard deviation, got ()")
     for std in config.teacher_weight_stds:
-        check_positive("teacher_weight_stds", std)
+        check_curvature("teacher_weight_stds", std, "the teacher is constant and there is no label noise")
     check_alpha("alpha", config.alpha)
-    check_not_negative("sharpness", config.sharpness)
+    check_strength("sharpness", config.sharpness)
+    check_memory(
+        "num_seeds, num_pairs, input_dim, num_hidden, num_classes, num_ratios, num_distances",
+        config.num_pairs * (2 * config.input_dim + config.num_hidden + 4 * config.num_classes)
+        + config.num_seeds * (config.num_ratios * len(config.teacher_weight_stds) + config.num_distances),
+    )

@@ -25,10 +25,21 @@ from experiments.configs import (
     TaskConfig,
     UCurveConfig,
 )
+from experiments.limits import (
+    STEEPEST,
+    check_curvature,
+    check_fraction,
+    check_memory,
+    check_seed,
+    check_steps,
+    check_strength,
+    check_time,
+)
 from rfm.checks import check_choice, check_count
 from theory import ACTIVATIONS
-from theory.checks import check_alpha, check_not_negative, check_positive
+from theory.checks import check_alpha, check_not_negative
 
+CONSTANT_FEATURES = "all features are constant"
 MOST_TEST = 1000
 """Rows of a data set that are held out unless a number is given, at most."""
 
@@ -66,8 +77,8 @@ def check_ucurve(config: UCurveConfig) -> None:
     if config.num_pairs is not None:
         check_count("num_pairs", config.num_pairs)
     laws(config)
-    check_positive("step_fraction", config.step_fraction)
-    check_count("num_steps", config.num_steps)
+    check_fraction("step_fraction", config.step_fraction)
+    check_steps("num_steps", config.num_steps)
     check_count("num_recorded", config.num_recorded, least=2)
     check_count("num_times", config.num_times, least=2)
     if not config.beyond_simulation >= 1:
@@ -75,7 +86,10 @@ def check_ucurve(config: UCurveConfig) -> None:
             f"beyond_simulation: must be a number of at least 1, got {config.beyond_simulation}; gradient flow covers "
             "the simulated time"
         )
-    check_positive("beyond_simulation", config.beyond_simulation)
+    check_time("beyond_simulation", config.beyond_simulation)
+    num_pairs = config.num_samples**2 if config.num_pairs is None else config.num_pairs
+    rows = config.num_samples, config.num_samples**2, num_pairs
+    _check_size(config, max(rows), config.num_features, held=config.num_seeds * sum(rows), num_times=config.num_times)
 
 
 def check_sample_size(config: SampleSizeConfig) -> None:
@@ -86,8 +100,11 @@ def check_sample_size(config: SampleSizeConfig) -> None:
     check_count("num_features", config.num_features)
     check_count("features_per_sample", config.features_per_sample)
     check_alpha("alpha", config.alpha)
-    check_positive("final_time", config.final_time)
+    check_time("final_time", config.final_time)
     check_count("num_times", config.num_times, least=2)
+    largest = config.sample_sizes[-1]
+    widest = max(config.num_features, config.features_per_sample * largest)
+    _check_size(config, config.pairs_per_sample * largest, widest, num_times=config.num_times)
 
 
 def check_bound(config: BoundConfig) -> None:
@@ -100,9 +117,10 @@ def check_bound(config: BoundConfig) -> None:
     check_count("num_samples", config.num_samples, least=2)
     check_count("num_features", config.num_features)
     fixed_law(config)
-    check_not_negative("start_variance", config.start_variance)
-    check_positive("final_time", config.final_time)
+    check_strength("start_variance", config.start_variance)
+    check_time("final_time", config.final_time)
     check_count("num_times", config.num_times, least=2)
+    _check_size(config, config.num_samples**2, config.num_features, num_times=config.num_times)
 
 
 def check_minibatch(config: MinibatchConfig) -> None:
@@ -117,29 +135,34 @@ def check_minibatch(config: MinibatchConfig) -> None:
         raise ValueError(
             f"step_fraction: must lie between 0 and 1, got {config.step_fraction}; at 1 the spread no longer settles"
         )
-    check_count("num_steps", config.num_steps)
+    check_fraction("step_fraction", config.step_fraction)
+    check_steps("num_steps", config.num_steps)
     check_count("num_recorded", config.num_recorded, least=2)
     check_count("num_times", config.num_times, least=2)
+    _check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
+    check_memory("batch_sizes, num_features", config.batch_sizes[-1] * config.num_features)
 
 
 def check_advise(config: AdviseConfig) -> None:
     """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
-    check_count("seed", config.seed, least=0)
+    check_seed(config.seed)
     check_count("num_seeds", config.num_seeds, least=0)
     check_count("num_folds", config.num_folds, least=2)
     if config.num_held_out is not None:
         check_count("num_held_out", config.num_held_out, least=2)
     check_count("num_features", config.num_features)
     check_choice("feature_activation", config.feature_activation, ACTIVATIONS)
-    for name in ("feature_weight_std", "feature_bias_std"):
-        check_not_negative(name, getattr(config, name))
+    check_curvature("feature_weight_std", config.feature_weight_std, CONSTANT_FEATURES)
+    check_strength("feature_bias_std", config.feature_bias_std, STEEPEST)
     check_alpha("alpha", config.alpha)
     if config.num_pairs is not None:
         check_count("num_pairs", config.num_pairs)
     for name in ("budget", "step_size"):
         if getattr(config, name) is not None:
-            check_positive(name, getattr(config, name))
+            check_time(name, getattr(config, name))
     check_count("num_times", config.num_times, least=4)
+    check_memory("num_features, num_pairs, num_times", 2 * config.num_features**2
+                 + config.num_features * ((config.num_pairs or 0) + config.num_times))  # fmt: skip
 
 
 def check_switch(config: SwitchConfig) -> None:
@@ -147,6 +170,7 @@ def check_switch(config: SwitchConfig) -> None:
     _check_descent(config)
     check_count("num_times", config.num_times, least=8)
     check_count("num_simulated", config.num_simulated, least=2)
+    _check_size_of_descent(config)
 
 
 def check_rules(config: RulesConfig) -> None:
@@ -161,6 +185,7 @@ def check_rules(config: RulesConfig) -> None:
     check_not_negative("ridge", config.ridge)
     check_count("num_recorded", config.num_recorded, least=2)
     check_count("num_times", config.num_times, least=2)
+    _check_size_of_descent(config)
 
 
 INCREASING_MOMENTUM = 2 / 3
@@ -170,6 +195,9 @@ def check_penalty_map(config: PenaltyMapConfig) -> None:
     """Raises ValueError, naming the field, its value and the remedy, if the configuration makes no sense."""
     _check_task(config)
     check_ascending("sample_sizes", config.sample_sizes, least=2)
+    for name in ("sample_sizes", "alphas"):
+        if len(getattr(config, name)) < 2:
+            raise ValueError(f"{name}: a map has at least 2 of them, got {list(getattr(config, name))}; pass more")
     check_alpha("alpha", config.alpha)
     for alpha in config.alphas:
         check_alpha("alphas", alpha)
@@ -177,8 +205,10 @@ def check_penalty_map(config: PenaltyMapConfig) -> None:
         raise ValueError(f"alphas: must be a list that strictly ascends, got {list(config.alphas)}")
     check_count("pairs_per_sample", config.pairs_per_sample)
     check_count("num_features", config.num_features)
-    check_positive("final_time", config.final_time)
+    check_time("final_time", config.final_time)
     check_count("num_times", config.num_times, least=2)
+    rows = config.pairs_per_sample * config.sample_sizes[-1]
+    _check_size(config, rows, config.num_features, num_times=config.num_times)
 
 
 def _check_descent(config: SwitchConfig | RulesConfig) -> None:
@@ -188,7 +218,26 @@ def _check_descent(config: SwitchConfig | RulesConfig) -> None:
     fixed_law(config)
     if not 0 < config.step_fraction < 1:
         raise ValueError(f"step_fraction: must lie between 0 and 1, got {config.step_fraction}; at 1 training diverges")
-    check_count("num_steps", config.num_steps, least=2)
+    check_fraction("step_fraction", config.step_fraction)
+    check_steps("num_steps", config.num_steps, least=2)
+
+
+def _check_size_of_descent(config: SwitchConfig | RulesConfig) -> None:
+    rows = config.num_samples**2
+    held = config.num_seeds * (rows + config.num_samples)
+    _check_size(config, rows, config.num_features, held=held, num_times=config.num_times)
+
+
+def _check_size(config: TaskConfig, rows: int, num_features: int, *, held: int = 0, num_times: int) -> None:
+    """Raises ValueError if the largest features, those that are held at once, and the curves do not fit into memory."""
+    tests = num_features if config.num_test is None else config.num_test
+    inputs = config.input_dim * (num_features + config.num_hidden) if config.dataset is None else 0
+    numbers = (held + 2 * rows + tests) * num_features + 2 * num_times * min(rows, num_features) + inputs
+    names = [name for name in _SIZES if hasattr(config, name)]
+    check_memory(", ".join(names), numbers)
+
+
+_SIZES = ("num_samples", "sample_sizes", "pairs_per_sample", "num_pairs", "num_features", "num_seeds", "num_times")
 
 
 def fixed_law(config: UCurveConfig | BoundConfig | SwitchConfig | RulesConfig) -> rfm.Mixup:
@@ -250,7 +299,10 @@ class Seed(NamedTuple):
             bias_std=config.feature_bias_std,
             key=keys.features,
         )
-        return Seed(task, task.sample(num_samples, key=keys.sample), features, num_test, keys)
+        sample = task.sample(num_samples, key=keys.sample)
+        _check_finite(config, sample.labels, "teacher")
+        _check_finite(config, features(sample.inputs), "feature")
+        return Seed(task, sample, features, num_test, keys)
 
     def first(self, num_samples: int, num_features: int) -> "Seed":
         """The same seed with the first of its originals and features only."""
@@ -276,6 +328,18 @@ class Seed(NamedTuple):
         problem = rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
         assert isinstance(problem, rfm.Problem)  # without block_rows it always is
         return problem
+
+
+def _check_finite(config: TaskConfig, values: Array, role: str) -> None:
+    """Raises ValueError where squares overflow, as those of exponentials may."""
+    with np.errstate(over="ignore"):
+        power = np.sum(np.asarray(values) ** 2)
+    if not np.isfinite(power):
+        std, activation = f"{role}_weight_std", getattr(config, f"{role}_activation")
+        raise ValueError(
+            f"{std}: {getattr(config, std):g} is too large for {role}_activation {activation}, whose values overflow; "
+            "pass a smaller one, or another activation"
+        )
 
 
 def _gaussian_task(config: TaskConfig, keys: Keys) -> rfm.TeacherStudent:
@@ -305,13 +369,17 @@ def _num_test(config: TaskConfig, num_rows: int) -> int:
 
 
 def _check_task(config: TaskConfig) -> None:
-    check_count("seed", config.seed, least=0)
+    check_seed(config.seed)
     check_count("num_seeds", config.num_seeds)
     check_count("input_dim", config.input_dim)
     check_count("num_hidden", config.num_hidden)
     if config.num_test is not None:
         check_count("num_test", config.num_test)
-    for name in ("teacher_weight_std", "label_noise_std", "feature_weight_std", "feature_bias_std"):
-        check_not_negative(name, getattr(config, name))
+    check_curvature(
+        "teacher_weight_std", config.teacher_weight_std, "the teacher is constant and nothing can be learnt"
+    )
+    check_curvature("feature_weight_std", config.feature_weight_std, CONSTANT_FEATURES)
+    check_strength("label_noise_std", config.label_noise_std)
+    check_strength("feature_bias_std", config.feature_bias_std, STEEPEST)
     for name in ("teacher_activation", "feature_activation"):
         check_choice(name, getattr(config, name), ACTIVATIONS)

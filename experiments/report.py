@@ -11,15 +11,28 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.exits import drop_output
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of, turns_of_means
 from experiments.variables import Advance, Stage
 from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
 from rfm.progress import bars
 
 
+class _Console(Console):
+    """Prints text as it is: names and paths that users bring are no markup. Where nobody reads on, work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        drop_output(self.file)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where everything is printed."""
+    return _Console(stderr=stderr, markup=False, emoji=False)
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Stage]:
-    """One bar a stage, with the time left; silent where the console is no terminal."""
+    """One bar a stage, with the time left; a plain line a minute where the console is no terminal."""
     with bars(console) as progress:
 
         def stage(name: str, total: int) -> Advance:
@@ -31,17 +44,28 @@ def progress_bars(console: Console) -> Iterator[Stage]:
 
 def print_result(console: Console, result: Result) -> None:
     """The table of a result of any kind."""
-    _PRINTERS[result.attrs["kind"]](console, result)
+    kind = result.attrs["kind"]
+    if kind not in _PRINTERS:
+        raise ValueError(f"kind: {kind!r} is not known; this version prints results of {', '.join(sorted(_PRINTERS))}")
+    try:
+        _PRINTERS[kind](console, result)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{kind}: the result lacks what its table shows ({error}); run its experiment again"
+        ) from error
 
 
 def print_origin(console: Console, result: Result) -> None:
     """The configuration and the provenance of a result."""
     provenance = provenance_of(result)
+    missing = sorted({"configuration", *_ORIGIN} - set(provenance))
+    if missing:
+        raise ValueError(f"provenance: the result lacks {', '.join(missing)}; run its experiment again")
     commit = provenance["commit"]
-    console.print("\n[bold]configuration[/bold]")
+    console.print("\nconfiguration", style="bold")
     for name, value in provenance["configuration"].items():
         console.print(f"  {name} = {json.dumps(value)}", highlight=False)
-    console.print("\n[bold]provenance[/bold]")
+    console.print("\nprovenance", style="bold")
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     lines = {
         "command": provenance["command"],
@@ -55,6 +79,9 @@ def print_origin(console: Console, result: Result) -> None:
     }
     for name, value in lines.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)
+
+
+_ORIGIN = ("command", "commit", "created", "layout", "platform", "python", "versions")
 
 
 def _table(title: str, *headers: str) -> Table:
@@ -355,13 +382,13 @@ def _advice(result: Result) -> list[str]:
             else f"the lowest relative risk of all ways to train is {_with_error(1 - gain, its_error)}, not below 1 by "
             "two standard errors"
         )
-        return [f"[bold]Advice:[/bold] predict the mean of the targets. Nothing is learnt here: {why}.", relative]
+        return [f"Advice: predict the mean of the targets. Nothing is learnt here: {why}.", relative]
     choices, slowdown = _choices(result), float(result["slowdown"])
     advised = choices.isel(action=int(choices["is_advised"].values.argmax()))
     lowest = choices.isel(action=int(choices["action_risk"].values.argmin()))
     time = float(advised["action_time"])
     words = _ACTIONS[str(advised["action"].values)][1].format(steps=_count(time / step_size), time=f"{time:.3g}")
-    sentences = [f"[bold]Advice:[/bold] {words}."]
+    sentences = [f"Advice: {words}."]
     if isfinite(slowdown):
         sentences.append(
             "Mixup makes no difference to the mean here: these features mix as their inputs do, so that training with "

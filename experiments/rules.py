@@ -30,7 +30,13 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
         problems.append(seed.problem(fixed_law(config), seed.population()))
-    step_size = config.step_fraction * 2 / max(rfm.largest_eigenvalue(problem) for problem in problems)
+    largest = max(rfm.largest_eigenvalue(problem) for problem in problems)
+    step_size = config.step_fraction * 2 / largest
+    if config.ridge >= 2 / step_size - largest:
+        raise ValueError(
+            f"ridge: {config.ridge:g} makes steps of step_fraction {config.step_fraction:g} diverge; pass less than "
+            f"2 / step_size - mu_max = {2 / step_size - largest:.3g}, or a smaller step_fraction"
+        )
     rules = rules_of(config, step_size)
     num_steps = {name: steps_until(rule, step_size * config.num_steps) for name, rule in rules.items()}
     shape = (len(rules), config.num_seeds)

@@ -4,53 +4,39 @@ Names, units and axes travel with the numbers, and one JSON attribute says where
 a temporary name and then renamed, so that its own name always stands for a whole result: the old one or the new one.
 """
 
+import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 import theory
 from experiments.variables import Variables
-from rfm.files import replacing
+from rfm.files import write_whole
 
 # A coordinate off by one rounding would otherwise drop points from a difference without a word.
 xr.set_options(arithmetic_join="exact")
 
 LAYOUT = 3
 """Of the file: raised whenever a variable changes its name, axes, unit or meaning."""
-SUFFIX = ".nc"
 
 Result = xr.Dataset
 Variable = xr.DataArray
 
 
-def check_writable(path: Path) -> None:
-    """Makes the folder of a future result; ValueError if the result could not be written there."""
-    if path.suffix != SUFFIX:
-        raise ValueError(f"output: {str(path)!r} must end in {SUFFIX}")
-    if path.is_dir():
-        raise ValueError(f"output: {str(path)!r} is a folder; pass the name of a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"output: cannot make the folder {str(path.parent)!r} ({error.strerror})") from error
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"output: may not write into {str(path.parent)!r}; pass a file in another folder")
-
-
-def write(path: Path, kind: str, variables: Variables, provenance: Mapping[str, Any]) -> None:
-    """Stores a result, replacing the file at once or not at all.
+def assemble(kind: str, variables: Variables, provenance: Mapping[str, Any]) -> Result:
+    """The result of a run, in memory.
 
     Args:
-        path: the file; its folder exists.
         kind: the experiment, such as "ucurve".
         variables: what the run handed over.
         provenance: from `experiments.provenance`.
     """
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             name: xr.Variable(dims, values, {"units": units, "long_name": long_name})
             for name, (dims, values, units, long_name) in variables.items()
@@ -62,8 +48,31 @@ def write(path: Path, kind: str, variables: Variables, provenance: Mapping[str, 
             "provenance": json.dumps({**provenance, "layout": LAYOUT, "variables": sorted(variables)}),
         },
     )
-    with replacing(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf", format="NETCDF4")
+
+
+def save(path: Path, result: Result) -> None:
+    """Stores a result, replacing the file at once or not at all; its folder exists.
+
+    Raises:
+        ValueError: the file cannot be written, say on a full disk.
+    """
+    # In memory first: where a disk is full, h5py fails again when it closes the file, and then crashes.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        result.dump_to_store(H5NetCDFStore(file))
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        size = len(content.getvalue()) / 1e6
+        raise ValueError(
+            f"output: cannot write the {size:.2f} MB of {str(path)!r} ({error.strerror}); nothing was stored, and an "
+            "earlier file is untouched: make room or pass another file, and run again"
+        ) from error
+
+
+def write(path: Path, kind: str, variables: Variables, provenance: Mapping[str, Any]) -> None:
+    """Assembles a result and saves it."""
+    save(path, assemble(kind, variables, provenance))
 
 
 def read(path: Path, kind: str | None = None) -> Result:
@@ -83,14 +92,17 @@ def read(path: Path, kind: str | None = None) -> Result:
             result = opened.load()
     except Exception as error:  # h5py raises OSError, RuntimeError or KeyError, as the damage has it
         raise ValueError(f"{path}: is not a whole result file ({error}); run its experiment again") from error
-    if "provenance" not in result.attrs or "layout" not in result.attrs:
+    if not {"kind", "layout", "provenance"} <= set(result.attrs):
         raise ValueError(f"{path}: was not written by rfm; pass a file that one of its experiments wrote")
     if result.attrs["layout"] != LAYOUT:
         raise ValueError(
             f"{path}: has layout {result.attrs['layout']}, and this version of rfm reads layout {LAYOUT}; run its "
             "experiment again (`--config` takes its configuration from the file)"
         )
-    missing = sorted(set(provenance_of(result)["variables"]) - set(map(str, result.variables)))
+    try:
+        missing = sorted(set(provenance_of(result)["variables"]) - set(map(str, result.variables)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: does not say where it came from ({error}); run its experiment again") from error
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; run its experiment again")
     if kind is not None and result.attrs["kind"] != kind:
@@ -111,6 +123,8 @@ def stored_configuration(path: Path, kind: str) -> dict[str, Any]:
         raise ValueError(f"config: {path} holds no configuration ({error}); pass a .toml file or a result") from error
     if stored_kind != kind:
         raise ValueError(f"config: {path} is a result of `rfm {stored_kind}`; pass one of `rfm {kind}`")
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("configuration"), dict):
+        raise ValueError(f"config: {path} holds no configuration; pass a .toml file or a result")
     return provenance["configuration"]
 
 

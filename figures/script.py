@@ -1,18 +1,18 @@
 """What the figures' scripts have in common: a result goes in, a PDF and a PNG come out, and errors are one line."""
 
 import argparse
-import sys
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from experiments import exits
+from experiments.outputs import FIGURE_ENDINGS, check_figure
 from experiments.store import Result, read
 from figures import style
-
-ENDINGS = (".pdf", ".png")
-FAILED = 2
+from rfm.files import write_whole
 
 
 def draw_from_file(
@@ -38,16 +38,33 @@ def draw_from_file(
         default=Path("figures") / name,
         help="the figure's path without its ending, .pdf and .png",
     )
+    if argv is None:
+        exits.leave_on_signals(f"figures.{name}")
+        exits.once_stopped("a figure is stored whole or not at all")
     arguments = parser.parse_args(argv)
+    return exits.guarded(f"figures.{name}", lambda: _draw(draw, kind, arguments.result, arguments.output))
+
+
+def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path) -> int:
+    check_figure(stem, "output")
     style.use()
-    try:
-        figure = draw(read(arguments.result, kind))
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        for ending in ENDINGS:
-            figure.savefig(f"{arguments.output}{ending}")
-    except (ValueError, OSError) as error:
-        print(f"figures.{name}: error: {error}", file=sys.stderr)
-        return FAILED
+    figure = draw(read(result, kind))
+    pictures = {}
+    for ending in FIGURE_ENDINGS:
+        picture = io.BytesIO()
+        figure.savefig(picture, format=ending.removeprefix("."))
+        pictures[stem.with_name(stem.name + ending)] = picture.getvalue()
     plt.close(figure)
-    print(f"figure: {arguments.output}{{{','.join(ENDINGS)}}}")
+    for path, content in pictures.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise ValueError(
+                f"output: cannot write {str(path)!r} ({error.strerror}); make room or pass another path, and draw "
+                f"again: {result} is stored"
+            ) from error
+    try:
+        print(f"figure: {stem}{{{','.join(FIGURE_ENDINGS)}}}", flush=True)
+    except BrokenPipeError:  # nobody reads any more what has been drawn all the same
+        exits.drop_output()
     return 0

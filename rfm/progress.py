@@ -1,21 +1,70 @@
-"""A progress bar on the terminal for passes that take minutes."""
+"""How far a pass of minutes has come: a bar on a terminal, and a plain line a minute where the output is none."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_A_LINE = 60.0
 
 
 def bars(console: Console) -> Progress:
-    """Bars with the work done and the time left; silent where the console is no terminal."""
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    """Bars with the work done, the time gone and the time left; lines where the console is no terminal."""
+    if not console.is_terminal:
+        return _Lines(console=console, disable=True)
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),  # which moves while a program is compiled and the bar stands still
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+class _Lines(Progress):
+    """Says at most once a minute how much of a task is done."""
+
+    _said = 0.0
+
+    def start(self) -> None:
+        self._said = time.monotonic()
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._say(task_id)
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        self._say(task_id)
+
+    def _say(self, task_id: TaskID) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._said < SECONDS_A_LINE:
+                return
+            self._said = now
+            task = self._tasks[task_id]
+            share = f"{task.completed:.0f}"
+            if task.total:
+                share += f" of {task.total:.0f} ({100 * task.completed / task.total:.0f} %)"
+            self.console.print(f"{task.description}: {share}", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(description: str = "blocks") -> Iterator[Callable[[int, int], object]]:
-    """A bar with the time left, to be passed as ``progress=``; silent where standard error is no terminal.
+    """A bar with the time left, to be passed as ``progress=``; a line a minute where standard error is no terminal.
 
     >>> with progress_bar("all pairs") as progress:
     ...     progress(1, 3)

@@ -55,14 +55,14 @@ def test_a_failed_write_leaves_the_old_result_and_no_litter(stored):
     assert [path.name for path in stored.parent.iterdir()] == ["result.nc"]
 
 
-def test_a_writer_killed_midway_leaves_the_old_result_whole(stored):
+def test_a_writer_killed_midway_leaves_the_old_result_whole_and_litter_that_the_next_one_sweeps(stored):
     before = stored.read_bytes()
     # The new file has been written under its temporary name, half of it, when the process dies.
     code = (
-        "import sys, time, pathlib, xarray\n"
-        "def half(self, path, **options):\n"
-        "    path.write_bytes(b'half'); print('begun', flush=True); time.sleep(600)\n"
-        "xarray.Dataset.to_netcdf = half\n"
+        "import sys, time, pathlib\n"
+        "def half(self, content):\n"
+        "    self.open('wb').write(b'half'); print('begun', flush=True); time.sleep(600)\n"
+        "pathlib.Path.write_bytes = half\n"
         "from experiments import store\n"
         f"store.write(pathlib.Path({str(stored)!r}), 'ucurve', {{}}, {{}})"
     )
@@ -71,6 +71,13 @@ def test_a_writer_killed_midway_leaves_the_old_result_whole(stored):
         process.kill()
     assert stored.read_bytes() == before
     assert [path.name for path in stored.parent.glob("*.nc")] == ["result.nc"]
+    assert len(list(stored.parent.iterdir())) == 2
+    store.write(stored, "ucurve", VARIABLES, PROVENANCE)
+    assert [path.name for path in stored.parent.iterdir()] == ["result.nc"]
+
+
+def test_what_is_in_memory_is_what_is_read(stored):
+    assert store.assemble("ucurve", VARIABLES, PROVENANCE).identical(store.read(stored))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
