@@ -338,6 +338,12 @@ def _print_advise(console: Console, result: Result) -> None:
         mean, error = over_parts(result[name].isel(time=-1))
         table.add_row(label, f"{budget:.3g}", _count(budget / step_size), "", _relative(mean, error))
     console.print(table)
+    if classes and configuration["target_kind"] == "auto":
+        console.print(
+            f"The targets are {classes} whole numbers, taken for classes; ratings or counts are numbers: "
+            "--target-kind numbers.",
+            highlight=False,
+        )
     for note in [*_advice(result), *_checked(result)]:
         console.print(note, highlight=False)
 

@@ -155,8 +155,10 @@ def _sup(function: Activation, order: int) -> float:
     """
 
     def largest(reach: float, points: int) -> float:
-        quotients = jnp.diff(function(jnp.linspace(-reach, reach, points)), order)
-        return float(jnp.max(jnp.abs(quotients))) * ((points - 1) / (2 * reach)) ** order
+        values = function(jnp.linspace(-reach, reach, points))
+        rounding = 2.0**order * float(jnp.finfo(values.dtype).eps) * float(jnp.max(jnp.abs(values)))
+        differences = float(jnp.max(jnp.abs(jnp.diff(values, order)))) - rounding
+        return max(differences, 0.0) * ((points - 1) / (2 * reach)) ** order
 
     value = largest(30, 60_001)
     grows = value > 1.5 * largest(30, 30_001) or largest(60, 120_001) > 1.5 * value

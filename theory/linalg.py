@@ -6,6 +6,9 @@ LAPACK can overwrite its input. A traced array, or one on an accelerator, goes t
 functions work under ``jit`` and on a GPU.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +33,8 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     """aᵀ a."""
     if not _is_on_host(a):
         return a.T @ a
-    host = np.asarray(a)
-    return jnp.asarray(host.T @ host)  # numpy knows that one half is the mirror image of the other
+    # numpy knows that one half is the mirror image of the other
+    return jnp.asarray(_by_rows(lambda rows: rows.T @ rows, np.asarray(a)))
 
 
 def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
@@ -52,7 +55,7 @@ def transposed_product(a: Float[Array, "inner rows"], b: Float[Array, "inner col
     """Aᵀ b; a transpose of its own would be a copy."""
     if not _is_on_host(a) or not _is_on_host(b):
         return a.T @ b
-    return _multiply(np.asarray(a).T, np.asarray(b))
+    return jnp.asarray(_by_rows(lambda left, right: _multiply(left.T, right), np.asarray(a), np.asarray(b)))
 
 
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
@@ -106,6 +109,20 @@ def triangular_factor(
         stacked[:num_above] = above
     _, r = scipy.linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)
     return jnp.asarray(r[: min(shape)])
+
+
+ROWS_IN_SINGLE = 4096
+"""How many rows are summed in single precision; some processors' kernels lose tens of epsilons over many more."""
+
+
+def _by_rows(product: Callable[..., np.ndarray | Array], *arrays: np.ndarray) -> np.ndarray | Array:
+    """A product that sums over rows: of many rows in single precision, sums of some are added up in double."""
+    num_rows, dtype = len(arrays[0]), np.result_type(*arrays)
+    if dtype != np.float32 or num_rows <= ROWS_IN_SINGLE:
+        return product(*arrays)
+    starts = range(0, num_rows, ROWS_IN_SINGLE)
+    parts = (product(*(array[start : start + ROWS_IN_SINGLE] for array in arrays)) for start in starts)
+    return functools.reduce(np.add, (np.asarray(part, np.float64) for part in parts)).astype(dtype)
 
 
 def _multiply(a: np.ndarray, b: np.ndarray) -> Array:

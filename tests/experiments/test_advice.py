@@ -155,7 +155,9 @@ def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_pa
     found = run_advice(config)
     assert found["num_classes"].values == 2
     assert found["mixup_risk"].values.shape == (6, 8)
-    assert "2 classes to predict; 6 rows held out" in printed(found, tmp_path, config)
+    text = printed(found, tmp_path, config)
+    assert "2 classes to predict; 6 rows held out" in text
+    assert "taken for classes; ratings or counts are numbers: --target-kind numbers" in text
     assert run_advice(dataclasses.replace(config, target_kind="numbers"))["num_classes"].values == 0
     with pytest.raises(ValueError, match=r"^target_kind: classes are one column of whole numbers"):
         run_advice(dataclasses.replace(ADVISE, dataset=_fractions(tmp_path), target_kind="classes"))

@@ -242,7 +242,7 @@ def test_noise_takes_every_activation_of_its_help(activation, tmp_path, monkeypa
     tiny = [*flags(NOISE), "--num-seeds", "1", "--num-ratios", "3", "--num-pairs", "100"]
     assert cli.main(["noise", *tiny, "--teacher-activation", activation, "--figure", "None"]) == 0
     bounds = store.read(tmp_path / "results" / "noise.nc")["smoothness_bound"].values
-    assert np.all(bounds > 0)  # infinite where there is none
+    assert np.all(bounds >= 0)  # infinite where there is none
 
 
 @pytest.mark.parametrize("arguments", [["help"], ["help", "bound"], ["bound", "-h"]])

@@ -60,6 +60,13 @@ def values(truth: rfm.GaussianTruth, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(truth(jnp.asarray(inputs)))
 
 
+def test_constants_of_straight_and_bent_activations_are_those_of_calculus() -> None:
+    for activation, slope, bend in ((lambda x: x, 1.0, 0.0), (jax.nn.relu, 1.0, np.inf), (jnp.tanh, 1.0, 4 / 27**0.5)):
+        truth = rfm.TwoLayerTeacher(jnp.eye(2), jnp.ones(2), activation)  # of 2 units, |v| = |w| = 1/sqrt(2)
+        assert truth.lipschitz_constant() == pytest.approx(slope, rel=1e-3)
+        assert truth.smoothness_constant() == pytest.approx(bend / 2**0.5, rel=1e-3)
+
+
 def test_only_the_symmetric_part_of_a_curvature_counts() -> None:
     uneven = np.random.default_rng(5).normal(size=(DIM, DIM))
     even = (uneven + uneven.T) / 2
