@@ -51,12 +51,6 @@ def run_advice(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
 
     num_parts = config.num_folds if config.num_held_out is None else 1
     advice = advise(np.arange(len(inputs)), advice_key, stage("held-out parts", num_parts))
-    if advice.times[-1] < advice.step_size:
-        given = "budget" if config.step_size is None else "budget, step_size"
-        raise ValueError(
-            f"{given}: training to t = {float(advice.times[-1]):.3g} is less than one step of "
-            f"{float(advice.step_size):.3g}; pass a budget of many steps"
-        )
     variables = _variables(advice) | {
         "num_rows": Variable((), np.asarray(len(inputs)), "1", "rows of the data"),
         "num_inputs": Variable((), np.asarray(inputs.shape[1]), "1", "columns of the inputs"),
