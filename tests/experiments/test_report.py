@@ -9,28 +9,7 @@ from rich.console import Console
 from experiments import report, store
 from experiments.advice import run_advice
 from experiments.report import _of, _written
-from tests.experiments.small import (
-    ADVISE,
-    BOUND,
-    MINIBATCH,
-    NOISE,
-    PENALTY_MAP,
-    RULES,
-    SAMPLE_SIZE,
-    SWITCH,
-    UCURVE,
-)
-
-RUNS = {
-    "ucurve": ("ucurve.run_ucurve", UCURVE),
-    "sample-size": ("sample_size.run_sample_size", SAMPLE_SIZE),
-    "noise": ("label_noise.run_label_noise", NOISE),
-    "bound": ("risk_bound.run_risk_bound", BOUND),
-    "minibatch": ("minibatch.run_minibatch", MINIBATCH),
-    "switch": ("switch.run_switch", SWITCH),
-    "rules": ("rules.run_rules", RULES),
-    "penalty-map": ("penalty_map.run_penalty_map", PENALTY_MAP),
-}
+from tests.experiments.small import ADVISE, BOUND, RUNS, UCURVE
 
 
 def printed(kind, variables, config, folder):

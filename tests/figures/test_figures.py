@@ -26,17 +26,7 @@ from figures import (
     switch,
     ucurve,
 )
-from tests.experiments.small import (
-    ADVISE,
-    BOUND,
-    MINIBATCH,
-    NOISE,
-    PENALTY_MAP,
-    RULES,
-    SAMPLE_SIZE,
-    SWITCH,
-    UCURVE,
-)
+from tests.experiments.small import ADVISE, RUNS, UCURVE
 
 SCRIPTS = {
     "ucurve": ucurve,
@@ -56,17 +46,9 @@ SCRIPTS = {
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, result_of):
     folder = tmp_path_factory.mktemp("results")
-    runs = {
-        "ucurve": ("ucurve", result_of("ucurve.run_ucurve", UCURVE)),
+    runs = {kind.replace("-", "_"): (kind, result_of(*RUNS[kind])) for kind in RUNS} | {
         "labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels"))),
-        "sample_size": ("sample-size", result_of("sample_size.run_sample_size", SAMPLE_SIZE)),
-        "noise": ("noise", result_of("label_noise.run_label_noise", NOISE)),
-        "bound": ("bound", result_of("risk_bound.run_risk_bound", BOUND)),
-        "minibatch": ("minibatch", result_of("minibatch.run_minibatch", MINIBATCH)),
         "advise": ("advise", run_advice(replace(ADVISE, num_seeds=0))),
-        "switch": ("switch", result_of("switch.run_switch", SWITCH)),
-        "rules": ("rules", result_of("rules.run_rules", RULES)),
-        "penalty_map": ("penalty-map", result_of("penalty_map.run_penalty_map", PENALTY_MAP)),
     }
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})
