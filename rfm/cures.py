@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 import theory
 from rfm.phases import closed_form_switch, log_clock
 from rfm.problem import Solvable, check_problem, spectrum_until
-from theory.averaging import AVERAGED
 from theory.population import Averages
 from theory.spectrum import Method, Spectrum
 from theory.switching import check_budget
@@ -56,7 +55,7 @@ def compare_cures(
     - ``stop``: the same, left at its turning time;
     - ``switch``: the same until the best time, then the plain problem until the budget is spent;
     - ``decay``: the mixed problem until the budget is spent, under the best ridge;
-    - ``average``: the mean of the mixed problem's iterates until then, for rules whose mean has a closed form.
+    - ``average``: the mean of the mixed problem's iterates until then, unless the rule is such a mean already.
 
     Args:
         mixed: trained under Mixup; the risk is that over its population.
@@ -93,7 +92,7 @@ def compare_cures(
         Cure("switch", float(switched.best_time), float(switched.best_risk), float(switched.best_error)),
         best_ridge(spectrum, averages, rule, budget),
     ]
-    if isinstance(rule, AVERAGED):
+    if not isinstance(rule, theory.Averaged):
         mean = theory.risk_curve(spectrum, averages, theory.Averaged(rule), [budget])
         cures.append(Cure("average", None, float(mean.final_risk), float(mean.final_error)))
     return {cure.name: cure for cure in cures}
@@ -136,7 +135,7 @@ def _risk_under_ridges(
     begun, seen = Begun.of(None, spectrum), Seen.by(averages, spectrum)
 
     def risk(ridge: Array) -> tuple[Array, Array]:
-        decayed = _with_ridge(rule, ridge)
+        decayed = rule.with_ridge(ridge)
         theta = theory.weights(spectrum, decayed, t[None])
         total = jnp.sum(averages.risk_parts(theta, None).risk, axis=1)
         error = rounding_error(spectrum, averages, decayed, t[None], total, begun, seen)
@@ -145,15 +144,9 @@ def _risk_under_ridges(
     return jax.vmap(risk)(ridges)
 
 
-def _with_ridge(rule: theory.Rule, ridge: Array | float) -> theory.Rule:
-    inner = rule.rule if isinstance(rule, theory.Averaged) else rule
-    changed = eqx.tree_at(lambda r: r.ridge, inner, ridge)
-    return theory.Averaged(changed) if isinstance(rule, theory.Averaged) else changed
-
-
 def _is_stable(rule: theory.Rule, largest_eigenvalue: float, ridge: float) -> bool:
     try:
-        _with_ridge(rule, ridge).check_stable(largest_eigenvalue)
+        rule.with_ridge(ridge).check_stable(largest_eigenvalue)
     except ValueError:
         return False
     return True

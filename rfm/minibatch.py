@@ -24,8 +24,8 @@ from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
 from theory.checks import Clock, check_shape, check_steps
-from theory.filters import traced
 from theory.risk import check_start
+from theory.rules.rule import traced
 
 ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""

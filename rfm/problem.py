@@ -30,9 +30,9 @@ from theory.checks import (
     check_type,
     check_untraced,
 )
-from theory.filters import check_rule
 from theory.population import Averages, check_same_map
 from theory.risk import check_start
+from theory.rules.rule import check_rule
 from theory.spectrum import Block, Method, Spectrum, in_one_precision
 
 

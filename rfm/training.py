@@ -4,9 +4,9 @@ Each full-batch gradient computes the residual of every row and pushes it back t
 
     (Phi theta - y)ᵀ Phi / m + ridge theta,
 
-and knows nothing of eigenvalues; `rfm.optimizers` makes steps of it. Where the clean labels are known, a second model
-is trained on them from the same start; the two differ by what the label noise has been learnt to. Batches of fresh rows
-are trained by `rfm.minibatch`.
+and knows nothing of eigenvalues; the rule makes a step of it (`theory.Rule.step`). Where the clean labels are known, a
+second model is trained on them from the same start; the two differ by what the label noise has been learnt to. Batches
+of fresh rows are trained by `rfm.minibatch`.
 """
 
 import os
@@ -25,13 +25,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import theory
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
-from rfm.optimizers import State, check_trainable, solution, step
 from rfm.phases import TrainingPhase, check_phases
 from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps
-from theory.filters import traced
 from theory.phases import check_reached
+from theory.rules.rule import State, traced
 
 SMALL_SIDE = 20
 
@@ -145,7 +144,7 @@ def simulate_phases(
     check_reached(recorded, ends[-1])
     problems = [_trainable(phase.problem) for phase in phases]
     for problem, phase in zip(problems, phases, strict=True):
-        check_trainable(phase.rule)
+        _check_steps(phase.rule)
         theory.check_stable(phase.rule, largest_eigenvalue(problem))
     first = problems[0]
     num_features, num_targets, dtype = first.features.shape[1], first.labels.shape[1], first.features.dtype
@@ -259,6 +258,14 @@ def _trainable(problem: Solvable) -> Problem:
     return problem
 
 
+def _check_steps(rule: theory.Rule) -> None:
+    if not rule.counts_steps:
+        raise TypeError(
+            f"rule: {type(rule).__name__} takes no steps that could be trained; pass one that does, such as "
+            "theory.GradientDescent(step_size)"
+        )
+
+
 class _Model(eqx.Module):
     """What is trained, and how; one row of weights a set of labels: the labels, then the clean labels."""
 
@@ -296,7 +303,7 @@ def _train(
     progress: Progress | None,
 ) -> tuple[list[_Record], Float[Array, "rows features"]]:
     """The risk and its parts, training loss and |theta|^2, at the steps, and the weights at the last one."""
-    state, done = State.at_rest(weights), 0
+    state, done = model.rule.begin(weights), 0
     records: list[_Record] = []
     for target in [*steps, last]:
         while done < target:
@@ -307,14 +314,14 @@ def _train(
             if progress is not None:
                 progress(count)
         if len(records) < len(steps):
-            records.append(_measure(model, solution(model.rule, state, done), population))
-    return records, solution(model.rule, state, done)
+            records.append(_measure(model, model.rule.answer(state, done), population))
+    return records, model.rule.answer(state, done)
 
 
 @eqx.filter_jit
 def _advance(model: _Model, state: State, done: Array, count: Array) -> State:
     def one(k: Array, state: State) -> State:
-        return step(model.rule, model.gradient, k, state)
+        return model.rule.step(model.gradient, k, state)
 
     return jax.lax.fori_loop(done, done + count, one, state)
 

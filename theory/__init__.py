@@ -1,16 +1,13 @@
 """Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
 
 from theory.activations import ACTIVATIONS, BrokenConstant, BrokenLine, activation, leaky_relu
-from theory.averaging import Averaged
 from theory.batches import BatchLaw, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
 from theory.duals import derivative, dual, dual_estimate, gaussian_mean
-from theory.filters import ConstantStep, GradientDescent, GradientFlow, Rule, mean_decay
 from theory.hermite import AccuracyWarning, hermite_coefficients
 from theory.matrix_functions import filtered_force
 from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
-from theory.momentum import HeavyBall, Nesterov, NesterovIncreasing
 from theory.noise import (
     CurvatureEstimate,
     LabelSpectrum,
@@ -35,7 +32,21 @@ from theory.noise import (
 from theory.phases import Phase, end_of, phase_ends, phased_curve
 from theory.population import Averages, Population, RiskParts, TestSet
 from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
-from theory.schedules import StepSchedule, cosine_steps, inverse_sqrt_steps, step_decay_steps
+from theory.rules import (
+    Averaged,
+    ConstantStep,
+    GradientDescent,
+    GradientFlow,
+    HeavyBall,
+    Nesterov,
+    NesterovIncreasing,
+    Rule,
+    StepSchedule,
+    cosine_steps,
+    inverse_sqrt_steps,
+    mean_decay,
+    step_decay_steps,
+)
 from theory.sensitivity import (
     Moments,
     MomentsOverRatios,

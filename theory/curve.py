@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, check_untraced
-from theory.filters import Rule, check_rule, traced
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, check_start, mode_risk, parts_of, risk_parts, train
+from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 from theory.turning import error_at, risk_ratio, turning_point

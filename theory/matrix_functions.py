@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.filters import Rule
+from theory.rules import Rule
 
 NUM_NODES = (8, 16)
 """Of the Gauss-Legendre rules between two neighbouring eigenvalues. The second is used if the first agrees with it."""

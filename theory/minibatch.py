@@ -33,9 +33,9 @@ from jaxtyping import Array, Bool, Float
 from theory import linalg
 from theory.batches import BatchMoments
 from theory.checks import Clock, check_steps
-from theory.filters import GradientDescent, mean_decay
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
+from theory.rules import GradientDescent, mean_decay
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 

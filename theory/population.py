@@ -8,7 +8,7 @@ Clean + noise + cross is the risk to within its rounding error, then as ever.
 """
 
 from abc import abstractmethod
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -43,8 +43,10 @@ class Averages(eqx.Module):
     Attributes:
         second_moment: C = E phi phiᵀ.
         signature: what the feature map makes of some fixed inputs, by which maps are told apart; None if unknown.
+        cancels: whether its risk is a difference of terms that may nearly cancel, and rounds as the largest of them.
     """
 
+    cancels: eqx.AbstractClassVar[bool]
     second_moment: eqx.AbstractVar[Float[Array, "features features"]]
     signature: eqx.AbstractVar[Float[Array, "probes features"] | None]
 
@@ -126,6 +128,7 @@ class TestSet(Averages):
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
+    cancels: ClassVar[bool] = False
 
     features: Float[Array, "test features"]
     targets: Float[Array, "test targets"]
@@ -207,6 +210,7 @@ class Population(Averages):
     [[5.0]]
     """
 
+    cancels: ClassVar[bool] = True
     second_moment: Float[Array, "features features"]
     target_moment: Float[Array, "features targets"]
     target_power: Float[Array, "targets"]

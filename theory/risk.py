@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative, check_real, check_type
-from theory.filters import Response, Rule
 from theory.population import Averages, RiskParts
+from theory.rules import Response, Rule
 from theory.spectrum import Spectrum
 
 Times = Float[Array, "times"]

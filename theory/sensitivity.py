@@ -23,9 +23,9 @@ import scipy.special
 from jaxtyping import Array, Float
 
 from theory.checks import check_alpha, check_not_negative
-from theory.filters import Rule, traced
 from theory.matrix_functions import Eigen, eigen, filtered_force, first_derivative_only, gains
 from theory.population import Averages, RiskParts
+from theory.rules.rule import Rule, traced
 from theory.trust import evaluation_error
 from theory.turning import CANDIDATES, EARLIEST, FASTEST, NUM_NODES, earliest_lowest
 

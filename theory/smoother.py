@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative
-from theory.filters import Rule, traced
 from theory.population import Averages
 from theory.risk import risk_parts, weights
+from theory.rules.rule import Rule, traced
 from theory.spectrum import Spectrum
 
 

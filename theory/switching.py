@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps, described, is_number
 from theory.curve import Decomposition, check_matching
-from theory.filters import Rule, check_rule, traced
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
+from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
 from theory.turning import error_at, turning_point

@@ -30,9 +30,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from theory.filters import GradientFlow, Rule
-from theory.population import Averages, Population
+from theory.population import Averages
 from theory.risk import Start
+from theory.rules import GradientFlow, Rule
 from theory.spectrum import Spectrum
 
 FACTOR = 16.0
@@ -59,7 +59,7 @@ class Seen(NamedTuple):
         """By a population: costs features^2 x modes operations, or test rows x features x modes."""
         power = averages.power
         lost = FACTOR * jnp.finfo(spectrum.eigenvalues.dtype).eps * power  # what a difference of powers cannot show
-        by_mode = jnp.maximum(averages.mode_power(spectrum.modes), lost if isinstance(averages, Population) else 0)
+        by_mode = jnp.maximum(averages.mode_power(spectrum.modes), lost if averages.cancels else 0)
         full = spectrum.modes.shape[0] == spectrum.modes.shape[1]
         beyond = jnp.zeros_like(power) if full else jnp.maximum(power - jnp.sum(by_mode), 0) + lost
         return Seen(by_mode, beyond, power)
@@ -285,7 +285,7 @@ def _of_risk(
     epsilon = FACTOR * jnp.finfo(risk.dtype).eps
     target_power = jnp.sum(averages.target_power_by_target)
     evaluated = epsilon * (jnp.abs(risk) + power * wrong.drawn)
-    if isinstance(averages, Population):  # three terms that cancel, each as large as this
+    if averages.cancels:  # each of its terms is as large as this
         evaluated = evaluated + epsilon * (target_power + power * wrong.length**2)
     prediction = wrong.prediction + epsilon * jnp.sqrt(target_power)
     error = 2 * jnp.sqrt(jnp.maximum(risk, 0) + evaluated) * prediction + prediction**2 + evaluated

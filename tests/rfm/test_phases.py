@@ -25,6 +25,8 @@ RULES = {
     "schedule": theory.StepSchedule(theory.cosine_steps(1.9 / TOP, 300)),
     "averaged heavy ball": theory.Averaged(theory.HeavyBall(1 / TOP, 0.8)),
     "averaged descent": theory.Averaged(theory.GradientDescent(1 / TOP, 0.05)),
+    "averaged increasing nesterov": theory.Averaged(theory.NesterovIncreasing(0.5 / TOP)),
+    "averaged schedule": theory.Averaged(theory.StepSchedule(theory.cosine_steps(1.9 / TOP, 300))),
 }
 rules = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 
@@ -172,7 +174,7 @@ def test_cures_by_steps_have_whole_settings_and_only_stable_ridges() -> None:
     assert cures["stop"].setting == run.turning_step
     decayed = theory.GradientDescent(rule.step_size, cures["decay"].setting)
     assert np.isclose(rfm.simulate(MIXED, rule=decayed, steps=[200]).final_risk, cures["decay"].risk, rtol=ORACLE)
-    assert "average" not in rfm.compare_cures(MIXED, PLAIN, budget=200, rule=theory.NesterovIncreasing(0.5 / TOP))
+    assert "average" not in rfm.compare_cures(MIXED, PLAIN, budget=200, rule=theory.Averaged(rule))
 
 
 def test_strong_noise_wants_a_ridge_far_above_the_largest_eigenvalue() -> None:

@@ -242,11 +242,6 @@ def test_averages_diverge_where_their_rule_does() -> None:
     assert theory.Averaged(theory.GradientDescent(2.2)).largest_stable_step(1.0) == 2.0
 
 
-def test_rules_without_a_closed_mean_are_refused() -> None:
-    with pytest.raises(TypeError, match="rule: the mean of StepSchedule has no closed form here; pass a GradientFlow"):
-        theory.Averaged(theory.StepSchedule([0.1]))
-
-
 def test_averages_of_flow_are_asked_for_at_times() -> None:
     with pytest.raises(ValueError, match="times: Averaged runs in continuous time; pass times="):
         rfm.closed_form(named("tall"), steps=[1], rule=theory.Averaged(theory.GradientFlow()))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import theory
 from tests.tolerances import DERIVATIVE, EXACT, IDENTITY
-from theory.filters import SERIES_BELOW
+from theory.rules.series import SERIES_BELOW
 
 LARGEST = 2.0
 """Eigenvalues are drawn up to here; steps then up to 2 / LARGEST."""

@@ -20,8 +20,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_not_negative, check_shape
-from theory.filters import ROUNDINGS, Response, Rule, number, of_alternating, over_rate
 from theory.linalg import is_traced
+from theory.rules.descent import of_alternating
+from theory.rules.rule import ROUNDINGS, Gradient, Response, Rule, Weights, number, over_rate
 
 
 def _step_sizes(values: ArrayLike | Sequence[float]) -> Array:
@@ -65,15 +66,10 @@ class StepSchedule(Rule):
             first = int(np.argmax(np.asarray(self.step_sizes) < 0))
             raise ValueError(f"step_sizes: must not be negative, got {self.step_sizes[first]:g} at index {first}")
 
-    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).residual
-
-    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).gain
-
-    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
-        left, moved = self._course(eigenvalues, t)
-        return self._in_the_limit(eigenvalues, t, left, moved)
+    def step(self, gradient: Gradient, k: Array, state: Weights) -> Weights:
+        """theta - eta_k grad(theta); NaN past the end of the schedule."""
+        size = jnp.where(k < len(self.step_sizes), self.step_sizes[k], jnp.nan)
+        return state - size.astype(state.dtype) * gradient(state)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The sum of the steps up to t.
@@ -116,13 +112,10 @@ class StepSchedule(Rule):
         """One a step."""
         return ROUNDINGS + jnp.minimum(t, len(self.step_sizes))
 
-    def _course(
-        self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]
-    ) -> tuple[Float[Array, "*times modes"], Float[Array, "*times modes"]]:
-        """Residual and gain at each t, by one pass over the steps; at infinite ones, those of t = 0."""
+    def course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        """By one pass over the steps."""
         rate = eigenvalues + self.ridge
-        finite = jnp.where(jnp.isinf(t), 0, t)
-        wanted = jnp.sort(finite.ravel())
+        wanted = jnp.sort(t.ravel())
         num_steps = len(self.step_sizes)
         # Each step writes to the row of the next time to come, which its own step writes last. Those after go nowhere.
         row = jnp.searchsorted(wanted, jnp.arange(1, num_steps + 1, dtype=t.dtype))
@@ -141,9 +134,9 @@ class StepSchedule(Rule):
         start = (ones, zeros, empty + ones[None, :], empty + zeros[None, :])
         sizes = self.step_sizes.astype(rate.dtype)
         (_, _, lefts, moveds), _ = jax.lax.scan(step, start, (sizes, row))
-        place = jnp.searchsorted(wanted, finite)
-        known = (finite <= num_steps)[..., None]
-        return jnp.where(known, lefts[place], jnp.nan), jnp.where(known, moveds[place], jnp.nan)
+        place = jnp.searchsorted(wanted, t)
+        known = (t <= num_steps)[..., None]
+        return Response(jnp.where(known, lefts[place], jnp.nan), jnp.where(known, moveds[place], jnp.nan))
 
 
 _Course = tuple[Float[Array, "modes"], Float[Array, "modes"], Float[Array, "rows modes"], Float[Array, "rows modes"]]

@@ -6,36 +6,43 @@ ring. With s = eta (mu + ridge) and D what is kept of the velocity, the part e s
     velocity_{k+1} = D velocity_k - s e_k,      e_{k+1} = e_k + velocity_{k+1},       velocity_0 = 0,
 
 D = beta for the heavy ball, beta (1 - s) for Nesterov. The two roots of z^2 - (1 + D - s) z + D say how a mode learns:
-both real (over-damped), equal (critical), or a complex pair (under-damped, it rings). Written in the roots, k steps are
-powers of them over their difference, which cancels near the critical mode, and has no derivative at it. Written as a
-matrix, k steps are its k-th power, a polynomial in s and D: the same for every kind of mode, with all its derivatives.
-Squaring reaches k in log2(k) multiplications, and the share s is kept out of the entries, so that slow modes keep
-their digits, and null modes need no special care.
+both real (over-damped), equal (critical), or a complex pair (under-damped, it rings). `theory.rules.powers` takes the
+steps, for every kind of mode alike.
 
-Source: Polyak (1964), `polyak1964`; Nesterov (1983), `nesterov1983`; powers of the matrix are our own way.
+Source: Polyak (1964), `polyak1964`; Nesterov (1983), `nesterov1983`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from theory.filters import ROUNDINGS, ConstantStep, Response, number, over_rate, rows
 from theory.linalg import is_traced
-
-MOST_STEPS = 2.0**63
-"""Later steps count as this one."""
-
-States = TypeVar("States")
-Powers = TypeVar("Powers")
+from theory.rules.powers import after, mean_after
+from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, rows
 
 
-class _Momentum(ConstantStep):
+class Moving(NamedTuple):
+    """Weights and where they come from; at the first step the same, for momentum starts from rest."""
+
+    weights: Weights
+    previous: Weights
+
+
+class _Remembering(ConstantStep):
+    """A rule that remembers its last step."""
+
+    def begin(self, weights: Weights) -> Moving:
+        return Moving(weights, weights)
+
+    def answer(self, state: Moving, k: Array | int) -> Weights:
+        return state.weights
+
+
+class _Momentum(_Remembering):
     """What the two momentum rules share: all but what is kept of the velocity."""
 
     # mypy counts the abstract ridge as the first field; equinox does not.
@@ -51,16 +58,15 @@ class _Momentum(ConstantStep):
     def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
         """D, the share of the velocity that a step of progress s keeps."""
 
-    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).residual
+    def course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        progress = self._progress(eigenvalues)
+        found = after(progress, self.kept(progress), t)
+        return Response(found.left, self.step_size * found.moved)
 
-    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).gain
-
-    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
-        progress = self.step_size * (eigenvalues + self.ridge)
-        after = _after(progress, self.kept(progress), jnp.where(jnp.isinf(t), 0, t))
-        return self._in_the_limit(eigenvalues, t, after.left, self.step_size * after.moved)
+    def mean_course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        progress = self._progress(eigenvalues)
+        left, moved = mean_after(progress, self.kept(progress), t)
+        return Response(left, self.step_size * moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k / (1 - beta), at which slow modes stand where flow has them."""
@@ -75,7 +81,7 @@ class _Momentum(ConstantStep):
 
         Of a complex pair r exp(+-i phi) also s / ((1 - r) sin phi): what a push does rings as r^j sin(j phi) / sin phi.
         """
-        progress = self.step_size * (eigenvalues + self.ridge)
+        progress = self._progress(eigenvalues)
         kept = self.kept(progress)
         trace = 1 + kept - progress
         discriminant = trace**2 - 4 * kept
@@ -117,6 +123,11 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
 
     stable_below: ClassVar[str] = "2 (1 + momentum) / (mu_max + ridge)"
 
+    def step(self, gradient: Gradient, k: Array, state: Moving) -> Moving:
+        """theta - eta grad(theta) + beta (theta - theta_{k-1})."""
+        theta, previous = state
+        return Moving(theta - self.step_size * gradient(theta) + self.momentum * (theta - previous), theta)
+
     def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
         """2 (1 + beta) / (mu_max + ridge), where a root passes -1.
 
@@ -151,6 +162,10 @@ class Nesterov(_Momentum):  # type: ignore[misc]
 
     stable_below: ClassVar[str] = "(2 + 2 momentum) / ((1 + 2 momentum) (mu_max + ridge))"
 
+    def step(self, gradient: Gradient, k: Array, state: Moving) -> Moving:
+        """y - eta grad(y), y = theta + beta (theta - theta_{k-1})."""
+        return _look_ahead(state, gradient, self.step_size, self.momentum)
+
     def largest_stable_step(self, largest_eigenvalue: float | Float[Array, ""]) -> float | Float[Array, ""]:
         """(2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)), where a root passes -1.
 
@@ -164,7 +179,7 @@ class Nesterov(_Momentum):  # type: ignore[misc]
         return self.momentum * (1 - progress)
 
 
-class NesterovIncreasing(ConstantStep):
+class NesterovIncreasing(_Remembering):
     """Nesterov's momentum as it is usually run, with beta_k = k / (k + 3) at step k = 0, 1, ...
 
     No power of one matrix tells k steps here: one pass over them serves all times that are asked for, and costs as many
@@ -192,15 +207,13 @@ class NesterovIncreasing(ConstantStep):
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
     stable_below: ClassVar[str] = "4 / (3 (mu_max + ridge))"
 
-    def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).residual
+    def step(self, gradient: Gradient, k: Array, state: Moving) -> Moving:
+        """The momentum k / (k + 3) in `Nesterov`'s step."""
+        return _look_ahead(state, gradient, self.step_size, (k / (k + 3)).astype(state.weights.dtype))
 
-    def gain(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
-        return self.response(eigenvalues, t).gain
-
-    def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
-        left, moved = _rising(self.step_size * (eigenvalues + self.ridge), jnp.where(jnp.isinf(t), 0, t))
-        return self._in_the_limit(eigenvalues, t, left, self.step_size * moved)
+    def course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+        left, moved = _rising(self._progress(eigenvalues), t)
+        return Response(left, self.step_size * moved)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The effective time eta k (k + 7) / 8, the gain of a null mode."""
@@ -229,89 +242,10 @@ class NesterovIncreasing(ConstantStep):
         return over_rate(4 / 3, largest_eigenvalue + self.ridge)
 
 
-class State(NamedTuple):
-    """A mode on its way: e, what is left; -velocity / s; and (1 - e) / s, how far a force of 1/eta has moved it."""
-
-    left: Float[Array, "*times modes"]
-    speed: Float[Array, "*times modes"]
-    moved: Float[Array, "*times modes"]
-
-
-class Power(NamedTuple):
-    """The matrix of n steps, (e, velocity) -> (left e + D speed velocity, -s speed e + kept velocity).
-
-    Left = 1 - s moved; moved and speed are what a mode at rest gets, and of the order of n on null modes.
-    """
-
-    left: Float[Array, "modes"]
-    speed: Float[Array, "modes"]
-    moved: Float[Array, "modes"]
-    kept: Float[Array, "modes"]
-
-
-def _after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
-    """The state after so many steps from rest."""
-    return by_squaring(
-        at_rest(progress, steps),
-        one_step(progress, kept),
-        steps,
-        lambda state, power: advance(state, power, progress, kept),
-        lambda power: squared(power, progress, kept),
-    )
-
-
-def by_squaring(
-    state: States,
-    power: Powers,
-    steps: Float[Array, "*times"],
-    advance: Callable[[States, Powers], States],
-    squared: Callable[[Powers], Powers],
-) -> States:
-    """The state after so many steps: for each binary digit of the number, it advances by the power of that many."""
-
-    def digit(carry: tuple[States, Powers, Array]) -> tuple[States, Powers, Array]:
-        state, power, remaining = carry
-        half = jnp.floor(remaining / 2)
-        chosen = (remaining > 2 * half)[..., None]
-        taken = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), advance(state, power), state)
-        return taken, squared(power), half
-
-    def digits(carry: tuple[States, Powers, Array], _: None) -> tuple[tuple[States, Powers, Array], None]:
-        return jax.lax.cond(jnp.any(carry[2] > 0), digit, lambda same: same, carry), None
-
-    remaining = jnp.minimum(steps, MOST_STEPS)
-    (state, _, _), _ = jax.lax.scan(digits, (state, power, remaining), length=int(np.log2(MOST_STEPS)) + 1)
-    return state
-
-
-def at_rest(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
-    """Before the first step."""
-    ones = jnp.ones((*steps.shape, *progress.shape), progress.dtype)
-    return State(ones, jnp.zeros_like(ones), jnp.zeros_like(ones))
-
-
-def one_step(progress: Float[Array, "modes"], kept: Float[Array, "modes"]) -> Power:
-    """The matrix of one step."""
-    return Power(1 - progress, jnp.ones_like(progress), jnp.ones_like(progress), kept)
-
-
-def advance(state: State, power: Power, progress: Array, kept: Array) -> State:
-    left, speed, moved, still = (rows(entry, state.left) for entry in power)
-    coupled = rows(kept, state.left) * speed * state.speed
-    return State(
-        left * state.left - rows(progress, state.left) * coupled,
-        speed * state.left + still * state.speed,
-        moved + left * state.moved + coupled,
-    )
-
-
-def squared(power: Power, progress: Array, kept: Array) -> Power:
-    coupled = kept * power.speed**2
-    moved = power.moved * (1 + power.left) + coupled
-    # Of a slow mode 1 - s moved has all digits; of a fast one the square, which keeps its small size.
-    slow = progress * moved < 0.5
-    left = jnp.where(slow, 1 - progress * moved, power.left**2 - progress * coupled)
-    return Power(left, power.speed * (power.left + power.kept), moved, power.kept**2 - progress * coupled)
+def _look_ahead(state: Moving, gradient: Gradient, step_size: float | Array, momentum: float | Array) -> Moving:
+    theta, previous = state
+    ahead = theta + momentum * (theta - previous)
+    return Moving(ahead - step_size * gradient(ahead), theta)
 
 
 @jax.custom_jvp
