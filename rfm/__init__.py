@@ -7,12 +7,15 @@ from rfm.datasets import DATASETS, DataSet, KernelTruth, RawData, load_dataset, 
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.kernels import KernelProblem, KernelTest
+from rfm.labels import risk_over_labels
 from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.phases import TrainingPhase, closed_form_phases, closed_form_switch
-from rfm.problem import PrecisionWarning, Problem, StreamedProblem, closed_form, risk_over_labels
+from rfm.precision import PrecisionWarning
+from rfm.problem import Problem, StreamedProblem
 from rfm.progress import progress_bar
 from rfm.ratios import RatioRule, ratio_rule
+from rfm.solve import Solution, closed_form, solve
 from rfm.stability import largest_stable_step
 from rfm.synthesis import synthesize
 from rfm.tables import Table, load_table
@@ -52,6 +55,7 @@ __all__ = [
     "RatioRule",
     "RawData",
     "Sample",
+    "Solution",
     "Start",
     "StreamedProblem",
     "Table",
@@ -84,6 +88,7 @@ __all__ = [
     "simulate_many",
     "simulate_minibatch",
     "simulate_phases",
+    "solve",
     "synthesize",
     "tune_mixup",
 ]

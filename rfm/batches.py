@@ -5,6 +5,7 @@ Training draws from it, one key a step; theory enumerates it, all equally likely
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -14,13 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
 from rfm.checks import check_count
-from rfm.expected import ExpectedProblem
-from rfm.features import FeatureMap
-from rfm.mixup import Mixup
-from rfm.problem import Problem
-from rfm.ratios import RatioRule, spread_evenly
-from rfm.tasks import Sample
-from theory.checks import check_untraced
+from rfm.ratios import spread_evenly
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
@@ -29,7 +24,13 @@ Rows = tuple[Float[Array, "rows features"], Float[Array, "rows columns"]]
 
 
 class Source(eqx.Module):
-    """What a batch is drawn from."""
+    """What a batch is drawn from.
+
+    Attributes:
+        called: what is drawn, in the plural.
+    """
+
+    called: eqx.AbstractClassVar[str]
 
     @property
     @abstractmethod
@@ -68,6 +69,7 @@ class TableRows(Source):
     features: Float[Array, "samples features"]
     columns: Float[Array, "samples columns"]
     num_targets: int = eqx.field(static=True)
+    called: ClassVar[str] = "rows"
 
     @property
     def num_pairs(self) -> int:
@@ -85,74 +87,6 @@ class TableRows(Source):
         return self.features[index][:, None, :], self.columns[index][:, None, : self.num_targets]
 
 
-class FreshPairs(Source):
-    """Pairs of originals, mixed at ratios of their law."""
-
-    sample: Sample
-    labels: Float[Array, "samples targets"]
-    features: FeatureMap
-    law: Mixup
-    ratios: RatioRule
-
-    @property
-    def num_pairs(self) -> int:
-        return self.labels.shape[0] ** 2
-
-    @property
-    def node_weights(self) -> Float[Array, "nodes"]:
-        return jnp.asarray(self.ratios.weights, self.sample.inputs.dtype)
-
-    def draw(self, key: PRNGKeyArray, law: theory.BatchLaw) -> Rows:
-        pair_key, ratio_key = jax.random.split(key)
-        pairs = draw_pairs(pair_key, law, self.num_pairs)
-        lam = self._draw_ratios(ratio_key, 1 if law.shared_lam else law.size)[:, None]
-        first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
-        inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
-        labels = lam * self.labels[first] + (1 - lam) * self.labels[second]
-        if self.sample.truth is not None:
-            clean = self.sample.truth(inputs)
-            labels = jnp.concatenate([labels, clean.reshape(law.size, -1)], axis=1)
-        return self.features(inputs), labels
-
-    def _draw_ratios(self, key: PRNGKeyArray, number: int) -> Float[Array, "ratios"]:
-        dtype = self.sample.inputs.dtype
-        if self.law.alpha is None:
-            return jnp.full(number, jnp.asarray(self.law.lam, dtype))
-        if self.law.alpha == 1:  # draws of a Beta distribution are a hundred times slower
-            return jax.random.uniform(key, (number,), dtype)
-        return jax.random.beta(key, self.law.alpha, self.law.alpha, (number,), dtype)
-
-    def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
-        first, second = index // self.labels.shape[0], index % self.labels.shape[0]
-
-        # By numpy, which need not compile for each number of pairs.
-        def mix(values: Array) -> np.ndarray:
-            there = np.asarray(values)
-            lam = self.ratios.lam.astype(there.dtype)[None, :, None]
-            return lam * there[first][:, None, :] + (1 - lam) * there[second][:, None, :]
-
-        inputs = mix(self.sample.inputs)
-        phi = self.features(jnp.asarray(inputs.reshape(-1, inputs.shape[2])))
-        return phi.reshape(*inputs.shape[:2], -1), jnp.asarray(mix(self.labels))
-
-
-def source_of(problem: Problem | ExpectedProblem) -> Source:
-    """What a batch of the problem is drawn from."""
-    check_untraced("problem", problem)
-    if isinstance(problem, Problem):
-        known = [problem.labels] if problem.clean_labels is None else [problem.labels, problem.clean_labels]
-        return TableRows(problem.features, jnp.concatenate(known, axis=1), problem.labels.shape[1])
-    if isinstance(problem, ExpectedProblem):
-        labels = problem.sample.labels
-        return FreshPairs(
-            problem.sample, labels.reshape(len(labels), -1), problem.features, problem.law, problem.ratios
-        )
-    raise TypeError(
-        f"problem: pass an rfm.Problem or an rfm.ExpectedProblem, got {type(problem).__name__}; a batch is drawn from "
-        "rows that can be made one by one"
-    )
-
-
 def batch_law(source: Source, batch_size: int, shared_lam: bool, replace: bool) -> theory.BatchLaw:
     """How batches are drawn.
 
@@ -162,10 +96,9 @@ def batch_law(source: Source, batch_size: int, shared_lam: bool, replace: bool) 
     check_count("batch_size", batch_size)
     law = theory.BatchLaw(batch_size, shared_lam, replace)
     if not replace and batch_size > source.num_pairs:
-        what = "rows" if isinstance(source, TableRows) else "pairs"
         raise ValueError(
-            f"batch_size: {batch_size} different {what} asked for, but there are only {source.num_pairs}; pass at most "
-            "that many, or replace=True"
+            f"batch_size: {batch_size} different {source.called} asked for, but there are only {source.num_pairs}; "
+            "pass at most that many, or replace=True"
         )
     return law
 

@@ -4,17 +4,20 @@ import jax.numpy as jnp
 
 import theory
 from rfm.problem import Problem
-from theory.checks import Clock, check_clock, check_type, check_untraced
+from rfm.solve import Solution, solution_of
+from theory.checks import Clock, check_clock, check_type
 
 
-def liu2023_risk_bound(problem: Problem, times: Clock, *, start: theory.Start | None = None) -> theory.RiskBound:
+def liu2023_risk_bound(
+    problem: Problem | Solution, times: Clock, *, start: theory.Start | None = None
+) -> theory.RiskBound:
     """`theory.liu2023_risk_bound` under gradient flow, its constants measured, so that its assumptions hold.
 
     C1 / 2 is the largest |phi|^2 among the test inputs and sqrt(C2) the largest |z| among the training rows. The bound
     thus covers the risk over this test set; ``looseness`` is how much it gives away, as a curve.
 
     Args:
-        problem: with one target, clean labels and a test set.
+        problem: with one target, clean labels and a test set; or its solution.
         times: ascending.
         start: its variance is xi^2; None for zero weights.
 
@@ -27,22 +30,22 @@ def liu2023_risk_bound(problem: Problem, times: Clock, *, start: theory.Start | 
     >>> liu2023_risk_bound(problem, [50.0]).looseness.round(3).tolist()
     [16.0]
     """
-    check_type("problem", problem, Problem, "an rfm.Problem")
-    check_untraced("problem", problem)
-    if problem.clean_labels is None:
+    solution = solution_of(problem)
+    rows = solution.known_problem("its rows")
+    check_type("problem", rows, Problem, "an rfm.Problem")
+    assert isinstance(rows, Problem)
+    if rows.clean_labels is None:
         raise ValueError("clean_labels: the bound is on noise, which is unknown; pass clean_labels= to Problem")
-    if problem.labels.shape[1] != 1:
-        raise ValueError(
-            f"labels: the bound is for one target, got {problem.labels.shape[1]}; pass one column at a time"
-        )
-    if not isinstance(problem.population, theory.TestSet):
+    if rows.labels.shape[1] != 1:
+        raise ValueError(f"labels: the bound is for one target, got {rows.labels.shape[1]}; pass one column at a time")
+    if not isinstance(rows.population, theory.TestSet):
         raise ValueError("population: the bound asks for the largest |phi| among test inputs; pass an rfm.TestSet")
     return theory.liu2023_risk_bound(
-        problem.spectrum(),
-        problem.population,
+        solution.spectrum,
+        rows.population,
         theory.GradientFlow(),
-        jnp.asarray(check_clock("times", times), problem.features.dtype),
-        largest_feature_power=jnp.max(jnp.sum(problem.population.features**2, axis=1)),
-        largest_noise=jnp.max(jnp.abs(problem.labels - problem.clean_labels)),
+        jnp.asarray(check_clock("times", times), rows.features.dtype),
+        largest_feature_power=jnp.max(jnp.sum(rows.population.features**2, axis=1)),
+        largest_noise=jnp.max(jnp.abs(rows.labels - rows.clean_labels)),
         start=start,
     )

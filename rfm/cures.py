@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import theory
-from rfm.phases import closed_form_switch, log_clock
-from rfm.problem import Solvable, check_problem, spectrum_until
+from rfm.clocks import log_clock
+from rfm.phases import closed_form_switch
+from rfm.problem import Solvable
+from rfm.solve import NUM_TIMES, Solution, check_solvable, solution_of
 from theory.population import Averages
 from theory.spectrum import Method, Spectrum
 from theory.switching import check_budget
@@ -20,7 +22,6 @@ from theory.turning import error_at
 NUM_RIDGES = 73
 DECADES = (-12, 6)
 """Ridges are tried over so many decades below and above the largest eigenvalue, and none at all."""
-NUM_TIMES = 120
 
 
 class Cure(NamedTuple):
@@ -40,8 +41,8 @@ class Cure(NamedTuple):
 
 
 def compare_cures(
-    mixed: Solvable,
-    plain: Solvable,
+    mixed: Solvable | Solution,
+    plain: Solvable | Solution,
     *,
     budget: float,
     rule: theory.Rule | None = None,
@@ -58,7 +59,7 @@ def compare_cures(
     - ``average``: the mean of the mixed problem's iterates until then, unless the rule is such a mean already.
 
     Args:
-        mixed: trained under Mixup; the risk is that over its population.
+        mixed: trained under Mixup, or its solution; the risk is that over its population.
         plain: the same originals without mixing.
         budget: when training ends, in the rule's clock.
         rule: how it is trained; None for gradient flow. A ridge that it has is the least that ``decay`` tries.
@@ -77,11 +78,13 @@ def compare_cures(
     (1.386, 0.5)
     """
     for name, problem in (("mixed", mixed), ("plain", plain)):
-        check_problem(problem, name)
+        check_solvable(problem, name)
     rule = theory.GradientFlow() if rule is None else rule
-    switched = closed_form_switch(mixed, plain, budget=budget, rule=rule, method=method)
-    spectrum = spectrum_until(mixed, float(rule.time(jnp.asarray(float(budget)))), method)
-    averages = mixed.population
+    check_budget(rule, budget)
+    latest = float(rule.time(jnp.asarray(float(budget))))
+    mixed, plain = (solution_of(problem, latest, method) for problem in (mixed, plain))
+    switched = closed_form_switch(mixed, plain, budget=budget, rule=rule)
+    spectrum, averages = mixed.spectrum_until(latest), mixed.population
     curve = theory.risk_curve(
         spectrum, averages, rule, log_clock(rule, budget, float(spectrum.eigenvalues[0]), NUM_TIMES)
     )

@@ -24,8 +24,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.accumulate import KINDS, BlockProgress, Method, Shape, accumulate
+from rfm.batches import Source
 from rfm.checks import check_choice, check_count
 from rfm.features import FeatureMap, check_features
+from rfm.fresh_pairs import FreshPairs
 from rfm.kernels import KernelTest
 from rfm.mixup import Mixup
 from rfm.problem import Solvable, check_map, check_population
@@ -52,7 +54,7 @@ class ExpectedProblem(Solvable):
 
     Attributes:
         sample: the originals.
-        features: phi.
+        feature_map: phi.
         law: with which pairs and ratios are drawn.
         population: what the risk is averaged over.
         ratios: the quadrature over lam, with its error.
@@ -62,7 +64,7 @@ class ExpectedProblem(Solvable):
     """
 
     sample: Sample
-    features: FeatureMap
+    feature_map: FeatureMap
     law: Mixup
     population: Averages
     ratios: RatioRule
@@ -91,6 +93,11 @@ class ExpectedProblem(Solvable):
     def label_smoother(self) -> Float[Array, "samples features"]:
         """H, that of the pass."""
         return self.smoother
+
+    def source(self) -> Source:
+        """Fresh pairs at fresh ratios."""
+        labels = self.sample.labels
+        return FreshPairs(self.sample, labels.reshape(len(labels), -1), self.feature_map, self.law, self.ratios)
 
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.
@@ -193,7 +200,7 @@ def expected_mixup(
     spectrum = sums.spectrum(labels, mixed_power(labels, ratios), tiling.rows + probe.shape[1])
     return ExpectedProblem(
         sample=sample,
-        features=features,
+        feature_map=features,
         law=law,
         population=population,
         ratios=ratios,

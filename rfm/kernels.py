@@ -54,19 +54,33 @@ def as_test_set(
     return theory.TestSet(features(inputs), targets, signature=signature(features, inputs.shape[1]))
 
 
+class KernelFeatures(eqx.Module):
+    """Features that have the kernel's products with the training rows: x -> k(x, X) A s^(-1/2)."""
+
+    features: RandomFeatures
+    rows: Float[Array, "samples inputs"]
+    scaled: Float[Array, "samples modes"]
+
+    def __call__(self, inputs: Float[Array, "points inputs"]) -> Float[Array, "points modes"]:
+        return self.features.kernel(inputs, self.rows) @ self.scaled
+
+
 class KernelProblem(Solvable):
     """A training problem in infinitely many features. It has a closed form and nothing to simulate.
 
     Attributes:
         finite: the same problem in the kernel's own features at the training inputs.
         population: the test set in those features.
+        feature_map: the features.
         found: the spectrum, known as well as the kernel is: to a rounding of its largest eigenvalue.
     """
 
     finite: Problem
     population: theory.Averages
+    feature_map: FeatureMap
     found: Spectrum
     more_accurate: ClassVar[str | None] = None
+    own_coordinates: ClassVar[bool] = True
 
     @staticmethod
     def of(
@@ -77,12 +91,12 @@ class KernelProblem(Solvable):
         # What lies below rounding is not known to be zero, and training in the end moves along it: none is left out.
         floor = jnp.finfo(eigenvalues.dtype).eps * jnp.maximum(eigenvalues[0], 0)
         singular = jnp.sqrt(jnp.maximum(eigenvalues, floor))
-        images = test.features.kernel(test.inputs, inputs) @ vectors
         scale = jnp.where(singular > 0, 1 / jnp.where(singular > 0, singular, 1), 0)
-        population = theory.TestSet(images * scale[None, :], test.targets)
+        own = KernelFeatures(test.features, inputs, vectors * scale[None, :])
+        population = theory.TestSet(own(test.inputs), test.targets)
         finite = Problem(vectors * singular[None, :], labels, clean_labels, population=population)
         found = from_left_vectors(vectors, jnp.diag(singular), finite.labels, finite.clean_labels)
-        return KernelProblem(finite=finite, population=population, found=found)
+        return KernelProblem(finite=finite, population=population, feature_map=own, found=found)
 
     def spectrum(self, method: Method = "gram") -> Spectrum:
         """The spectrum of the kernel at the training inputs, which no factorisation knows better than its entries."""

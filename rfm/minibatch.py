@@ -5,7 +5,6 @@ rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn
 Every step draws from a key of its own, folded from the run's key and the number of the step.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -16,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
-from rfm.batches import Source, batch_law, source_of
+from rfm.batches import Source, batch_law
 from rfm.checks import check_choice, check_key
 from rfm.expected import ExpectedProblem
-from rfm.problem import PrecisionWarning, Problem
+from rfm.precision import warn
+from rfm.problem import Problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
+from rfm.solve import Solution, solution_of
 from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
 from theory.checks import Clock, check_shape, check_steps
@@ -32,7 +33,7 @@ ENSEMBLE_BYTES = 2**25
 
 
 def minibatch_curve(
-    problem: Problem | ExpectedProblem,
+    problem: Problem | ExpectedProblem | Solution,
     *,
     batch_size: int,
     step_size: float,
@@ -46,7 +47,7 @@ def minibatch_curve(
     """The mean and the variance of mini-batch training in closed form: expected risk, spread, gradient norm.
 
     Args:
-        problem: an `ExpectedProblem` for fresh pairs and ratios, or a `Problem` for batches of its rows.
+        problem: an `ExpectedProblem` for fresh pairs and ratios, or a `Problem` for batches of its rows; or a solution.
         batch_size: B.
         step_size: eta, below the largest stable one in mean square.
         steps: the step counts, ascending.
@@ -69,11 +70,12 @@ def minibatch_curve(
     >>> curve.risk.round(4).tolist()  # half of the labels are seen in the first step
     [1.0, 0.625, 0.0]
     """
-    source = source_of(problem)
+    solution = solution_of(problem)
+    source = solution.known_problem("what batches are drawn from").source()
     law = batch_law(source, batch_size, shared_lam, replace)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     check_start(start)
-    spectrum = problem.spectrum()
+    spectrum = solution.spectrum
     if start is not None and start.weights is not None:
         check_shape("start.weights", start.weights, ndim=2, rows=spectrum.modes.shape[0],
                     columns=spectrum.label_coordinates.shape[1])  # fmt: skip
@@ -86,14 +88,12 @@ def minibatch_curve(
         raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
     found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
-    curve = theory.minibatch_curve(spectrum, problem.population, found, step_size, steps, start=start)
+    curve = theory.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
-        other = f"; or {problem.more_accurate}" if spectrum.method == "gram" else ""
-        warnings.warn(
+        other = f"; or {solution.more_accurate}" if spectrum.method == "gram" else ""
+        warn(
             f"the expected risk can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
-            f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}",
-            PrecisionWarning,
-            stacklevel=2,
+            f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}"
         )
     return curve
 
@@ -127,7 +127,7 @@ class MinibatchRuns(eqx.Module):
 
 
 def simulate_minibatch(
-    problem: Problem | ExpectedProblem,
+    problem: Problem | ExpectedProblem | Solution,
     *,
     batch_size: int,
     step_size: float,
@@ -166,7 +166,8 @@ def simulate_minibatch(
     >>> runs.parts.risk[0, :, 0].tolist()
     [1.0, 0.625]
     """
-    source = source_of(problem)
+    solution = solution_of(problem)
+    source = solution.known_problem("what batches are drawn from").source()
     law = batch_law(source, batch_size, shared_lam, replace)
     recorded = check_steps(steps)
     if len(keys) == 0:
@@ -174,7 +175,7 @@ def simulate_minibatch(
     for key in keys:
         check_key("keys", key)
     rule = theory.GradientDescent(step_size, ridge)
-    spectrum = problem.spectrum()
+    spectrum = solution.spectrum
     _check_stable(spectrum, source, law, rule)
     num_targets, num_features = spectrum.label_coordinates.shape[1], spectrum.modes.shape[0]
     _check_traceable(source, law)
@@ -189,10 +190,10 @@ def simulate_minibatch(
         begin = [initial_weights(num_features, num_targets, dtype, start, pair[0]) for pair in split]
         weights = jnp.stack([initial_rows(w, start, rows == 2) for w in begin])
         run_keys = jnp.stack([pair[1] for pair in split])
-        pieces.append(_train(source, law, rule, spectrum, problem.population, weights, run_keys, recorded, progress))
+        pieces.append(_train(source, law, rule, spectrum, solution.population, weights, run_keys, recorded, progress))
     parts, loss, gradient, trained = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
     clock = jnp.asarray(recorded, dtype)
-    return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained, problem.population)
+    return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained, solution.population)
 
 
 def _check_stable(

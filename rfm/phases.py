@@ -1,36 +1,35 @@
 """Training in phases: which problem is trained by which rule, and for how long; and their exact curves."""
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 import theory
-from rfm.kernels import KernelProblem
-from rfm.problem import PrecisionWarning, Solvable, check_problem, checked_clock, spectrum_until, warn_if_rounded
+from rfm.clocks import checked_clock, log_clock
+from rfm.precision import warn, warn_if_rounded
+from rfm.problem import Solvable
+from rfm.solve import Solution, check_solvable, solution_of
 from theory.checks import Clock, check_positive, check_type
 from theory.phases import check_reached
 from theory.population import check_same_map
 from theory.risk import check_start
 from theory.spectrum import Method
 from theory.switching import check_budget
-from theory.turning import FASTEST
 
 
 class TrainingPhase(NamedTuple):
     """One problem and one rule, for a while.
 
     Attributes:
-        problem: what is trained on.
+        problem: what is trained on, or its solution.
         rule: how; for `rfm.simulate_phases`, one that takes steps.
         duration: a time for gradient flow, a number of steps for other rules; infinite for a last phase of open end.
     """
 
-    problem: Solvable
+    problem: Solvable | Solution
     rule: theory.Rule
     duration: float = math.inf
 
@@ -72,7 +71,7 @@ def closed_form_phases(
     check_start(start)
     check_positive("tolerance", tolerance)
     ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
-    t = checked_clock(phases[0].rule, times, steps)
+    _, t = checked_clock(phases[0].rule, times, steps)
     check_reached(t, ends[-1])
     # What is left of a phase's rounding error stays, so all phases must be as accurate as the latest time asks for.
     begins = [0.0, *ends[:-1]]
@@ -81,16 +80,19 @@ def closed_form_phases(
     ]
     latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))
     problems = {id(phase.problem): phase.problem for phase in phases}
-    spectra = {name: spectrum_until(problem, latest, method) for name, problem in problems.items()}
-    solved = [theory.Phase(spectra[id(phase.problem)], phase.rule, phase.duration) for phase in phases]
+    solutions = {name: solution_of(problem, latest, method) for name, problem in problems.items()}
+    solved = [
+        theory.Phase(solutions[id(phase.problem)].spectrum_until(latest), phase.rule, phase.duration)
+        for phase in phases
+    ]
     curve = theory.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
     warn_if_rounded(curve, tolerance, phases[0].problem.more_accurate)
     return curve
 
 
 def closed_form_switch(
-    first: Solvable,
-    second: Solvable,
+    first: Solvable | Solution,
+    second: Solvable | Solution,
     *,
     budget: float,
     rule: theory.Rule | None = None,
@@ -100,7 +102,7 @@ def closed_form_switch(
     """When to switch from one problem to another, such as from Mixup to plain training, if both share a budget.
 
     Args:
-        first: what is trained on until the switch.
+        first: what is trained on until the switch, or its solution.
         second: what is trained on from there on; the risk is that over the first one's population.
         budget: when training ends, in the rule's clock.
         rule: of both legs; None for gradient flow.
@@ -120,23 +122,19 @@ def closed_form_switch(
     >>> round(float(curve.best_time), 3), round(abs(float(curve.best_risk)), 6)
     (1.386, 0.0)
     """
-    for name, problem in (("first", first), ("second", second)):
-        check_problem(problem, name)
     rule = theory.GradientFlow() if rule is None else rule
     check_budget(rule, budget)
-    _check_same_features([first, second])
+    _check_same_features({"first": first, "second": second})
     latest = float(rule.time(jnp.asarray(float(budget))))
-    spectra = [spectrum_until(problem, latest, method) for problem in (first, second)]
+    spectra = [solution_of(problem, latest, method).spectrum_until(latest) for problem in (first, second)]
     times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
     curve = theory.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
     tiny = jnp.finfo(curve.risk.dtype).tiny
     worst = min(float(jnp.max(curve.rounding_error / jnp.maximum(curve.risk, tiny))), 1.0)
     if worst > ROUNDING:
-        warnings.warn(
+        warn(
             f"rounding may change the risk by a share of {worst:.1g} ({curve.risk.dtype}); switch on float64, pass "
-            "method='qr' or 'svd', or a smaller budget",
-            PrecisionWarning,
-            stacklevel=2,
+            "method='qr' or 'svd', or a smaller budget"
         )
     return curve
 
@@ -148,39 +146,28 @@ def check_phases(phases: Sequence[TrainingPhase]) -> None:
     """Raises unless all are phases, of problems whose weights can be handed on."""
     for phase in phases:
         check_type("phases", phase, TrainingPhase, "rfm.TrainingPhase(problem, rule, duration) in a list")
-    _check_same_features([phase.problem for phase in phases])
+    _check_same_features({f"problem of phase {k + 1}": phase.problem for k, phase in enumerate(phases)})
 
 
-def _check_same_features(problems: Sequence[Solvable]) -> None:
-    for problem in problems:
-        check_problem(problem)
-        if isinstance(problem, KernelProblem):
+def _check_same_features(problems: Mapping[str, Solvable | Solution]) -> None:
+    """Raises unless weights can be handed on from each problem to the next."""
+    population = None
+    for name, problem in problems.items():
+        check_solvable(problem, name)
+        population = problem.population if population is None else population
+        if problem.own_coordinates:
             raise TypeError(
                 "problem: in infinitely many features each problem has coordinates of its own, so weights cannot be "
                 "handed on; pass problems of finitely many features"
             )
-        check_same_map(problems[0].population.signature, problem.population.signature, "features of the first problem")
+        check_same_map(population.signature, problem.population.signature, "features of the first problem")
 
 
 NUM_SWITCHES = 120
-
-
-def log_clock(
-    rule: theory.Rule, budget: float, largest_eigenvalue: float, num_times: int
-) -> Float[np.ndarray, "times"]:
-    """From the first time that matters to the budget, evenly in log t; whole and distinct where steps are counted.
-
-    >>> log_clock(theory.GradientDescent(1.0), 100, 1.0, 5).tolist()
-    [1.0, 3.0, 10.0, 32.0, 100.0]
-    """
-    check_budget(rule, budget)
-    first = 1.0 if rule.counts_steps else FASTEST / max(largest_eigenvalue, 1 / budget)
-    times = np.geomspace(min(first, budget / 10), budget, num_times)
-    return np.unique(np.clip(np.round(times), 1, budget)) if rule.counts_steps else times
 
 
 def _switch_times(rule: theory.Rule, budget: float, spectra: Sequence[theory.Spectrum]) -> np.ndarray:
     """Evenly in the log of the time trained before the switch, and of that left after it: both legs have slow modes."""
     largest = max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
     times = log_clock(rule, budget, largest, NUM_SWITCHES // 2)
-    return np.unique(np.concatenate([[0.0], times, budget - times]))
+    return np.unique(np.concatenate([times, budget - times]))

@@ -5,15 +5,15 @@ P[S] = E (X + ridge) S (X + ridge), of a batch's mean X of phi phiᵀ, and L[S] 
 iteration asks what P and L make of a matrix, and never writes them out.
 """
 
-import warnings
-
 import numpy as np
 import scipy.sparse.linalg
 
 import theory
-from rfm.batches import Source, batch_law, source_of
+from rfm.batches import Source, batch_law
 from rfm.expected import ExpectedProblem
-from rfm.problem import PrecisionWarning, Problem
+from rfm.precision import warn
+from rfm.problem import Problem
+from rfm.solve import Solution, solution_of
 from theory.checks import check_not_negative
 
 LANCZOS = 1e-7
@@ -25,7 +25,7 @@ STABILITY_BYTES = 2**27
 
 
 def largest_stable_step(
-    problem: Problem | ExpectedProblem,
+    problem: Problem | ExpectedProblem | Solution,
     *,
     batch_size: int,
     shared_lam: bool = False,
@@ -45,9 +45,10 @@ def largest_stable_step(
     >>> round(largest_stable_step(problem, batch_size=1), 6)  # 2 E phi^2 / E phi^4
     0.243902
     """
-    source = source_of(problem)
+    solution = solution_of(problem)
+    source = solution.known_problem("what batches are drawn from").source()
     law = batch_law(source, batch_size, shared_lam, replace)
-    return limit_of(problem.spectrum(), source, law, ridge)
+    return limit_of(solution.spectrum, source, law, ridge)
 
 
 def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ridge: float) -> float:
@@ -59,11 +60,7 @@ def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ri
     modes, weights = spectrum.modes[:, :rank], np.asarray(source.node_weights)
     most = max(1, int(min(STABILITY_WORK / (len(weights) * rank**2), STABILITY_BYTES / (8 * len(weights) * rank))))
     if most < source.num_pairs:
-        warnings.warn(
-            f"the largest stable step is estimated from {most} of {source.num_pairs} pairs; it may be ten percent off",
-            PrecisionWarning,
-            stacklevel=3,
-        )
+        warn(f"the largest stable step is estimated from {most} of {source.num_pairs} pairs; it may be ten percent off")
     rows = np.concatenate([np.asarray(features) @ np.asarray(modes) for features, _ in source.blocks(most)])
     shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])

@@ -74,7 +74,7 @@ def synthesize(
     check_map(population, features, input_dim)
     if block_rows is not None:
         check_count("block_rows", block_rows)
-        return StreamedProblem(blocks=lambda: blocks(block_rows), population=population)
+        return StreamedProblem(blocks=lambda: blocks(block_rows), population=population, feature_map=features)
     (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
     inputs, labels, clean = mix(whole)
-    return Problem(features(inputs), labels, clean, population=population, mixing=whole)
+    return Problem(features(inputs), labels, clean, population=population, mixing=whole, feature_map=features)

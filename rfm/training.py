@@ -28,6 +28,7 @@ from rfm.minibatch import simulate_minibatch
 from rfm.phases import TrainingPhase, check_phases
 from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
+from rfm.solve import Solution, problem_of
 from theory.checks import Clock, check_steps
 from theory.phases import check_reached
 from theory.rules.rule import State, traced
@@ -40,7 +41,7 @@ Progress = Callable[[int], object]
 
 
 def simulate(
-    problem: Problem | ExpectedProblem,
+    problem: Problem | ExpectedProblem | Solution,
     *,
     steps: Clock,
     step_size: float | None = None,
@@ -56,7 +57,7 @@ def simulate(
     """Trains on all rows, or by gradient descent on batches of fresh ones, and records the risk.
 
     Args:
-        problem: what is trained.
+        problem: what is trained, or its solution.
         steps: the step counts to record at, ascending.
         step_size: eta of gradient descent, below the largest stable one; or
         rule: any rule that takes steps, such as ``theory.HeavyBall(step_size, momentum)``; not with batches.
@@ -96,7 +97,7 @@ def simulate(
         ).curve(0)
     if shared_lam or not replace:
         raise ValueError("shared_lam, replace: they say how batches are drawn; pass batch_size=, or leave them out")
-    if isinstance(problem, ExpectedProblem):
+    if isinstance(problem_of(problem), ExpectedProblem):
         raise ValueError(
             "batch_size: fresh pairs come in batches; pass batch_size= (rfm.closed_form has the mean of all)"
         )
@@ -249,7 +250,8 @@ def largest_eigenvalue(problem: Solvable) -> float:
     return float(singular[0]) ** 2 / rows
 
 
-def _trainable(problem: Solvable) -> Problem:
+def _trainable(solvable: Solvable | Solution) -> Problem:
+    problem = problem_of(solvable)
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "

@@ -5,6 +5,7 @@ of every alpha is their weighted mean, and the test error a differentiable funct
 over training time, or its value at a budget.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -17,9 +18,10 @@ from jaxtyping import Array, Float
 
 import theory
 from rfm.checks import check_count
-from rfm.expected import ExpectedProblem, expected_mixup
+from rfm.expected import expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
+from rfm.solve import solve
 from rfm.tasks import Sample
 from theory.checks import check_alpha, check_positive, check_type
 from theory.population import Averages
@@ -135,7 +137,8 @@ def mixup_family(
             problem = expected_mixup(
                 sample, features, law, population=population, method="gram", memory_budget=memory_budget
             )
-            passes.append(_moments(problem))
+            noise = problem.label_smoother().T / len(sample.labels)
+            passes.append(dataclasses.replace(solve(problem).moments(), noise_force=noise))
         return theory.MomentsOverRatios.stacked(passes + passes[: number // 2][::-1])
 
     fewer = over(2 * num_ratios // 3 | 1), over(num_ratios // 2)
@@ -274,15 +277,3 @@ def _objective(family: MixupFamily, grid: Array, stop: bool, logs: Float[Array, 
         return family.turning(alpha, rule, grid).risk if stop else family.risk(alpha, rule, grid[-1:])[0]
 
     return jax.value_and_grad(risk)(logs)
-
-
-def _moments(problem: ExpectedProblem) -> theory.Moments:
-    spectrum = problem.spectrum()
-    singular = jnp.sqrt(spectrum.eigenvalues)[:, None]
-    clean = spectrum.clean_coordinates
-    return theory.Moments(
-        (spectrum.modes * spectrum.eigenvalues[None, :]) @ spectrum.modes.T,
-        spectrum.modes @ (singular * spectrum.label_coordinates),
-        None if clean is None else spectrum.modes @ (singular * clean),
-        problem.smoother.T / len(problem.smoother),
-    )

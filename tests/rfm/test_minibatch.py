@@ -12,7 +12,7 @@ import scipy.stats
 
 import rfm
 import theory
-from rfm.batches import draw_pairs, source_of
+from rfm.batches import draw_pairs
 from tests.tolerances import FLOAT32, IDENTITY, LATE, ORACLE, P_VALUE, SAMPLING
 
 KEYS = jax.random.split(jax.random.key(31), 8)
@@ -84,7 +84,7 @@ def test_the_largest_stable_step_by_iteration_is_that_by_moments(
     problem: rfm.Problem | rfm.ExpectedProblem, batch_size: int, ridge: float, settings: dict
 ) -> None:
     ours = rfm.largest_stable_step(problem, batch_size=batch_size, ridge=ridge, **settings)
-    source, law = source_of(problem), theory.BatchLaw(batch_size, **settings)
+    source, law = problem.source(), theory.BatchLaw(batch_size, **settings)
     moments = theory.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
     assert np.isclose(ours, theory.largest_stable_step(moments), rtol=ORACLE)
 
@@ -290,7 +290,7 @@ def test_ratios_are_those_of_the_law_one_a_row_or_one_a_batch(alpha: float, shar
     test = theory.TestSet(inputs, inputs[:, 0])
     problem = rfm.synthesize(sample, lambda x: x, rfm.Mixup(alpha=alpha, pairs="expected"), population=test)
     law = theory.BatchLaw(4, shared_lam=shared)
-    phi, labels = jax.vmap(lambda key: source_of(problem).draw(key, law))(jax.random.split(KEYS[5], 500))
+    phi, labels = jax.vmap(lambda key: problem.source().draw(key, law))(jax.random.split(KEYS[5], 500))
     assert np.allclose(phi, labels, rtol=0, atol=IDENTITY)  # labels are mixed as inputs are
     mixed = np.asarray(phi[:, :, 0])
     lam = np.where((mixed > 0) & (mixed < 1), mixed, np.nan)  # a pair of two different originals

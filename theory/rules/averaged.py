@@ -6,7 +6,7 @@ averaged residual falls as 1 / (mu t), not exponentially. A slow mode stands whe
 the average of a flow the late residual 1 / (mu t) is that of ridge regression of ridge 1/t: averaging is a decay that
 fades as training goes on.
 
-The sums obey the same two-term law as the iterates (see `theory.momentum`), and are reached by squaring as they are.
+The sums obey the same two-term law as the iterates (`theory.rules.powers`), and are reached by squaring as they are.
 """
 
 from typing import NamedTuple
