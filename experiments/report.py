@@ -381,14 +381,7 @@ def _advice(result: Result) -> list[str]:
         f"step is {float(result['largest_stable_step']):.3g}; steps times step size is time."
     )
     if not int(result["beats_mean"]):
-        gain, its_error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
-        why = (
-            "the risk is lowest before the first step"
-            if gain == its_error == 0
-            else f"the lowest relative risk of all ways to train is {_with_error(1 - gain, its_error)}, not below 1 by "
-            "two standard errors"
-        )
-        return [f"Advice: predict the mean of the targets. Nothing is learnt here: {why}.", relative]
+        return [f"Advice: predict the mean of the targets. {_why_the_mean(result)}", relative]
     choices, slowdown = _choices(result), float(result["slowdown"])
     advised = choices.isel(action=int(choices["is_advised"].values.argmax()))
     lowest = choices.isel(action=int(choices["action_risk"].values.argmin()))
@@ -412,8 +405,7 @@ def _advice(result: Result) -> list[str]:
     elif str(advised["action"].values) == "plain" and not isfinite(slowdown):
         sentences.append("Mixup does not help here: plain training at its best has the lowest risk.")
     cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
-    end = f"t = {budget:.3g} ({_count(budget / step_size)} steps)"
-    more = f"going on to {end} with Mixup costs {_with_error(cost, error)} %"
+    end = f"going on to t = {budget:.3g} ({_count(budget / step_size)} steps) with Mixup"
     if not int(result["is_choice"].sel(action="stop")) and not isfinite(slowdown):
         sentences.append("With Mixup, the risk is lowest before the first step: it only rises.")
     elif float(result["action_time"].sel(action="stop")) == budget:
@@ -421,9 +413,14 @@ def _advice(result: Result) -> list[str]:
     elif _is_zero(over_parts(result["mixup_risk"].isel(time=-1))[0]):
         sentences.append(f"Over-training is not seen: with Mixup, the risk at the end of training is {BELOW_ROUNDING}.")
     elif cost > 2 * error:
-        sentences.append(f"Over-training: {more} more risk than stopping.")
+        sentences.append(f"Over-training: {end} costs {_with_error(cost, error)} % more risk than stopping.")
+    elif cost > 0:
+        sentences.append(
+            f"Over-training is not seen: {end} costs {_with_error(cost, error)} % more risk than stopping, less than "
+            "two standard errors."
+        )
     else:
-        sentences.append(f"Over-training is not seen: {more} more risk than stopping, less than two standard errors.")
+        sentences.append(f"Over-training is not seen: {end} has no higher risk than the stop that other parts choose.")
     sentences.append(
         f"The range of steps is narrower than it should be: on simulated data it held the best one in "
         f"{100 * MEASURED_COVERAGE:.0f} % of the cases, and two standard errors held the true difference in "
@@ -432,9 +429,21 @@ def _advice(result: Result) -> list[str]:
     return [*sentences, relative]
 
 
+def _why_the_mean(result: Result) -> str:
+    """Why no way to train is advised: nothing is learnt, or it does not show that anything is."""
+    gain, error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
+    if gain == error == 0:
+        return "Nothing is learnt here: the risk is lowest before the first step."
+    lowest = f"the lowest relative risk of the ways above that stop or switch is {_with_error(1 - gain, error)}"
+    if gain <= 0:
+        return f"Nothing is learnt here: {lowest}."
+    parts = "with more folds" if int(result["has_folds"]) else "with more rows held out"
+    return f"That anything is learnt does not show: {lowest}, not below 1 by two standard errors; {parts} it may."
+
+
 def _checked(result: Result) -> list[str]:
     """What real training on random splits said of the advice, if it was asked."""
-    if "lost_at_stop" not in result:
+    if "lost_at_stop" not in result or not int(result["beats_mean"]):
         return []
 
     def percent(name: str) -> str:
@@ -443,8 +452,8 @@ def _checked(result: Result) -> list[str]:
 
     return [
         f"Check by real training on {result.sizes['seed']} random splits, risk lost against the best step of each run:",
-        f"  at the advised stop: {percent('lost_at_stop')}",
-        f"  at the end of training: {percent('lost_at_budget')}",
+        f"  with Mixup, stopped at its best: {percent('lost_at_stop')}",
+        f"  with Mixup to the end: {percent('lost_at_budget')}",
         f"  by the advised action, against the best of both runs: {percent('lost_by_advice')}",
     ]
 

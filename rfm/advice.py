@@ -5,8 +5,8 @@ first to the second have a closed form, and the held-out part says what each of 
 all times of all folds take some seconds. Whatever is fitted to rows (means, scales, weights) is fitted to those that
 are not held out.
 
-Risks are relative to the risk of predicting the mean of the training targets; an action's risk on a part is that at
-the time which the other parts choose, so that choosing the time does not make it look better than it is.
+Risks are relative to that of predicting the mean of the training targets, over all parts; an action's risk on a part
+is that at the time which the other parts choose, so that choosing the time does not make it look better than it is.
 """
 
 from collections.abc import Callable
@@ -95,6 +95,7 @@ class Advice(eqx.Module):
         times: of both curves; unit 1/eigenvalue.
         mixup_risk: of training with Mixup, relative to predicting the mean.
         plain_risk: of training without.
+        null_risk: of predicting the mean of the training targets; 1 in the mean over parts.
         switch_times: at which Mixup is switched off; the last one is the budget, so never.
         switch_risk: at the budget, the last time, after that switch.
         plain, stop, switch: the three actions.
@@ -109,6 +110,7 @@ class Advice(eqx.Module):
     times: Float[np.ndarray, "times"]
     mixup_risk: Float[np.ndarray, "parts times"]
     plain_risk: Float[np.ndarray, "parts times"]
+    null_risk: Float[np.ndarray, "parts"]
     switch_times: Float[np.ndarray, "switches"]
     switch_risk: Float[np.ndarray, "parts switches"]
     plain: Action
@@ -159,16 +161,16 @@ class Advice(eqx.Module):
 
     @property
     def gain_over_mean(self) -> Estimate:
-        """By how much the lowest action's relative risk is below 1, that of predicting the mean; 0 without a step."""
+        """By how much the lowest action's risk is below that of predicting the mean, part by part; 0 without a step."""
         if self.steps(self.lowest.time) == 0:
             return Estimate(0.0, 0.0)
-        return _estimate(1 - self.lowest.part_risk)
+        return _estimate(self.null_risk - self.lowest.part_risk)
 
     @property
     def beats_mean(self) -> bool:
-        """Whether anything is learnt: the lowest risk is below that of predicting the mean by two standard errors.
+        """Whether it shows that anything is learnt: the lowest risk is below that of the mean by two standard errors.
 
-        If not, predicting the mean of the targets is the better choice, and `recommended` says nothing.
+        If not, predicting the mean of the targets is the safer choice, and `recommended` says nothing.
         """
         return is_significant(self.gain_over_mean)
 
@@ -228,8 +230,8 @@ def advise(
         ValueError: too few rows for the folds, values that are not finite, constant targets, a number out of range.
 
     >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(60, 3))
-    >>> y = np.sin(2 * x[:, 0]) + 0.5 * rng.normal(size=60)
+    >>> x = rng.normal(size=(100, 3))
+    >>> y = np.sin(2 * x[:, 0]) + 0.5 * rng.normal(size=100)
     >>> features = rfm.RandomFeatures(input_dim=3, num_features=30, activation="relu", key=jax.random.key(0))
     >>> advice = rfm.advise(x, y, features=features, key=jax.random.key(1))
     >>> advice.mixup_risk.shape, advice.recommended.name
@@ -268,14 +270,19 @@ def advise(
     switch_times = _switch_times(first, budget, num_times)
     rows_alone = len(parts) == 1
     slowdown = mean_same(law)
-    curves = [part.curves(times, switch_times, slowdown, rows_alone) for part in parts]
-    mixup, plain, switched, slowed = (np.concatenate(column) for column in zip(*curves, strict=True))
+    errors = [part.errors(times, switch_times, slowdown, rows_alone) for part in parts]
+    null, *curves = (np.concatenate(column) for column in zip(*errors, strict=True))
+    unit = null.mean()  # of all parts together: that of a single row may be next to nothing
+    if unit == 0:
+        raise ValueError("targets: what is held out holds nothing but the mean; hold out other or more rows")
+    mixup, plain, switched, slowed = (np.maximum(error / unit, SAME) for error in curves)
     is_slowed = bool(np.max(np.abs(mixup - slowed)) < SAME)
     counts = _resampled(len(mixup), resample_key)
     return Advice(
         times=times,
         mixup_risk=mixup,
         plain_risk=plain,
+        null_risk=null / unit,
         switch_times=switch_times,
         switch_risk=switched,
         plain=_action("plain", times, plain, counts),
@@ -337,20 +344,19 @@ class _Part(NamedTuple):
         plain = synthesize(train, phi, ERM(), population=test)
         return _Part(_spectrum(mixup), _spectrum(plain), test)
 
-    def curves(
+    def errors(
         self, times: np.ndarray, switch_times: np.ndarray, slowdown: float, rows_alone: bool
     ) -> tuple[np.ndarray, ...]:
-        """Relative risks: of Mixup, of plain training, after each switch, of plain training on a slower clock.
+        """Squared errors of the mean of the rows trained on, which is zero, as [1], or [rows] of each row by itself.
 
-        Each [1, times], or [rows, times] of each row; never below `SAME`.
+        Then those of Mixup, of plain training, after each switch, of plain training on a slower clock: [1, times], or
+        [rows, times].
         """
         grid, switches = jnp.asarray(times), jnp.asarray(switch_times)
-        errors = _errors(self.mixup, self.plain, self.test, grid, switches, jnp.asarray(slowdown))
-        null = float(jnp.sum(self.test.target_power_by_target))  # of predicting the mean of the rows trained on, zero
-        if null == 0:
-            raise ValueError("targets: a held-out part holds nothing but the mean; pass fewer folds or more rows")
-        relative = (np.maximum(np.asarray(error) / null, SAME) for error in errors)
-        return tuple(error if rows_alone else error.mean(axis=0)[None, :] for error in relative)
+        found = _errors(self.mixup, self.plain, self.test, grid, switches, jnp.asarray(slowdown))
+        null = np.sum(np.asarray(self.test.targets) ** 2, axis=1)
+        rows = (null, *map(np.asarray, found))
+        return rows if rows_alone else tuple(np.mean(each, axis=0, keepdims=True) for each in rows)
 
 
 def _spectrum(problem: Solvable) -> Spectrum:
@@ -361,7 +367,7 @@ def _spectrum(problem: Solvable) -> Spectrum:
 def _errors(
     mixup: Spectrum, plain: Spectrum, test: TestSet, times: Array, switch_times: Array, slowdown: Array
 ) -> tuple:
-    """Squared errors of each held-out row, summed over targets; of whom, `_Part.curves` says."""
+    """Squared errors of each held-out row, summed over targets; of whom, `_Part.errors` says."""
     at_the_end, _ = switched(mixup, plain, FLOW, times[-1], switch_times)
     on_clock = [theory.weights(spectrum, FLOW, clock) for spectrum, clock in
                 ((mixup, times), (plain, times), (plain, slowdown * times))]  # fmt: skip

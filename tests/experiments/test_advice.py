@@ -84,7 +84,7 @@ def test_the_table_says_what_to_do(stored, tmp_path):
         f"range ({100 * MEASURED_COVERAGE:.0f} %)",
         f"on simulated data it held the best one in {100 * MEASURED_COVERAGE:.0f} % of the cases",
         "Check by real training on 2 random splits",
-        "at the advised stop: median",
+        "with Mixup, stopped at its best: median",
     ):
         assert words in text
 

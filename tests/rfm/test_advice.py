@@ -56,8 +56,16 @@ def flow(rows: np.ndarray, labels: np.ndarray, theta: np.ndarray, time: float) -
     return (scipy.linalg.expm(generator * time) @ np.append(theta, 1.0))[:size]
 
 
+def power_of_held_out(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The mean square of each fold's labels, standardised by the others."""
+    others = [(y[fold != FOLDS], y[fold == FOLDS]) for fold in np.unique(FOLDS)]
+    return np.asarray([np.mean(((held - seen.mean()) / seen.std()) ** 2) for seen, held in others])
+
+
 def test_curves_are_those_of_all_pairs_written_out(advice: rfm.Advice, features: rfm.RandomFeatures) -> None:
     x, y = data()
+    null = power_of_held_out(x, y).mean()
+    assert np.allclose(advice.null_risk, power_of_held_out(x, y) / null, rtol=IDENTITY)
     for fold in range(3):
         seen, held = fold != FOLDS, fold == FOLDS
         mean, scale = x[seen].mean(axis=0), x[seen].std(axis=0)
@@ -66,9 +74,8 @@ def test_curves_are_those_of_all_pairs_written_out(advice: rfm.Advice, features:
         mixed = np.asarray(features(jnp.asarray([0.3 * z[i] + 0.7 * z[j] for i, j in pairs])))
         mixed_labels = np.asarray([0.3 * labels[i] + 0.7 * labels[j] for i, j in pairs])
         plain, test, zero = np.asarray(features(jnp.asarray(z[seen]))), features(jnp.asarray(z[held])), np.zeros(8)
-        null = np.mean(labels[held] ** 2)
 
-        def risk(theta: np.ndarray, test: jax.Array = test, goal: np.ndarray = labels[held], null: float = null):
+        def risk(theta: np.ndarray, test: jax.Array = test, goal: np.ndarray = labels[held]) -> float:
             return float(np.mean((goal - np.asarray(test) @ theta) ** 2) / null)
 
         for index in (2, 6):
@@ -87,7 +94,7 @@ def test_switches_are_those_of_the_switch_curve(features: rfm.RandomFeatures, ad
     curve = theory.switch_curve(
         part.mixup, part.plain, part.test, theory.GradientFlow(), advice.budget, advice.switch_times
     )
-    null = float(jnp.mean(part.test.targets**2))
+    null = power_of_held_out(*data()).mean()
     assert np.allclose(advice.switch_risk[0], curve.risk / null, rtol=ORACLE)
     assert np.allclose(advice.switch_risk[:, -1], advice.mixup_risk[:, -1], rtol=ORACLE)
 
@@ -130,8 +137,8 @@ def test_held_out_rows_average_to_the_risk_of_their_part(features: rfm.RandomFea
     fold_of_row = np.isin(np.arange(ROWS), held).astype(int)
     both = rfm.advise(*data(), features=features, law=LAW, folds=fold_of_row, budget=once.budget, num_times=9, key=KEY)
     assert np.allclose(once.times[-1], both.times[-1], rtol=IDENTITY)
-    assert np.allclose(once.mixup_risk[:, -1].mean(), both.mixup_risk[1, -1], rtol=ORACLE)
-    assert np.allclose(once.plain_risk[:, -1].mean(), both.plain_risk[1, -1], rtol=ORACLE)
+    assert np.allclose(once.mixup_risk[:, -1].mean(), both.mixup_risk[1, -1] / both.null_risk[1], rtol=ORACLE)
+    assert np.allclose(once.plain_risk[:, -1].mean(), both.plain_risk[1, -1] / both.null_risk[1], rtol=ORACLE)
 
 
 @pytest.mark.parametrize("names", ["numbers", "floats", "words"])
@@ -148,12 +155,12 @@ def test_rows_of_fold_minus_one_are_never_held_out(names: str, features: rfm.Ran
     if names == "numbers":
         found = rfm.advise(*data(), features=features, law=LAW, folds=folds, budget=5.0, num_times=9, key=KEY)
         assert found.mixup_risk.shape == (3, 9)
-        for (train, test), risk in zip(splits, found.plain_risk, strict=True):
+        for (train, test), risk, null in zip(splits, found.plain_risk, found.null_risk, strict=True):
             inputs, targets, _ = as_numbers(*data())
             split = Split.of(inputs, targets[:, None], False, train, test, features)
             alone = rfm.synthesize(split.train, features, rfm.ERM(), population=split.test)
             curve = rfm.closed_form(alone, times=found.times)
-            assert np.allclose(risk, curve.risk / np.mean(np.asarray(split.test.targets) ** 2), rtol=ORACLE)
+            assert np.allclose(risk / null, curve.risk / np.mean(np.asarray(split.test.targets) ** 2), rtol=ORACLE)
 
 
 def test_one_fold_beside_rows_that_are_never_held_out_is_held_out_once(features: rfm.RandomFeatures) -> None:
@@ -162,7 +169,7 @@ def test_one_fold_beside_rows_that_are_never_held_out_is_held_out_once(features:
     three = rfm.advise(*data(), folds=FOLDS, **settings)
     assert not once.has_folds
     assert once.mixup_risk.shape == (6, 9)
-    assert np.allclose(once.mixup_risk.mean(axis=0)[-1], three.mixup_risk[1, -1], rtol=ORACLE)
+    assert np.allclose(once.mixup_risk.mean(axis=0)[-1], three.mixup_risk[1, -1] / three.null_risk[1], rtol=ORACLE)
 
 
 @pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=0.7, pairs="expected")], ids=str)
@@ -183,6 +190,7 @@ def test_classes_are_told_by_whole_numbers() -> None:
     told = rfm.advise(x, classes * 5, features="raw", folds=FOLDS, num_times=5, budget=2.0, key=KEY)
     x_alike = x / x.std()
     assert told.mixup_risk.shape == (3, 5)
+    errors, nulls = [], []
     for fold in range(3):
         seen = fold != FOLDS
         centred = x_alike - x_alike[seen].mean(axis=0)
@@ -192,8 +200,10 @@ def test_classes_are_told_by_whole_numbers() -> None:
             axis=1,
         )
         share = one_hot[seen].mean(axis=0)  # weights of zero predict the classes' shares
-        error, null = (np.sum((one_hot[~seen] - share - guess) ** 2) for guess in (z[~seen] @ weights, 0))
-        assert np.isclose(told.plain_risk[fold, -1], error / null, rtol=ORACLE)
+        rows = np.sum(~seen)
+        errors.append(np.sum((one_hot[~seen] - share - z[~seen] @ weights) ** 2) / rows)
+        nulls.append(np.sum((one_hot[~seen] - share) ** 2) / rows)
+    assert np.allclose(told.plain_risk[:, -1], np.asarray(errors) / np.mean(nulls), rtol=ORACLE)
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
@@ -371,6 +381,15 @@ def test_where_nothing_can_be_learnt_the_mean_is_the_better_choice(x: np.ndarray
     found = advice_of(x, y)
     assert not found.beats_mean
     assert found.gain_over_mean.mean <= 2 * found.gain_over_mean.error
+
+
+@pytest.mark.parametrize("num_folds", [5, 20, 60])
+def test_small_folds_do_not_blow_up_what_is_learnt(num_folds: int) -> None:
+    clean = NOISE[:, 0] + 0.1 * NOISE[:, 2]
+    found = rfm.advise(NOISE[:, :2], clean, features="raw", num_folds=num_folds, num_times=9, key=KEY)
+    assert found.beats_mean
+    assert found.lowest.risk.mean < 0.02  # the noise, of a hundredth of the power, and little more
+    assert found.null_risk.mean() == pytest.approx(1)
 
 
 def test_where_something_is_learnt_no_choice_ends_before_its_first_step() -> None:
