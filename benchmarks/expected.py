@@ -74,7 +74,7 @@ def minibatch() -> list[Row]:
     keys = list(jax.random.split(jax.random.key(9), RUNS))
 
     def train(keys: list[jax.Array]) -> object:
-        return rfm.simulate_minibatch(problem, batch_size=8, step_size=1.0, steps=[0, STEPS], keys=keys).weights
+        return rfm.simulate_minibatch(problem, rfm.Batches(8), step_size=1.0, steps=[0, STEPS], keys=keys).weights
 
     together, alone = interleave(lambda: train(keys), lambda: [train([key]) for key in keys[:ALONE]], rounds=3)
     ratios = tuple(a / (b * RUNS / ALONE) for a, b in zip(together, alone, strict=True))

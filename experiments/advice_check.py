@@ -122,7 +122,7 @@ def _trained(
     problem: rfm.Problem, step_size: float, steps: np.ndarray, key: jax.Array, start: rfm.Start | None = None
 ) -> rfm.MinibatchRuns:
     return rfm.simulate_minibatch(
-        problem, batch_size=BATCH_SIZE, step_size=step_size, steps=steps, keys=[key], start=start
+        problem, rfm.Batches(BATCH_SIZE), step_size=step_size, steps=steps, keys=[key], start=start
     )
 
 

@@ -311,7 +311,7 @@ def _variables(command: Run, stage: "Stage") -> "Variables":
     module, function = command.runner.rsplit(".", 1)
     run = getattr(importlib.import_module(module), function)
     if isinstance(command, UCurve):
-        from rfm.checks import check_count
+        from theory.checks import check_count
 
         if command.num_workers is not None:
             check_count("num_workers", command.num_workers)

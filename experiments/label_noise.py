@@ -15,8 +15,7 @@ import theory
 from experiments.configs import NoiseConfig
 from experiments.limits import check_curvature, check_memory, check_seed, check_strength
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
-from rfm.checks import check_choice, check_count
-from theory.checks import check_alpha
+from theory.checks import check_alpha, check_choice, check_count
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""

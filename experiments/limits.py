@@ -7,8 +7,7 @@ would name things that nobody passed.
 import os
 from pathlib import Path
 
-from rfm.checks import check_count
-from theory.checks import check_not_negative, check_positive
+from theory.checks import check_count, check_not_negative, check_positive
 
 LARGEST_SEED = 2**63 - 1
 MOST_STEPS = 2**53

@@ -29,13 +29,10 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     check_minibatch(config)
     data = load_data(config, config.num_samples)
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
-    problems = _problems(config, seed)
-    sizes = config.batch_sizes
+    problems = {name: rfm.solve(problem) for name, problem in _problems(config, seed).items()}
+    sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
     limits = np.asarray(
-        [
-            [rfm.largest_stable_step(problem, batch_size=size, shared_lam=config.shared_lam) for size in sizes]
-            for problem in problems.values()
-        ]
+        [[rfm.largest_stable_step(problem, batches) for batches in sizes] for problem in problems.values()]
     )
     step_size = config.step_fraction * float(limits.min())
     steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
@@ -48,10 +45,8 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     advance = stage("training", len(problems) * len(sizes) * config.num_seeds * int(steps[-1]))
     is_diagonal = False
     for index, problem in enumerate(problems.values()):
-        for place, size in enumerate(sizes):
-            curve = rfm.minibatch_curve(
-                problem, batch_size=size, step_size=step_size, steps=long_steps, shared_lam=config.shared_lam
-            )
+        for place, batches in enumerate(sizes):
+            curve = rfm.minibatch_curve(problem, batches, step_size=step_size, steps=long_steps)
             is_diagonal |= curve.is_diagonal
             for name in _CURVES:
                 exact[name][index, place] = getattr(curve, name)
@@ -60,10 +55,9 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
             key = jax.random.fold_in(seed.keys.pairs, index * len(sizes) + place)
             runs = rfm.simulate_minibatch(
                 problem,
-                batch_size=size,
+                batches,
                 step_size=step_size,
                 steps=steps,
-                shared_lam=config.shared_lam,
                 keys=list(jax.random.split(key, config.num_seeds)),
                 progress=advance,
             )
@@ -74,7 +68,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     return (
         {
             "law": Variable(("law",), np.asarray([str(law) for law in problems]), "1", "training law"),
-            "batch_size": Variable(("batch_size",), np.asarray(sizes), "1", "rows of a batch"),
+            "batch_size": Variable(("batch_size",), np.asarray(config.batch_sizes), "1", "rows of a batch"),
             "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the run"),
             "step": Variable(("step",), steps, "1", "steps that were simulated"),
             "long_step": Variable(("long_step",), long_steps, "1", "steps of the closed form"),

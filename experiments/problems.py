@@ -35,9 +35,8 @@ from experiments.limits import (
     check_strength,
     check_time,
 )
-from rfm.checks import check_choice, check_count
 from theory import ACTIVATIONS
-from theory.checks import check_alpha, check_not_negative
+from theory.checks import check_alpha, check_choice, check_count, check_not_negative
 
 CONSTANT_FEATURES = "all features are constant"
 MOST_TEST = 1000

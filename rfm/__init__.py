@@ -23,13 +23,14 @@ from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
 from rfm.training import largest_eigenvalue, simulate, simulate_many, simulate_phases
 from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
 from rfm.tuning import MixupFamily, Tuned, mixup_family, tune_mixup
-from theory import Population, Start, TestSet
+from theory import Batches, Population, Start, TestSet
 
 __all__ = [
     "DATASETS",
     "ERM",
     "Action",
     "Advice",
+    "Batches",
     "Cure",
     "DataSet",
     "DataTask",

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
-from rfm.checks import check_count
 from rfm.ratios import spread_evenly
+from theory.checks import check_type
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
@@ -43,7 +43,7 @@ class Source(eqx.Module):
         """Probabilities of the ratios."""
 
     @abstractmethod
-    def draw(self, key: PRNGKeyArray, law: theory.BatchLaw) -> Rows:
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         """A batch: features, and the labels with the clean labels beside them, if they are known."""
 
     @abstractmethod
@@ -79,36 +79,30 @@ class TableRows(Source):
     def node_weights(self) -> Float[Array, "nodes"]:
         return jnp.ones(1, self.features.dtype)
 
-    def draw(self, key: PRNGKeyArray, law: theory.BatchLaw) -> Rows:
-        rows = draw_pairs(key, law, self.num_pairs)
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
+        rows = draw_pairs(key, batches, self.num_pairs)
         return self.features[rows], self.columns[rows]
 
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
         return self.features[index][:, None, :], self.columns[index][:, None, : self.num_targets]
 
 
-def batch_law(source: Source, batch_size: int, shared_lam: bool, replace: bool) -> theory.BatchLaw:
-    """How batches are drawn.
-
-    Raises:
-        ValueError: a size that is not a positive whole number, or more different pairs than there are.
-    """
-    check_count("batch_size", batch_size)
-    law = theory.BatchLaw(batch_size, shared_lam, replace)
-    if not replace and batch_size > source.num_pairs:
+def check_batches(batches: theory.Batches, source: Source) -> None:
+    """Raises unless it is a way to draw batches, and there are as many different rows as it asks for."""
+    check_type("batches", batches, theory.Batches, "rfm.Batches(size)")
+    if not batches.replacement and batches.size > source.num_pairs:
         raise ValueError(
-            f"batch_size: {batch_size} different {source.called} asked for, but there are only {source.num_pairs}; "
-            "pass at most that many, or replace=True"
+            f"batches: {batches.size} different {source.called} asked for, but there are only {source.num_pairs}; "
+            "pass at most that many, or replacement=True"
         )
-    return law
 
 
-def draw_pairs(key: PRNGKeyArray, law: theory.BatchLaw, num_pairs: int) -> Int[Array, "rows"]:
+def draw_pairs(key: PRNGKeyArray, batches: theory.Batches, num_pairs: int) -> Int[Array, "rows"]:
     """B of the pairs, uniformly: independent ones, or all different."""
-    if law.replace:
-        return jax.random.randint(key, (law.size,), 0, num_pairs)
-    if law.size**2 > num_pairs:
-        return jax.random.permutation(key, num_pairs)[: law.size]
+    if batches.replacement:
+        return jax.random.randint(key, (batches.size,), 0, num_pairs)
+    if batches.size**2 > num_pairs:
+        return jax.random.permutation(key, num_pairs)[: batches.size]
 
     # Drawn again until all differ, which a small batch mostly does at once: uniform over all different ones.
     def clashes(state: tuple[PRNGKeyArray, Array]) -> Array:
@@ -117,6 +111,6 @@ def draw_pairs(key: PRNGKeyArray, law: theory.BatchLaw, num_pairs: int) -> Int[A
 
     def again(state: tuple[PRNGKeyArray, Array]) -> tuple[PRNGKeyArray, Array]:
         now, later = jax.random.split(state[0])
-        return later, jax.random.randint(now, (law.size,), 0, num_pairs)
+        return later, jax.random.randint(now, (batches.size,), 0, num_pairs)
 
-    return jax.lax.while_loop(clashes, again, again((key, jnp.zeros(law.size, int))))[1]
+    return jax.lax.while_loop(clashes, again, again((key, jnp.zeros(batches.size, int))))[1]

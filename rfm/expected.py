@@ -25,7 +25,6 @@ from jaxtyping import Array, Float
 
 from rfm.accumulate import KINDS, BlockProgress, Method, Shape, accumulate
 from rfm.batches import Source
-from rfm.checks import check_choice, check_count
 from rfm.features import FeatureMap, check_features
 from rfm.fresh_pairs import FreshPairs
 from rfm.kernels import KernelTest
@@ -35,7 +34,7 @@ from rfm.ratios import RatioRule, ratio_rule
 from rfm.tasks import Sample, checked_sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import as_floating, check_finite, check_shape, check_untraced
+from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, check_untraced
 from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count, check_key
+from rfm.checks import check_key
 from theory import activation as activation_named
 from theory import dual
 from theory.activations import Activation
-from theory.checks import as_floating, check_not_negative, check_real, described
+from theory.checks import as_floating, check_count, check_not_negative, check_real, described
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""

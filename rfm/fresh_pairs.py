@@ -33,16 +33,16 @@ class FreshPairs(Source):
     def node_weights(self) -> Float[Array, "nodes"]:
         return jnp.asarray(self.ratios.weights, self.sample.inputs.dtype)
 
-    def draw(self, key: PRNGKeyArray, law: theory.BatchLaw) -> Rows:
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
-        pairs = draw_pairs(pair_key, law, self.num_pairs)
-        lam = self._draw_ratios(ratio_key, 1 if law.shared_lam else law.size)[:, None]
+        pairs = draw_pairs(pair_key, batches, self.num_pairs)
+        lam = self._draw_ratios(ratio_key, 1 if batches.shared_ratio else batches.size)[:, None]
         first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
         labels = lam * self.labels[first] + (1 - lam) * self.labels[second]
         if self.sample.truth is not None:
             clean = self.sample.truth(inputs)
-            labels = jnp.concatenate([labels, clean.reshape(law.size, -1)], axis=1)
+            labels = jnp.concatenate([labels, clean.reshape(batches.size, -1)], axis=1)
         return self.features(inputs), labels
 
     def _draw_ratios(self, key: PRNGKeyArray, number: int) -> Float[Array, "ratios"]:

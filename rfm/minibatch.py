@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
-from rfm.batches import Source, batch_law
-from rfm.checks import check_choice, check_key
+from rfm.batches import Source, check_batches
+from rfm.checks import check_key
 from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
@@ -24,7 +24,7 @@ from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.solve import Solution, solution_of
 from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
-from theory.checks import Clock, check_shape, check_steps
+from theory.checks import Clock, check_choice, check_shape, check_steps
 from theory.risk import check_start
 from theory.rules.rule import traced
 
@@ -34,12 +34,10 @@ ENSEMBLE_BYTES = 2**25
 
 def minibatch_curve(
     problem: Problem | ExpectedProblem | Solution,
+    batches: theory.Batches,
     *,
-    batch_size: int,
     step_size: float,
     steps: Clock,
-    shared_lam: bool = False,
-    replace: bool = True,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     moments: Literal["auto", "exact", "diagonal"] = "auto",
@@ -48,11 +46,9 @@ def minibatch_curve(
 
     Args:
         problem: an `ExpectedProblem` for fresh pairs and ratios, or a `Problem` for batches of its rows; or a solution.
-        batch_size: B.
+        batches: how they are drawn.
         step_size: eta, below the largest stable one in mean square.
         steps: the step counts, ascending.
-        shared_lam: one ratio a batch instead of one a row.
-        replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay.
         start: the initial weights; None for zero.
         moments: ``exact`` for up to `theory.batches.MAX_EXACT_MODES` modes, ``diagonal`` for its approximation, or
@@ -66,13 +62,13 @@ def minibatch_curve(
 
     >>> import rfm
     >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=rfm.TestSet(jnp.eye(2), jnp.ones(2)))
-    >>> curve = minibatch_curve(problem, batch_size=1, step_size=0.5, steps=[0, 1, 50])
+    >>> curve = minibatch_curve(problem, rfm.Batches(1), step_size=0.5, steps=[0, 1, 50])
     >>> curve.risk.round(4).tolist()  # half of the labels are seen in the first step
     [1.0, 0.625, 0.0]
     """
     solution = solution_of(problem)
     source = solution.known_problem("what batches are drawn from").source()
-    law = batch_law(source, batch_size, shared_lam, replace)
+    check_batches(batches, source)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     check_start(start)
     spectrum = solution.spectrum
@@ -87,7 +83,9 @@ def minibatch_curve(
     if spectrum.rank == 0:
         raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
-    found = theory.batch_moments(spectrum, source.blocks(), source.node_weights, law, ridge=ridge, diagonal=diagonal)
+    found = theory.batch_moments(
+        spectrum, source.blocks(), source.node_weights, batches, ridge=ridge, diagonal=diagonal
+    )
     curve = theory.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
         other = f"; or {solution.more_accurate}" if spectrum.method == "gram" else ""
@@ -128,13 +126,11 @@ class MinibatchRuns(eqx.Module):
 
 def simulate_minibatch(
     problem: Problem | ExpectedProblem | Solution,
+    batches: theory.Batches,
     *,
-    batch_size: int,
     step_size: float,
     steps: Clock,
     keys: Sequence[PRNGKeyArray],
-    shared_lam: bool = False,
-    replace: bool = True,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     progress: Callable[[int], object] | None = None,
@@ -145,13 +141,10 @@ def simulate_minibatch(
 
     Args:
         problem: what is drawn from; features and truth must be traceable by JAX.
-        batch_size: B.
+        batches: how they are drawn.
         step_size: eta, below the largest stable one in mean square.
         steps: the step counts to record at, ascending.
         keys: one a run.
-        shared_lam: one ratio a batch instead of one a row; pairs are independent all the same. (Most libraries mix a
-            batch with a permutation of itself: another law, of smaller spread, which is not here.)
-        replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay.
         start: the initial weights; a variance draws them anew for each run.
         progress: called with the steps just done, of all runs together.
@@ -162,13 +155,13 @@ def simulate_minibatch(
 
     >>> import rfm
     >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=rfm.TestSet(jnp.eye(2), jnp.ones(2)))
-    >>> runs = simulate_minibatch(problem, batch_size=1, step_size=0.5, steps=[0, 1], keys=[jax.random.key(0)])
+    >>> runs = simulate_minibatch(problem, rfm.Batches(1), step_size=0.5, steps=[0, 1], keys=[jax.random.key(0)])
     >>> runs.parts.risk[0, :, 0].tolist()
     [1.0, 0.625]
     """
     solution = solution_of(problem)
     source = solution.known_problem("what batches are drawn from").source()
-    law = batch_law(source, batch_size, shared_lam, replace)
+    check_batches(batches, source)
     recorded = check_steps(steps)
     if len(keys) == 0:
         raise ValueError("keys: there is none; pass one jax.random.key a run")
@@ -176,13 +169,13 @@ def simulate_minibatch(
         check_key("keys", key)
     rule = theory.GradientDescent(step_size, ridge)
     spectrum = solution.spectrum
-    _check_stable(spectrum, source, law, rule)
+    _check_stable(spectrum, source, batches, rule)
     num_targets, num_features = spectrum.label_coordinates.shape[1], spectrum.modes.shape[0]
-    _check_traceable(source, law)
+    _check_traceable(source, batches)
     dtype = spectrum.eigenvalues.dtype
     rows = 1 if spectrum.clean_coordinates is None else 2
     # Distinct pairs may be drawn by permuting all of them.
-    bytes_a_run = max(batch_size * num_features, 0 if replace else source.num_pairs) * dtype.itemsize
+    bytes_a_run = max(batches.size * num_features, 0 if batches.replacement else source.num_pairs) * dtype.itemsize
     together = max(1, ENSEMBLE_BYTES // bytes_a_run)
     pieces = []
     for first in range(0, len(keys), together):
@@ -190,26 +183,28 @@ def simulate_minibatch(
         begin = [initial_weights(num_features, num_targets, dtype, start, pair[0]) for pair in split]
         weights = jnp.stack([initial_rows(w, start, rows == 2) for w in begin])
         run_keys = jnp.stack([pair[1] for pair in split])
-        pieces.append(_train(source, law, rule, spectrum, solution.population, weights, run_keys, recorded, progress))
+        pieces.append(
+            _train(source, batches, rule, spectrum, solution.population, weights, run_keys, recorded, progress)
+        )
     parts, loss, gradient, trained = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
     clock = jnp.asarray(recorded, dtype)
     return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained, solution.population)
 
 
 def _check_stable(
-    spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, rule: theory.GradientDescent
+    spectrum: theory.Spectrum, source: Source, batches: theory.Batches, rule: theory.GradientDescent
 ) -> None:
-    largest = limit_of(spectrum, source, law, float(rule.ridge))
+    largest = limit_of(spectrum, source, batches, float(rule.ridge))
     if rule.step_size >= largest:
         raise ValueError(
-            f"step_size: at {float(rule.step_size):g} the variance of batches of {law.size} grows without bound; pass "
-            f"a step below the largest stable one in mean square, {largest:.6g}, or larger batches"
+            f"step_size: at {float(rule.step_size):g} the variance of batches of {batches.size} grows without bound; "
+            f"pass a step below the largest stable one in mean square, {largest:.6g}, or larger batches"
         )
 
 
-def _check_traceable(source: Source, law: theory.BatchLaw) -> None:
+def _check_traceable(source: Source, batches: theory.Batches) -> None:
     try:
-        eqx.filter_eval_shape(source.draw, jax.random.key(0), law)
+        eqx.filter_eval_shape(source.draw, jax.random.key(0), batches)
     except jax.errors.JAXTypeError as error:
         raise TypeError(
             "features, truth: fresh rows are made inside compiled steps, so both must be traceable by JAX (jax.numpy "
@@ -219,7 +214,7 @@ def _check_traceable(source: Source, law: theory.BatchLaw) -> None:
 
 def _train(
     source: Source,
-    law: theory.BatchLaw,
+    batches: theory.Batches,
     rule: theory.GradientDescent,
     spectrum: theory.Spectrum,
     population: theory.Averages,
@@ -234,18 +229,18 @@ def _train(
     for step in recorded:
         while done < step:
             count = int(min(step - done, STEPS_A_CALL))
-            weights = _advance(source, law, rule, weights, keys, jnp.asarray(done), jnp.asarray(count))
+            weights = _advance(source, batches, rule, weights, keys, jnp.asarray(done), jnp.asarray(count))
             jax.block_until_ready(weights)
             done += count
             if progress is not None:
                 progress(count * len(weights))
-        records.append(_measure(source, law, rule, spectrum, population, weights, keys, jnp.asarray(done)))
+        records.append(_measure(source, batches, rule, spectrum, population, weights, keys, jnp.asarray(done)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
 
 
 def _gradients(
     source: Source,
-    law: theory.BatchLaw,
+    batches: theory.Batches,
     ridge: float | Array,
     weights: Float[Array, "runs rows features"],
     keys: Array,
@@ -254,9 +249,9 @@ def _gradients(
     """Of the batches that the runs draw at a step."""
 
     def one(weights: Float[Array, "rows features"], key: PRNGKeyArray) -> Float[Array, "rows features"]:
-        features, labels = source.draw(jax.random.fold_in(key, step), law)
+        features, labels = source.draw(jax.random.fold_in(key, step), batches)
         residual = weights @ features.T - labels.T
-        return residual @ features / law.size + ridge * weights
+        return residual @ features / batches.size + ridge * weights
 
     return jax.vmap(one)(weights, keys)
 
@@ -264,7 +259,7 @@ def _gradients(
 @eqx.filter_jit
 def _advance(
     source: Source,
-    law: theory.BatchLaw,
+    batches: theory.Batches,
     rule: theory.GradientDescent,
     weights: Float[Array, "runs rows features"],
     keys: Array,
@@ -272,7 +267,7 @@ def _advance(
     count: Array,
 ) -> Float[Array, "runs rows features"]:
     def step(index: Array, weights: Array) -> Array:
-        return weights - rule.step_size * _gradients(source, law, rule.ridge, weights, keys, index)
+        return weights - rule.step_size * _gradients(source, batches, rule.ridge, weights, keys, index)
 
     return jax.lax.fori_loop(done, done + count, step, weights)
 
@@ -280,7 +275,7 @@ def _advance(
 @eqx.filter_jit
 def _measure(
     source: Source,
-    law: theory.BatchLaw,
+    batches: theory.Batches,
     rule: theory.GradientDescent,
     spectrum: theory.Spectrum,
     population: theory.Averages,
@@ -296,5 +291,5 @@ def _measure(
     parts = population.risk_parts(stacked, noise)
     fitted = jnp.sqrt(spectrum.eigenvalues)[:, None, None] * jnp.tensordot(spectrum.modes.T, stacked, 1)
     misfit = jnp.sum((fitted - spectrum.label_coordinates[:, None, :]) ** 2, axis=0) + spectrum.label_outside[None, :]
-    gradient = _gradients(source, law, rule.ridge, weights, keys, done)[:, :num_targets]
+    gradient = _gradients(source, batches, rule.ridge, weights, keys, done)[:, :num_targets]
     return parts, jnp.sum(misfit, axis=1) / 2, jnp.sum(gradient**2, axis=2), jnp.swapaxes(trained, 1, 2)

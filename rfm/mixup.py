@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from rfm.checks import check_count, check_key
-from theory.checks import as_floating, check_alpha, check_real, described, is_number
+from rfm.checks import check_key
+from theory.checks import as_floating, check_alpha, check_count, check_real, described, is_number
 from theory.linalg import is_traced
 
 

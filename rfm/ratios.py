@@ -16,11 +16,10 @@ import scipy.special
 from jaxtyping import Array, Float, Int
 
 import theory
-from rfm.checks import check_count
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.truths import Truth
-from theory.checks import check_positive
+from theory.checks import check_count, check_positive
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS, LONGEST_PAIRS = 48, 8

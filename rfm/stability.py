@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse.linalg
 
 import theory
-from rfm.batches import Source, batch_law
+from rfm.batches import Source, check_batches
 from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
@@ -26,10 +26,8 @@ STABILITY_BYTES = 2**27
 
 def largest_stable_step(
     problem: Problem | ExpectedProblem | Solution,
+    batches: theory.Batches,
     *,
-    batch_size: int,
-    shared_lam: bool = False,
-    replace: bool = True,
     ridge: float = 0.0,
 ) -> float:
     """The step size from which on the variance of mini-batch training grows without bound.
@@ -42,16 +40,16 @@ def largest_stable_step(
 
     >>> import rfm
     >>> problem = rfm.Problem(jnp.asarray([[1.0], [3.0]]), jnp.ones(2), population=rfm.TestSet(jnp.eye(1), jnp.ones(1)))
-    >>> round(largest_stable_step(problem, batch_size=1), 6)  # 2 E phi^2 / E phi^4
+    >>> round(largest_stable_step(problem, rfm.Batches(1)), 6)  # 2 E phi^2 / E phi^4
     0.243902
     """
     solution = solution_of(problem)
     source = solution.known_problem("what batches are drawn from").source()
-    law = batch_law(source, batch_size, shared_lam, replace)
-    return limit_of(solution.spectrum, source, law, ridge)
+    check_batches(batches, source)
+    return limit_of(solution.spectrum, source, batches, ridge)
 
 
-def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ridge: float) -> float:
+def limit_of(spectrum: theory.Spectrum, source: Source, batches: theory.Batches, ridge: float) -> float:
     """The same, of rows whose spectrum is known."""
     check_not_negative("ridge", ridge)
     rank = spectrum.rank
@@ -64,7 +62,7 @@ def limit_of(spectrum: theory.Spectrum, source: Source, law: theory.BatchLaw, ri
     rows = np.concatenate([np.asarray(features) @ np.asarray(modes) for features, _ in source.blocks(most)])
     shifted = np.asarray(spectrum.eigenvalues[:rank]) + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
-    power = _BatchPower(rows, weights, np.asarray(spectrum.eigenvalues[:rank]), law, source.num_pairs)
+    power = _BatchPower(rows, weights, np.asarray(spectrum.eigenvalues[:rank]), batches, source.num_pairs)
 
     def apply(flat: np.ndarray) -> np.ndarray:
         scaled = scale * flat.reshape(rank, rank)
@@ -83,21 +81,22 @@ class _BatchPower:
     """S -> E X S X of a batch's mean of phi phiᵀ, in the coordinates of the modes."""
 
     def __init__(
-        self, rows: np.ndarray, weights: np.ndarray, eigenvalues: np.ndarray, law: theory.BatchLaw, num_pairs: int
+        self, rows: np.ndarray, weights: np.ndarray, eigenvalues: np.ndarray, batches: theory.Batches, num_pairs: int
     ) -> None:
-        self.rows, self.weights, self.eigenvalues, self.law, self.num_pairs = rows, weights, eigenvalues, law, num_pairs
+        self.rows, self.weights, self.eigenvalues = rows, weights, eigenvalues
+        self.batches, self.num_pairs = batches, num_pairs
         scaled = rows * np.sqrt(weights / len(rows))[None, :, None]
         self.by_node = [scaled[:, q].T @ scaled[:, q] / weights[q] for q in range(len(weights))]
 
     def __call__(self, matrix: np.ndarray) -> np.ndarray:
-        law = self.law
+        batches = self.batches
         own = self._rows(matrix)
-        shared = law.shared_lam and len(self.weights) > 1
+        shared = batches.shared_ratio and len(self.weights) > 1
         two = self._nodes(matrix) if shared else np.outer(self.eigenvalues, self.eigenvalues) * matrix
-        if not law.replace and self.num_pairs > 1:
-            of_pairs = own if law.shared_lam or len(self.weights) == 1 else self._pairs(matrix)
+        if not batches.replacement and self.num_pairs > 1:
+            of_pairs = own if batches.shared_ratio or len(self.weights) == 1 else self._pairs(matrix)
             two = (self.num_pairs * two - of_pairs) / (self.num_pairs - 1)
-        return own / law.size + (1 - 1 / law.size) * two
+        return own / batches.size + (1 - 1 / batches.size) * two
 
     def _rows(self, matrix: np.ndarray) -> np.ndarray:
         """The mean over rows of phi phiᵀ S phi phiᵀ."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from jaxtyping import Array, PRNGKeyArray
 
-from rfm.checks import check_count
 from rfm.expected import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelProblem, KernelTest
@@ -12,6 +11,7 @@ from rfm.mixup import ERM, Law, Mixup, PairTable
 from rfm.problem import Problem, StreamedProblem, check_map
 from rfm.tasks import Sample, checked_sample
 from theory import Averages
+from theory.checks import check_count
 from theory.spectrum import Block
 
 

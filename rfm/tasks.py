@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.checks import check_count, check_key
+from rfm.checks import check_key
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
@@ -21,6 +21,7 @@ from theory import activation as activation_named
 from theory.activations import Activation
 from theory.checks import (
     as_floating,
+    check_count,
     check_finite,
     check_not_negative,
     check_same_rows,

@@ -46,9 +46,7 @@ def simulate(
     steps: Clock,
     step_size: float | None = None,
     rule: theory.Rule | None = None,
-    batch_size: int | None = None,
-    shared_lam: bool = False,
-    replace: bool = True,
+    batches: theory.Batches | None = None,
     ridge: float = 0.0,
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
@@ -61,10 +59,8 @@ def simulate(
         steps: the step counts to record at, ascending.
         step_size: eta of gradient descent, below the largest stable one; or
         rule: any rule that takes steps, such as ``theory.HeavyBall(step_size, momentum)``; not with batches.
-        batch_size: B, rows drawn anew at every step: pairs and ratios of an `ExpectedProblem`, or rows of a `Problem`;
+        batches: of rows drawn anew at every step: pairs and ratios of an `ExpectedProblem`, or rows of a `Problem`;
             `rfm.simulate_minibatch` trains many such runs side by side. None for all rows of a `Problem`.
-        shared_lam: one ratio a batch instead of one a row.
-        replace: whether the pairs of a batch are independent, or all different.
         ridge: coupled weight decay; a rule brings its own.
         start: the initial weights; a variance draws them at random about that mean. None for zero.
         key: draws batches and a random start.
@@ -78,28 +74,24 @@ def simulate(
     >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
     [1.0, 0.25, 0.0625]
     """
-    if batch_size is not None:
+    if batches is not None:
         if step_size is None or rule is not None:
             raise ValueError("step_size, rule: batches are trained by gradient descent; pass step_size=, and no rule=")
         if key is None:
             raise ValueError("key: batches are drawn at random; pass key=jax.random.key(seed)")
         return simulate_minibatch(
             problem,
-            batch_size=batch_size,
+            batches,
             step_size=step_size,
             steps=steps,
             keys=[key],
-            shared_lam=shared_lam,
-            replace=replace,
             ridge=ridge,
             start=start,
             progress=progress,
         ).curve(0)
-    if shared_lam or not replace:
-        raise ValueError("shared_lam, replace: they say how batches are drawn; pass batch_size=, or leave them out")
     if isinstance(problem_of(problem), ExpectedProblem):
         raise ValueError(
-            "batch_size: fresh pairs come in batches; pass batch_size= (rfm.closed_form has the mean of all)"
+            "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
         )
     if (step_size is None) == (rule is None):
         raise ValueError(f"step_size, rule: pass one of them, got {step_size} and {rule}")

@@ -17,13 +17,12 @@ import scipy.optimize
 from jaxtyping import Array, Float
 
 import theory
-from rfm.checks import check_count
 from rfm.expected import expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.solve import solve
 from rfm.tasks import Sample
-from theory.checks import check_alpha, check_positive, check_type
+from theory.checks import check_alpha, check_count, check_positive, check_type
 from theory.population import Averages
 
 FIRST_TIME = 1e-2

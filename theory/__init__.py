@@ -1,7 +1,7 @@
 """Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
 
 from theory.activations import ACTIVATIONS, BrokenConstant, BrokenLine, activation, leaky_relu
-from theory.batches import BatchLaw, BatchMoments, batch_moments
+from theory.batches import Batches, BatchMoments, batch_moments
 from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
 from theory.curve import Curve, Decomposition, check_stable, risk_curve
 from theory.duals import derivative, dual, dual_estimate, gaussian_mean
@@ -67,8 +67,8 @@ __all__ = [
     "AccuracyWarning",
     "Averaged",
     "Averages",
-    "BatchLaw",
     "BatchMoments",
+    "Batches",
     "BrokenConstant",
     "BrokenLine",
     "ConstantStep",

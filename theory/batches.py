@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from theory import linalg
-from theory.checks import check_not_negative
+from theory.checks import check_count, check_not_negative
 from theory.noise import check_probabilities
 from theory.spectrum import Spectrum
 
@@ -43,25 +43,29 @@ SAFETY = 10
 """Roundings that a sum over features may lose beside the largest of them."""
 
 
-class BatchLaw(eqx.Module):
-    """How the rows of a batch are drawn: pairs, all equally likely, and a node of the rule over lam for each row.
+class Batches(eqx.Module):
+    """How the rows of a batch are drawn: pairs, all equally likely, and a ratio lam for each row.
+
+    Most libraries mix a batch with a permutation of itself: another law, of smaller spread, which is not here.
 
     Attributes:
         size: B, rows a batch.
-        shared_lam: one node for all rows of a batch, or one for each row.
-        replace: the pairs of a batch are independent, or they are B distinct ones.
+        shared_ratio: one ratio for all rows of a batch, whose pairs are independent all the same, or one for each row.
+        replacement: the pairs of a batch are independent, or they are B distinct ones.
 
-    >>> BatchLaw(size=32, shared_lam=True).replace
+    Raises:
+        ValueError: a size that is not a whole number of at least 1.
+
+    >>> Batches(32, shared_ratio=True).replacement
     True
     """
 
     size: int = eqx.field(static=True)
-    shared_lam: bool = eqx.field(default=False, static=True)
-    replace: bool = eqx.field(default=True, static=True)
+    shared_ratio: bool = eqx.field(default=False, static=True)
+    replacement: bool = eqx.field(default=True, static=True)
 
     def __check_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: a batch of {self.size} rows is no batch; pass a whole number from 1 on")
+        check_count("size", self.size)
 
 
 class BatchMoments(eqx.Module):
@@ -100,7 +104,7 @@ def batch_moments(
     spectrum: Spectrum,
     blocks: Iterable[Block],
     node_weights: Float[Array, "nodes"],
-    law: BatchLaw,
+    law: Batches,
     *,
     ridge: float = 0.0,
     diagonal: bool = False,
@@ -130,7 +134,7 @@ def batch_moments(
     >>> import theory
     >>> phi, y = jnp.asarray([[1.0], [3.0]]), jnp.asarray([[2.0], [4.0]])
     >>> blocks = [(phi[:, None, :], y[:, None, :])]
-    >>> moments = batch_moments(theory.decompose(phi, y), blocks, jnp.ones(1), theory.BatchLaw(size=2))
+    >>> moments = batch_moments(theory.decompose(phi, y), blocks, jnp.ones(1), theory.Batches(size=2))
     >>> moments.eigenvalues.round(6).tolist(), moments.curvature.round(6).tolist()  # Var phi^2 = 16, over two rows
     ([5.0], [[8.0]])
     """
@@ -142,7 +146,7 @@ def batch_moments(
     force = jnp.sqrt(eigenvalues)[:, None] * spectrum.label_coordinates[:rank]
     optimum = force / (eigenvalues + ridge)[:, None]
     layout = _Diagonal() if diagonal else _Exact()
-    of_pairs = not (law.shared_lam or law.replace)
+    of_pairs = not (law.shared_ratio or law.replacement)
     sums, num_pairs = None, 0
     for features, labels in _pieces(blocks, layout, rank, of_pairs):
         coordinates = features @ modes
@@ -151,16 +155,16 @@ def batch_moments(
         num_pairs += features.shape[0]
     if sums is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    if law.size > num_pairs and not law.replace:
+    if law.size > num_pairs and not law.replacement:
         raise ValueError(
             f"law: a batch of {law.size} distinct pairs cannot be drawn from {num_pairs}; pass a size of at most "
-            f"{num_pairs}, or replace=True"
+            f"{num_pairs}, or replacement=True"
         )
     node_means, square, pair_square = jax.tree.map(lambda total: total / num_pairs, sums)
     mean = jnp.tensordot(node_weights, node_means, 1)
     _check_same_rows(layout.first_moments(mean, rank), optimum, ridge, spectrum)
     mean_square = layout.products(mean[None], jnp.ones_like(node_weights[:1]))
-    node_square = layout.products(node_means, node_weights) if law.shared_lam else mean_square
+    node_square = layout.products(node_means, node_weights) if law.shared_ratio else mean_square
     covariances = _over_batches(law, num_pairs, square, pair_square if of_pairs else square, node_square, mean_square)
     operators = layout.operators(covariances, rank, optimum.shape[1])
     return BatchMoments(eigenvalues, optimum, *operators, jnp.asarray(ridge, eigenvalues.dtype), diagonal)
@@ -168,7 +172,7 @@ def batch_moments(
 
 @eqx.filter_jit
 def _over_batches(
-    law: BatchLaw,
+    law: Batches,
     num_pairs: int,
     square: PyTree[Array],
     pair_square: PyTree[Array],
@@ -179,7 +183,7 @@ def _over_batches(
 
     def covariance(square: Array, pair_square: Array, node_square: Array, mean_square: Array) -> Array:
         distinct = node_square - mean_square
-        if not law.replace:
+        if not law.replacement:
             distinct = distinct - (pair_square - node_square) / max(num_pairs - 1, 1)
         return (square - mean_square) / law.size + (1 - 1 / law.size) * distinct
 

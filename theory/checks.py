@@ -3,7 +3,8 @@
 Values are looked at where there are values; under ``jit`` and ``vmap`` only shapes are checked.
 """
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -98,6 +99,18 @@ def described(value: object) -> str:
         return f"an array of shape {value.shape}" if value.ndim else str(value)
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def check_count(name: str, value: float, *, least: int = 1) -> None:
+    """Raises ValueError unless the value is a whole number, `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}")
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Raises ValueError unless the value is a known name; the message lists them."""
+    if not isinstance(value, str) or value not in set(known):
+        raise ValueError(f"{name}: {described(value)} is not known; pass one of {', '.join(sorted(known))}")
 
 
 def check_type(name: str, value: object, kinds: type | tuple[type, ...], instead: str) -> None:

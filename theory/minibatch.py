@@ -123,7 +123,7 @@ def largest_stable_step(moments: BatchMoments) -> float:
     >>> import theory
     >>> phi, y = jnp.asarray([[1.0], [3.0]]), jnp.asarray([[2.0], [4.0]])
     >>> blocks = [(phi[:, None, :], y[:, None, :])]
-    >>> moments = theory.batch_moments(theory.decompose(phi, y), blocks, jnp.ones(1), theory.BatchLaw(size=1))
+    >>> moments = theory.batch_moments(theory.decompose(phi, y), blocks, jnp.ones(1), theory.Batches(size=1))
     >>> round(largest_stable_step(moments), 6)  # 2 E phi^2 / E phi^4
     0.243902
     """
@@ -171,7 +171,7 @@ def minibatch_curve(
     >>> import theory
     >>> phi, y = jnp.asarray([[1.0], [3.0]]), jnp.asarray([[2.0], [4.0]])
     >>> spectrum, blocks = theory.decompose(phi, y), [(phi[:, None, :], y[:, None, :])]
-    >>> moments = theory.batch_moments(spectrum, blocks, jnp.ones(1), theory.BatchLaw(size=1))
+    >>> moments = theory.batch_moments(spectrum, blocks, jnp.ones(1), theory.Batches(size=1))
     >>> curve = minibatch_curve(spectrum, theory.TestSet(phi, y), moments, 0.1, [0, 1])
     >>> curve.weight_variance_by_target[:, 0].round(6).tolist()  # one step: 0.01 Var phi y
     [0.0, 0.25]

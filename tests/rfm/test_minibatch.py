@@ -32,35 +32,35 @@ UNIFORM = problem_of(rfm.Mixup(alpha=1.0, pairs="expected"))
 CONCENTRATED = problem_of(rfm.Mixup(alpha=4.0, pairs="expected"))
 FIXED = problem_of(rfm.Mixup(lam=0.3, pairs="expected"))
 TABLE = problem_of(rfm.ERM())
-LAWS = [{"shared_lam": shared, "replace": replace} for shared in (False, True) for replace in (True, False)]
+LAWS = [{"shared_ratio": shared, "replacement": replace} for shared in (False, True) for replace in (True, False)]
 
 
 @pytest.mark.parametrize(
-    ("problem", "batch_size", "share", "settings"),
+    ("problem", "batches", "share", "ridge"),
     [
-        (UNIFORM, 1, 0.5, {}),
-        (UNIFORM, 8, 0.9, {}),
-        (UNIFORM, 6, 0.7, {"shared_lam": True}),
-        (UNIFORM, 12, 0.8, {"replace": False, "ridge": 0.05}),
-        (CONCENTRATED, 4, 0.3, {}),
-        (TABLE, 3, 0.8, {"replace": False}),
+        (UNIFORM, rfm.Batches(1), 0.5, 0.0),
+        (UNIFORM, rfm.Batches(8), 0.9, 0.0),
+        (UNIFORM, rfm.Batches(6, shared_ratio=True), 0.7, 0.0),
+        (UNIFORM, rfm.Batches(12, replacement=False), 0.8, 0.05),
+        (CONCENTRATED, rfm.Batches(4), 0.3, 0.0),
+        (TABLE, rfm.Batches(3, replacement=False), 0.8, 0.0),
     ],
 )
 def test_mean_and_variance_of_real_runs_are_the_closed_forms(
-    problem: rfm.Problem | rfm.ExpectedProblem, batch_size: int, share: float, settings: dict
+    problem: rfm.Problem | rfm.ExpectedProblem, batches: rfm.Batches, share: float, ridge: float
 ) -> None:
-    step = share * rfm.largest_stable_step(problem, batch_size=batch_size, **settings)
-    exact = rfm.minibatch_curve(problem, batch_size=batch_size, step_size=step, steps=STEPS, **settings)
+    step = share * rfm.largest_stable_step(problem, batches, ridge=ridge)
+    exact = rfm.minibatch_curve(problem, batches, step_size=step, steps=STEPS, ridge=ridge)
     assert not exact.is_diagonal
     runs = rfm.simulate_minibatch(
         problem,
-        batch_size=batch_size,
+        batches,
         step_size=step,
         steps=STEPS,
+        ridge=ridge,
         keys=list(jax.random.split(KEYS[7], NUM_RUNS)),
-        **settings,
     )
-    rule = theory.GradientDescent(step, settings.get("ridge", 0.0))
+    rule = theory.GradientDescent(step, ridge)
     mean_weights = np.moveaxis(np.asarray(theory.weights(problem.spectrum(), rule, jnp.asarray(STEPS, float))), 0, 1)
     off = np.asarray(runs.weights) - mean_weights
     seen = np.einsum("rtpk,pq,rtqk->rt", off, np.asarray(TEST.second_moment), off)
@@ -83,16 +83,16 @@ def test_mean_and_variance_of_real_runs_are_the_closed_forms(
 def test_the_largest_stable_step_by_iteration_is_that_by_moments(
     problem: rfm.Problem | rfm.ExpectedProblem, batch_size: int, ridge: float, settings: dict
 ) -> None:
-    ours = rfm.largest_stable_step(problem, batch_size=batch_size, ridge=ridge, **settings)
-    source, law = problem.source(), theory.BatchLaw(batch_size, **settings)
+    ours = rfm.largest_stable_step(problem, rfm.Batches(batch_size, **settings), ridge=ridge)
+    source, law = problem.source(), theory.Batches(batch_size, **settings)
     moments = theory.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
     assert np.isclose(ours, theory.largest_stable_step(moments), rtol=ORACLE)
 
 
 def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> None:
-    largest = rfm.largest_stable_step(UNIFORM, batch_size=2)
+    largest = rfm.largest_stable_step(UNIFORM, rfm.Batches(2))
     assert largest < 0.9 * 2 / float(UNIFORM.spectrum().eigenvalues[0])  # the mean alone would still converge
-    settings = {"batch_size": 2, "steps": [0, 1]}
+    settings = {"batches": rfm.Batches(2), "steps": [0, 1]}
     for train in (rfm.simulate, rfm.minibatch_curve):
         key = {"key": KEYS[5]} if train is rfm.simulate else {}
         with pytest.raises(ValueError, match=rf"step_size: .*largest.*{str(largest)[:5]}"):
@@ -101,10 +101,10 @@ def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> 
 
 
 def test_a_subset_of_the_pairs_tells_the_largest_stable_step_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = rfm.largest_stable_step(UNIFORM, batch_size=2)
+    exact = rfm.largest_stable_step(UNIFORM, rfm.Batches(2))
     monkeypatch.setattr("rfm.stability.STABILITY_WORK", 20 * len(UNIFORM.ratios) * 10**2)
     with pytest.warns(rfm.PrecisionWarning, match="estimated from 20 of 25 pairs"):
-        assert np.isclose(rfm.largest_stable_step(UNIFORM, batch_size=2), exact, rtol=0.5)
+        assert np.isclose(rfm.largest_stable_step(UNIFORM, rfm.Batches(2)), exact, rtol=0.5)
 
 
 def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
@@ -113,8 +113,8 @@ def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
     floors = {}
     for law in (rfm.ERM(), rfm.Mixup(alpha=1.0, pairs="expected")):
         problem = rfm.synthesize(SAMPLE, wide, law, population=test)
-        step = 0.5 * rfm.largest_stable_step(problem, batch_size=2)
-        curve = rfm.minibatch_curve(problem, batch_size=2, step_size=step, steps=[0, 10**6])
+        step = 0.5 * rfm.largest_stable_step(problem, rfm.Batches(2))
+        curve = rfm.minibatch_curve(problem, rfm.Batches(2), step_size=step, steps=[0, 10**6])
         floors[type(law)] = float(curve.gradient_floor / curve.gradient_norm[0])
         assert np.isclose(curve.gradient_norm[-1], curve.gradient_floor, rtol=1e-3, atol=1e-6)
     assert floors[rfm.ERM] < 1e-6
@@ -126,7 +126,7 @@ def test_a_curve_past_what_rounding_leaves_warns() -> None:
     test, law = TASK.test_set(wide, num_samples=20, key=KEYS[3]), rfm.Mixup(lam=0.3, pairs="expected")
     rough = rfm.expected_mixup(SAMPLE, wide, law, population=test, method="gram")
     with pytest.warns(rfm.PrecisionWarning, match="the expected risk can be trusted until t = .*pass method='qr'"):
-        rfm.minibatch_curve(rough, batch_size=2, step_size=1.0, steps=[1, 10**12], moments="diagonal")
+        rfm.minibatch_curve(rough, rfm.Batches(2), step_size=1.0, steps=[1, 10**12], moments="diagonal")
 
 
 def steep(decades: float, seed: int, spread_alone: bool) -> rfm.Problem:
@@ -175,10 +175,10 @@ def test_ill_conditioned_rows_give_a_curve_that_knows_how_good_it_is(
     decades: float, seed: int, spread_alone: bool
 ) -> None:
     problem, steps = steep(decades, seed, spread_alone), [1, 1000, 10**6, 10**9, 10**12, 10**15]
-    step_size = 0.5 * rfm.largest_stable_step(problem, batch_size=1)
+    step_size = 0.5 * rfm.largest_stable_step(problem, rfm.Batches(1))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        curve = rfm.minibatch_curve(problem, batch_size=1, step_size=step_size, steps=steps)
+        curve = rfm.minibatch_curve(problem, rfm.Batches(1), step_size=step_size, steps=steps)
     trusted = np.asarray(curve.times <= curve.trusted_until)
     error = np.abs(np.asarray(curve.risk) / in_digits(problem, step_size, steps) - 1)
     assert np.all(error[trusted] < LATE)
@@ -190,7 +190,7 @@ def test_ill_conditioned_rows_give_a_curve_that_knows_how_good_it_is(
 def test_features_that_are_all_zero_are_named() -> None:
     problem = rfm.Problem(np.zeros((3, 2)), np.ones(3), population=rfm.TestSet(np.ones((3, 2)), np.ones(3)))
     with pytest.raises(ValueError, match="features: all of them are zero"):
-        rfm.minibatch_curve(problem, batch_size=2, step_size=0.1, steps=[1])
+        rfm.minibatch_curve(problem, rfm.Batches(2), step_size=0.1, steps=[1])
 
 
 def test_the_batches_of_most_libraries_have_another_spread() -> None:
@@ -203,7 +203,7 @@ def test_the_batches_of_most_libraries_have_another_spread() -> None:
     test = rfm.TestSet(features(jnp.asarray(grid[:, None])), grid**2)
     sample = rfm.Sample(jnp.asarray(x[:, None]), jnp.asarray(y), None)
     problem = rfm.expected_mixup(sample, features, rfm.Mixup(lam=0.5, pairs="expected"), population=test)
-    curve = rfm.minibatch_curve(problem, batch_size=3, step_size=0.3, steps=[1], shared_lam=True)
+    curve = rfm.minibatch_curve(problem, rfm.Batches(3, shared_ratio=True), step_size=0.3, steps=[1])
     after_a_step = []
     for order in itertools.permutations(range(3)):
         phi = np.asarray(features(jnp.asarray((x + x[list(order)])[:, None] / 2)))
@@ -215,14 +215,14 @@ def test_the_batches_of_most_libraries_have_another_spread() -> None:
 
 def test_more_modes_than_the_exact_moments_hold_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rfm.minibatch.MAX_EXACT_MODES", 5)
-    settings = {"batch_size": 2, "step_size": 1.0, "steps": [10]}
+    settings = {"batches": rfm.Batches(2), "step_size": 1.0, "steps": [10]}
     assert rfm.minibatch_curve(UNIFORM, **settings).is_diagonal
     with pytest.raises(ValueError, match="moments: the exact ones of 10 modes are too large, at most 5 are allowed"):
         rfm.minibatch_curve(UNIFORM, moments="exact", **settings)
 
 
 def test_a_run_is_the_same_alone_or_beside_others_and_however_often_it_is_recorded() -> None:
-    settings = {"batch_size": 4, "step_size": 1.0}
+    settings = {"batches": rfm.Batches(4), "step_size": 1.0}
     keys = list(jax.random.split(KEYS[5], 3))
     together = rfm.simulate_minibatch(UNIFORM, keys=keys, steps=[0, 3, 40], **settings)
     for index, key in enumerate(keys):
@@ -234,7 +234,12 @@ def test_a_run_is_the_same_alone_or_beside_others_and_however_often_it_is_record
 
 
 def test_many_runs_are_trained_in_parts_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"batch_size": 4, "step_size": 1.0, "steps": [0, 7], "keys": list(jax.random.split(KEYS[5], 5))}
+    settings = {
+        "batches": rfm.Batches(4),
+        "step_size": 1.0,
+        "steps": [0, 7],
+        "keys": list(jax.random.split(KEYS[5], 5)),
+    }
     whole = rfm.simulate_minibatch(UNIFORM, **settings)
     monkeypatch.setattr("rfm.minibatch.ENSEMBLE_BYTES", 2 * 4 * 10 * 8)
     counts: list[int] = []
@@ -244,7 +249,7 @@ def test_many_runs_are_trained_in_parts_that_change_nothing(monkeypatch: pytest.
 
 
 def test_the_loss_and_the_parts_are_those_of_the_weights() -> None:
-    runs = rfm.simulate_minibatch(FIXED, batch_size=3, step_size=1.0, steps=[0, 20], keys=list(KEYS[5:7]))
+    runs = rfm.simulate_minibatch(FIXED, rfm.Batches(3), step_size=1.0, steps=[0, 20], keys=list(KEYS[5:7]))
     table = rfm.synthesize(SAMPLE, FEATURES, rfm.Mixup(lam=0.3), population=TEST)
     phi, y = np.asarray(table.features), np.asarray(table.labels)
     for run in range(2):
@@ -260,7 +265,7 @@ def test_the_loss_and_the_parts_are_those_of_the_weights() -> None:
 def test_a_batch_of_all_rows_without_replacement_is_full_batch_training() -> None:
     step = 0.9 * 2 / rfm.largest_eigenvalue(TABLE)
     exact = rfm.closed_form(TABLE, steps=STEPS, rule=theory.GradientDescent(step))
-    run = rfm.simulate(TABLE, batch_size=5, replace=False, step_size=step, steps=STEPS, key=KEYS[5])
+    run = rfm.simulate(TABLE, batches=rfm.Batches(5, replacement=False), step_size=step, steps=STEPS, key=KEYS[5])
     for field in ("risk", "noise_risk", "train_loss"):
         assert np.allclose(getattr(run, field), getattr(exact, field), rtol=ORACLE, atol=IDENTITY), field
 
@@ -268,14 +273,14 @@ def test_a_batch_of_all_rows_without_replacement_is_full_batch_training() -> Non
 def test_a_random_start_is_drawn_anew_for_each_run() -> None:
     start = theory.Start(variance=0.5)
     keys = list(jax.random.split(KEYS[7], NUM_RUNS))
-    runs = rfm.simulate_minibatch(UNIFORM, batch_size=2, step_size=1.0, steps=[0], keys=keys, start=start)
+    runs = rfm.simulate_minibatch(UNIFORM, rfm.Batches(2), step_size=1.0, steps=[0], keys=keys, start=start)
     assert scipy.stats.kstest(np.ravel(runs.weights) / np.sqrt(0.5), "norm").pvalue > P_VALUE
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 20])
 @pytest.mark.parametrize("replace", [True, False])
 def test_pairs_are_drawn_uniformly_and_differ_if_asked_to(batch_size: int, replace: bool) -> None:
-    law = theory.BatchLaw(batch_size, replace=replace)
+    law = theory.Batches(batch_size, replacement=replace)
     drawn = np.asarray(jax.vmap(lambda key: draw_pairs(key, law, 25))(jax.random.split(KEYS[5], 4000 // batch_size)))
     assert scipy.stats.chisquare(np.bincount(drawn.ravel(), minlength=25)).pvalue > P_VALUE
     repeats = any(len(set(batch)) < batch_size for batch in drawn.tolist())
@@ -289,7 +294,7 @@ def test_ratios_are_those_of_the_law_one_a_row_or_one_a_batch(alpha: float, shar
     sample = rfm.Sample(inputs, inputs[:, 0], None)
     test = theory.TestSet(inputs, inputs[:, 0])
     problem = rfm.synthesize(sample, lambda x: x, rfm.Mixup(alpha=alpha, pairs="expected"), population=test)
-    law = theory.BatchLaw(4, shared_lam=shared)
+    law = theory.Batches(4, shared_ratio=shared)
     phi, labels = jax.vmap(lambda key: problem.source().draw(key, law))(jax.random.split(KEYS[5], 500))
     assert np.allclose(phi, labels, rtol=0, atol=IDENTITY)  # labels are mixed as inputs are
     mixed = np.asarray(phi[:, :, 0])
@@ -308,7 +313,7 @@ def test_single_precision_stays_there() -> None:
     problem = rfm.synthesize(
         narrow(SAMPLE), narrow(FEATURES), rfm.Mixup(lam=0.3, pairs="expected"), population=narrow(TEST)
     )
-    settings = {"batch_size": 3, "step_size": 1.0, "steps": [0, 10], "key": KEYS[5]}
+    settings = {"batches": rfm.Batches(3), "step_size": 1.0, "steps": [0, 10], "key": KEYS[5]}
     run = rfm.simulate(problem, **settings)
     assert run.risk.dtype == run.train_loss.dtype == jnp.float32
     assert np.allclose(run.risk, rfm.simulate(FIXED, **settings).risk, rtol=FLOAT32)
@@ -319,30 +324,26 @@ def test_single_precision_stays_there() -> None:
 
 def test_bad_batches_are_refused() -> None:
     settings = {"step_size": 0.1, "steps": [0, 1]}
-    with pytest.raises(
-        ValueError, match="batch_size: 26 different pairs asked for, but there are only 25; pass at most"
-    ):
-        rfm.simulate(UNIFORM, batch_size=26, replace=False, key=KEYS[5], **settings)
-    with pytest.raises(ValueError, match="batch_size: 6 different rows asked for, but there are only 5"):
-        rfm.minibatch_curve(TABLE, batch_size=6, replace=False, **settings)
+    with pytest.raises(ValueError, match="batches: 26 different pairs asked for, but there are only 25; pass at most"):
+        rfm.simulate(UNIFORM, batches=rfm.Batches(26, replacement=False), key=KEYS[5], **settings)
+    with pytest.raises(ValueError, match="batches: 6 different rows asked for, but there are only 5"):
+        rfm.minibatch_curve(TABLE, rfm.Batches(6, replacement=False), **settings)
     for bad in (0, -1):
-        with pytest.raises(ValueError, match=f"batch_size: must be a whole number of at least 1, got {bad}"):
-            rfm.simulate(UNIFORM, batch_size=bad, key=KEYS[5], **settings)
+        with pytest.raises(ValueError, match=f"size: must be a whole number of at least 1, got {bad}"):
+            rfm.simulate(UNIFORM, batches=rfm.Batches(bad), key=KEYS[5], **settings)
     with pytest.raises(ValueError, match=r"key: batches are drawn at random; pass key=jax.random.key\(seed\)"):
-        rfm.simulate(UNIFORM, batch_size=2, **settings)
-    with pytest.raises(ValueError, match="shared_lam, replace: they say how batches are drawn; pass batch_size="):
-        rfm.simulate(TABLE, replace=False, **settings)
+        rfm.simulate(UNIFORM, batches=rfm.Batches(2), **settings)
     with pytest.raises(ValueError, match="ridge: must be a finite number that is not negative, got -5"):
-        rfm.largest_stable_step(UNIFORM, batch_size=2, ridge=-5.0)
+        rfm.largest_stable_step(UNIFORM, rfm.Batches(2), ridge=-5.0)
     start = theory.Start(jnp.ones((9, 1)))
     with pytest.raises(ValueError, match=r"start.weights: has shape \(9, 1\); pass an array of shape \(10, 1\)"):
-        rfm.minibatch_curve(UNIFORM, batch_size=2, start=start, **settings)
-    with pytest.raises(ValueError, match="batch_size: fresh pairs come in batches; pass batch_size="):
+        rfm.minibatch_curve(UNIFORM, rfm.Batches(2), start=start, **settings)
+    with pytest.raises(ValueError, match="batches: fresh pairs come in batches; pass batches="):
         rfm.simulate(UNIFORM, **settings)
     with pytest.raises(ValueError, match=r"keys: there is none; pass one jax.random.key a run"):
-        rfm.simulate_minibatch(UNIFORM, batch_size=2, keys=[], **settings)
+        rfm.simulate_minibatch(UNIFORM, rfm.Batches(2), keys=[], **settings)
     with pytest.raises(ValueError, match="steps: must strictly ascend"):
-        rfm.simulate(UNIFORM, batch_size=2, key=KEYS[5], step_size=0.1, steps=[3, 1])
+        rfm.simulate(UNIFORM, batches=rfm.Batches(2), key=KEYS[5], step_size=0.1, steps=[3, 1])
 
 
 def test_features_of_numpy_are_averaged_and_cannot_be_trained_on_afresh() -> None:
@@ -351,6 +352,6 @@ def test_features_of_numpy_are_averaged_and_cannot_be_trained_on_afresh() -> Non
 
     test = theory.TestSet(of_numpy(SAMPLE.inputs), SAMPLE.labels)
     problem = rfm.synthesize(SAMPLE, of_numpy, rfm.Mixup(lam=0.3, pairs="expected"), population=test)
-    assert rfm.minibatch_curve(problem, batch_size=2, step_size=0.1, steps=[5]).spread[0] > 0
+    assert rfm.minibatch_curve(problem, rfm.Batches(2), step_size=0.1, steps=[5]).spread[0] > 0
     with pytest.raises(TypeError, match="features, truth: fresh rows are made inside compiled steps, so both must be"):
-        rfm.simulate(problem, batch_size=2, step_size=0.1, steps=[5], key=KEYS[5])
+        rfm.simulate(problem, batches=rfm.Batches(2), step_size=0.1, steps=[5], key=KEYS[5])

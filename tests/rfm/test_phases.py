@@ -195,7 +195,7 @@ def test_rules_and_step_sizes_exclude_each_other() -> None:
     with pytest.raises(ValueError, match=r"ridge: HeavyBall brings its own; pass the rule with ridge=0\.1"):
         rfm.simulate(MIXED, steps=[1], rule=RULES["heavy ball"], ridge=0.1)
     with pytest.raises(ValueError, match="step_size, rule: batches are trained by gradient descent"):
-        rfm.simulate(MIXED, steps=[1], rule=RULES["heavy ball"], batch_size=2, key=KEY)
+        rfm.simulate(MIXED, steps=[1], rule=RULES["heavy ball"], batches=rfm.Batches(2), key=KEY)
     for rule in (theory.GradientFlow(), theory.Averaged(theory.GradientFlow())):
         with pytest.raises((TypeError, ValueError), match="takes no steps that could be trained"):
             rfm.simulate(MIXED, steps=[1], rule=rule)

@@ -62,9 +62,9 @@ def test_ten_questions_of_one_solution_make_no_further_decomposition(monkeypatch
         rfm.compare_cures(mixed, plain, budget=100.0)
         rfm.liu2023_risk_bound(mixed, TIMES)
         rfm.risk_over_labels(mixed, label_noise_variance=0.5, times=TIMES)
-        rfm.minibatch_curve(mixed, batch_size=4, step_size=0.01, steps=[3])
-        rfm.simulate_minibatch(mixed, batch_size=4, step_size=0.01, steps=[3], keys=[jax.random.key(0)])
-        rfm.largest_stable_step(mixed, batch_size=4)
+        rfm.minibatch_curve(mixed, rfm.Batches(4), step_size=0.01, steps=[3])
+        rfm.simulate_minibatch(mixed, rfm.Batches(4), step_size=0.01, steps=[3], keys=[jax.random.key(0)])
+        rfm.largest_stable_step(mixed, rfm.Batches(4))
         assert made == ["qr", "qr"]
 
 
@@ -142,7 +142,7 @@ def test_a_loaded_solution_answers_with_the_same_bits(tmp_path: Path, kind: type
         assert np.array_equal(ours, theirs), name
     assert again.spectrum.method == solution.spectrum.method
     with pytest.raises(ValueError, match="problem: a loaded solution does not know what batches are drawn from"):
-        rfm.minibatch_curve(again, batch_size=2, step_size=0.1, steps=[1])
+        rfm.minibatch_curve(again, rfm.Batches(2), step_size=0.1, steps=[1])
     with pytest.raises(ValueError, match="inputs: the feature map of this solution is unknown"):
         again.predict(np.ones((1, 8)), times=[1.0])
 

@@ -18,15 +18,15 @@ STEPS = (0, 1, 2, 7, 60)
 DIGITS = 60
 
 LAWS = [
-    theory.BatchLaw(size, shared_lam=shared_lam, replace=replace)
+    theory.Batches(size, shared_ratio=shared_ratio, replacement=replacement)
     for size in (1, 2)
-    for shared_lam in (False, True)
-    for replace in (False, True)
+    for shared_ratio in (False, True)
+    for replacement in (False, True)
 ]
 
 
-def name_of(law: theory.BatchLaw) -> str:
-    return f"B={law.size}{' shared' if law.shared_lam else ''}{'' if law.replace else ' distinct'}"
+def name_of(law: theory.Batches) -> str:
+    return f"B={law.size}{' shared' if law.shared_ratio else ''}{'' if law.replacement else ' distinct'}"
 
 
 EVERY_LAW = pytest.mark.parametrize("law", LAWS, ids=name_of)
@@ -57,7 +57,7 @@ class Table(NamedTuple):
         return theory.decompose(jnp.asarray(root * features), jnp.asarray(root * labels))
 
     def moments(
-        self, law: theory.BatchLaw, *, ridge: float = 0.0, diagonal: bool = False, block: int = 1000
+        self, law: theory.Batches, *, ridge: float = 0.0, diagonal: bool = False, block: int = 1000
     ) -> theory.BatchMoments:
         arrays = tuple(map(jnp.asarray, (self.features, self.labels)))
         blocks = (tuple(array[i : i + block] for array in arrays) for i in range(0, len(self.features), block))
@@ -91,22 +91,22 @@ TABLES = {
 EVERY_TABLE = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 
-def batches(table: Table, law: theory.BatchLaw) -> Iterator[tuple[float, list[tuple[int, int]]]]:
+def batches(table: Table, law: theory.Batches) -> Iterator[tuple[float, list[tuple[int, int]]]]:
     """Every batch, as pairs and nodes of its rows, with its probability."""
     num_pairs, num_nodes = table.features.shape[:2]
     drawn = (
         itertools.product(range(num_pairs), repeat=law.size)
-        if law.replace
+        if law.replacement
         else itertools.permutations(range(num_pairs), law.size)
     )
     pairs = list(drawn)
     for chosen in pairs:
-        for nodes in itertools.product(range(num_nodes), repeat=1 if law.shared_lam else law.size):
+        for nodes in itertools.product(range(num_nodes), repeat=1 if law.shared_ratio else law.size):
             chance = float(np.prod(table.node_weights[list(nodes)])) / len(pairs)
-            yield chance, list(zip(chosen, nodes * law.size if law.shared_lam else nodes, strict=True))
+            yield chance, list(zip(chosen, nodes * law.size if law.shared_ratio else nodes, strict=True))
 
 
-def gradients(table: Table, law: theory.BatchLaw, target: int, ridge: float) -> Iterator[tuple[float, np.ndarray]]:
+def gradients(table: Table, law: theory.Batches, target: int, ridge: float) -> Iterator[tuple[float, np.ndarray]]:
     """Each batch's gradient, as a matrix that acts on (theta, 1), with its probability."""
     for chance, batch in batches(table, law):
         phi = np.asarray([table.features[row] for row in batch])
@@ -115,7 +115,7 @@ def gradients(table: Table, law: theory.BatchLaw, target: int, ridge: float) -> 
         yield chance, np.column_stack([pull, -phi.T @ y / len(batch)])
 
 
-def step_of_moments(table: Table, law: theory.BatchLaw, target: int, ridge: float, step_size: float) -> np.ndarray:
+def step_of_moments(table: Table, law: theory.Batches, target: int, ridge: float, step_size: float) -> np.ndarray:
     """What a step does to E of (theta, 1) (theta, 1)ᵀ, its rows end to end: the mean of the square of every step."""
     size = table.features.shape[2] + 1
     total = np.zeros((size**2, size**2))
@@ -133,7 +133,7 @@ class Moments(NamedTuple):
     gradient_power: float
 
 
-def read_off(table: Table, law: theory.BatchLaw, target: int, ridge: float, second: np.ndarray) -> Moments:
+def read_off(table: Table, law: theory.Batches, target: int, ridge: float, second: np.ndarray) -> Moments:
     """From E of (theta, 1) (theta, 1)ᵀ."""
     mean = second[:-1, -1]
     covariance = second[:-1, :-1] - np.outer(mean, mean)
@@ -148,7 +148,7 @@ def read_off(table: Table, law: theory.BatchLaw, target: int, ridge: float, seco
 
 
 def written_out(
-    table: Table, law: theory.BatchLaw, ridge: float, step_size: float, steps: int, start: np.ndarray | None = None
+    table: Table, law: theory.Batches, ridge: float, step_size: float, steps: int, start: np.ndarray | None = None
 ) -> np.ndarray:
     """The four moments after so many steps, [moments, targets], by every batch of the law and a loop."""
     columns = []
@@ -190,7 +190,7 @@ def agree(ours: np.ndarray, expected: np.ndarray, tolerance: float = ORACLE) -> 
 @EVERY_LAW
 @EVERY_TABLE
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-def test_moments_are_those_of_every_batch_written_out(table: Table, law: theory.BatchLaw, ridge: float) -> None:
+def test_moments_are_those_of_every_batch_written_out(table: Table, law: theory.Batches, ridge: float) -> None:
     moments = table.moments(law, ridge=ridge)
     step = 0.6 * theory.largest_stable_step(moments)
     curve = table.curve(moments, step)
@@ -202,7 +202,7 @@ def test_moments_are_those_of_every_batch_written_out(table: Table, law: theory.
 
 @pytest.mark.parametrize("share", [1.0, 1.8])
 def test_moments_are_exact_where_modes_overshoot_or_land_at_once(share: float) -> None:
-    table, law = TABLES["one node"], theory.BatchLaw(3, replace=False)  # nearly all rows: stable at long steps
+    table, law = TABLES["one node"], theory.Batches(3, replacement=False)  # nearly all rows: stable at long steps
     moments = table.moments(law)
     step = share / float(moments.eigenvalues[0])
     steps = (0, 1, 2, 7, 30)
@@ -212,7 +212,7 @@ def test_moments_are_exact_where_modes_overshoot_or_land_at_once(share: float) -
 
 @LAWS_OF_TWO
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-def test_a_start_is_remembered(law: theory.BatchLaw, ridge: float) -> None:
+def test_a_start_is_remembered(law: theory.Batches, ridge: float) -> None:
     table = TABLES["wide"]  # part of the start lies outside of all modes
     start = np.random.default_rng(4).normal(size=(6, 1))
     moments = table.moments(law, ridge=ridge)
@@ -227,7 +227,7 @@ def test_a_start_is_remembered(law: theory.BatchLaw, ridge: float) -> None:
 @EVERY_LAW
 @EVERY_TABLE
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
-def test_training_settles_where_the_loop_does(table: Table, law: theory.BatchLaw, ridge: float) -> None:
+def test_training_settles_where_the_loop_does(table: Table, law: theory.Batches, ridge: float) -> None:
     moments = table.moments(law, ridge=ridge)
     step = 0.6 * theory.largest_stable_step(moments)
     curve = table.curve(moments, step, (0, 1, 2, 7, 10**9))
@@ -251,7 +251,7 @@ STEEP = make(4, 2, 3, 2, seed=5, scales=np.asarray([1.0, 1e-2, 1e-4]))
 
 
 @functools.cache
-def in_digits(law: theory.BatchLaw, step_size: float) -> np.ndarray:
+def in_digits(law: theory.Batches, step_size: float) -> np.ndarray:
     """Spread and weight variance of the first target after `LATE_STEPS`, by powers of the matrix of one step."""
     with mpmath.workdps(DIGITS):
         size = STEEP.features.shape[2] + 1
@@ -283,7 +283,7 @@ def in_digits(law: theory.BatchLaw, step_size: float) -> np.ndarray:
 
 
 @LAWS_OF_TWO
-def test_late_spread_is_exact_to_rounding_where_eigenvalues_span_eight_decades(law: theory.BatchLaw) -> None:
+def test_late_spread_is_exact_to_rounding_where_eigenvalues_span_eight_decades(law: theory.Batches) -> None:
     moments = STEEP.moments(law)
     step = 0.5 * theory.largest_stable_step(moments)
     curve = STEEP.curve(moments, step, LATE_STEPS)
@@ -299,18 +299,18 @@ TRAINED_STEPS = 40
 
 
 def train(
-    table: Table, law: theory.BatchLaw, step_size: float, ridge: float, *, seed: int
+    table: Table, law: theory.Batches, step_size: float, ridge: float, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the first target after `TRAINED_STEPS`, one row a seed, and the next batch's gradient there."""
     rng = np.random.default_rng(seed)
     num_pairs, num_nodes, num_features = table.features.shape
 
     def gradient(theta: np.ndarray) -> np.ndarray:
-        if law.replace:
+        if law.replacement:
             pairs = rng.integers(num_pairs, size=(SEEDS, law.size))
         else:
             pairs = np.argsort(rng.uniform(size=(SEEDS, num_pairs)), axis=1)[:, : law.size]
-        shape = (SEEDS, 1) if law.shared_lam else (SEEDS, law.size)
+        shape = (SEEDS, 1) if law.shared_ratio else (SEEDS, law.size)
         nodes = np.broadcast_to(rng.choice(num_nodes, p=table.node_weights, size=shape), pairs.shape)
         phi, y = table.features[pairs, nodes], table.labels[pairs, nodes, 0]
         error = np.einsum("sbp,sp->sb", phi, theta) - y
@@ -327,8 +327,8 @@ def within_standard_errors(samples: np.ndarray, expected: float) -> bool:
 
 
 @LAWS_OF_TWO
-def test_many_seeds_of_training_spread_as_predicted(law: theory.BatchLaw) -> None:
-    table, law, ridge = TABLES["tall"], theory.BatchLaw(3, law.shared_lam, law.replace), 0.05
+def test_many_seeds_of_training_spread_as_predicted(law: theory.Batches) -> None:
+    table, law, ridge = TABLES["tall"], theory.Batches(3, law.shared_ratio, law.replacement), 0.05
     moments = table.moments(law, ridge=ridge)
     step = 0.3 * theory.largest_stable_step(moments)
     curve = table.curve(moments, step, (0, 1, 2, 7, TRAINED_STEPS))
@@ -352,7 +352,7 @@ def test_many_seeds_of_training_spread_as_predicted(law: theory.BatchLaw) -> Non
 @pytest.mark.parametrize("name", ["tall", "one node"])
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_the_spread_shrinks_below_the_largest_stable_step_and_grows_above(
-    name: str, law: theory.BatchLaw, ridge: float
+    name: str, law: theory.Batches, ridge: float
 ) -> None:
     table = TABLES[name]
     limit = theory.largest_stable_step(table.moments(law, ridge=ridge))
@@ -371,13 +371,13 @@ def test_the_spread_shrinks_below_the_largest_stable_step_and_grows_above(
 
 def test_infinite_batches_are_as_stable_as_gradient_descent() -> None:
     table = TABLES["tall"]
-    moments = table.moments(theory.BatchLaw(10**15), ridge=0.2)
+    moments = table.moments(theory.Batches(10**15), ridge=0.2)
     plain = theory.GradientDescent(1.0, 0.2).largest_stable_step(float(moments.eigenvalues[0]))
     assert np.isclose(theory.largest_stable_step(moments), plain, rtol=IDENTITY)
 
 
 def test_smaller_batches_need_smaller_steps() -> None:
-    limits = [theory.largest_stable_step(TABLES["tall"].moments(theory.BatchLaw(size))) for size in (1, 2, 8, 64)]
+    limits = [theory.largest_stable_step(TABLES["tall"].moments(theory.Batches(size))) for size in (1, 2, 8, 64)]
     assert np.all(np.diff(limits) > 0)
 
 
@@ -387,7 +387,7 @@ def test_smaller_batches_need_smaller_steps() -> None:
 def test_the_spread_of_large_batches_falls_as_one_over_their_size() -> None:
     table, step = TABLES["tall"], 0.05
     spread = [
-        np.asarray(size * table.curve(table.moments(theory.BatchLaw(size)), step).spread[1:])
+        np.asarray(size * table.curve(table.moments(theory.Batches(size)), step).spread[1:])
         for size in (10**6, 4 * 10**6, 10**12)
     ]
     assert np.allclose(spread[0], spread[2], rtol=10 / 10**6)
@@ -397,7 +397,7 @@ def test_the_spread_of_large_batches_falls_as_one_over_their_size() -> None:
 def test_large_batches_of_one_ratio_keep_the_spread_of_that_ratio() -> None:
     table, step = TABLES["tall"], 0.05
     own, shared = (
-        table.curve(table.moments(theory.BatchLaw(10**12, shared_lam=shared)), step).spread[1:]
+        table.curve(table.moments(theory.Batches(10**12, shared_ratio=shared)), step).spread[1:]
         for shared in (False, True)
     )
     assert np.all(own < 1e-9 * shared)
@@ -405,7 +405,7 @@ def test_large_batches_of_one_ratio_keep_the_spread_of_that_ratio() -> None:
 
 def test_a_batch_of_all_pairs_is_gradient_descent() -> None:
     table = TABLES["one node"]
-    moments = table.moments(theory.BatchLaw(4, replace=False))
+    moments = table.moments(theory.Batches(4, replacement=False))
     limit = theory.largest_stable_step(moments)
     assert np.isclose(limit, 2 / float(moments.eigenvalues[0]), rtol=IDENTITY)
     curve = table.curve(moments, 0.5 * limit)
@@ -418,7 +418,7 @@ def test_a_batch_of_all_pairs_is_gradient_descent() -> None:
 
 
 @LAWS_OF_TWO
-def test_training_that_fits_every_row_comes_to_rest(law: theory.BatchLaw) -> None:
+def test_training_that_fits_every_row_comes_to_rest(law: theory.Batches) -> None:
     table = TABLES["tall"]
     pattern = np.random.default_rng(8).normal(size=(3, 2))
     table = table._replace(labels=table.features @ pattern)
@@ -434,7 +434,7 @@ def test_training_that_fits_every_row_comes_to_rest(law: theory.BatchLaw) -> Non
 
 
 @EVERY_LAW
-def test_the_diagonal_is_exact_where_rows_are_single_features(law: theory.BatchLaw) -> None:
+def test_the_diagonal_is_exact_where_rows_are_single_features(law: theory.Batches) -> None:
     rng = np.random.default_rng(9)
     at, sizes = np.asarray([0, 1, 2, 0]), rng.normal(size=(4, 2))
     features = np.eye(3)[at][:, None, :] * sizes[:, :, None]
@@ -452,7 +452,7 @@ def test_the_diagonal_is_exact_where_rows_are_single_features(law: theory.BatchL
 
 
 def restricted(
-    table: Table, law: theory.BatchLaw, ridge: float, step_size: float, steps: int
+    table: Table, law: theory.Batches, ridge: float, step_size: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Variances of the first target in the modes, and E |g|^2, of steps that forget the second moment's off-diagonal.
 
@@ -485,7 +485,7 @@ def restricted(
 @LAWS_OF_TWO
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_the_diagonal_approximation_forgets_what_is_off_the_diagonal_at_every_step(
-    law: theory.BatchLaw, ridge: float
+    law: theory.Batches, ridge: float
 ) -> None:
     table = TABLES["tall"]
     moments = table.moments(law, ridge=ridge, diagonal=True)
@@ -528,12 +528,12 @@ def mixup_of_random_features() -> Table:
     return Table(features(mixed), mixed_labels, weights, theory.TestSet(features(unseen), truth(unseen)))
 
 
-MIXUP_LAWS = [theory.BatchLaw(1), theory.BatchLaw(8), theory.BatchLaw(8, shared_lam=True, replace=False)]
+MIXUP_LAWS = [theory.Batches(1), theory.Batches(8), theory.Batches(8, shared_ratio=True, replacement=False)]
 
 
 @pytest.mark.parametrize("law", MIXUP_LAWS, ids=name_of)
 @pytest.mark.parametrize("share", [0.1, 0.9])
-def test_the_diagonal_approximation_is_close_on_mixup_of_random_features(law: theory.BatchLaw, share: float) -> None:
+def test_the_diagonal_approximation_is_close_on_mixup_of_random_features(law: theory.Batches, share: float) -> None:
     table = mixup_of_random_features()
     exact, diagonal = (table.moments(law, diagonal=only) for only in (False, True))
     step = share * theory.largest_stable_step(exact)
@@ -548,7 +548,7 @@ def test_the_diagonal_approximation_is_close_on_mixup_of_random_features(law: th
 
 @pytest.mark.parametrize("table", [TABLES["tall"], mixup_of_random_features()], ids=["tall", "mixup"])
 @LAWS_OF_TWO
-def test_the_diagonal_approximation_claims_at_least_the_exact_stable_step(table: Table, law: theory.BatchLaw) -> None:
+def test_the_diagonal_approximation_claims_at_least_the_exact_stable_step(table: Table, law: theory.Batches) -> None:
     exact, diagonal = (theory.largest_stable_step(table.moments(law, diagonal=only)) for only in (False, True))
     plain = 2 / float(table.spectrum.eigenvalues[0])
     assert exact <= diagonal * (1 + IDENTITY)
@@ -561,7 +561,7 @@ def test_the_diagonal_approximation_claims_at_least_the_exact_stable_step(table:
 @pytest.mark.parametrize("diagonal", [False, True])
 @LAWS_OF_TWO
 def test_moments_do_not_depend_on_the_blocks(
-    law: theory.BatchLaw, diagonal: bool, monkeypatch: pytest.MonkeyPatch
+    law: theory.Batches, diagonal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = TABLES["tall"]
     whole = table.moments(law, diagonal=diagonal)
@@ -575,7 +575,7 @@ def test_moments_do_not_depend_on_the_blocks(
 
 
 def test_a_population_of_the_same_moments_gives_the_same_curve() -> None:
-    table, law = TABLES["tall"], theory.BatchLaw(2)
+    table, law = TABLES["tall"], theory.Batches(2)
     features, targets = (np.asarray(array) for array in (table.test.features, table.test.targets))
     population = theory.Population(
         features.T @ features / len(features), features.T @ targets / len(features), np.mean(targets**2, axis=0)
@@ -588,7 +588,7 @@ def test_a_population_of_the_same_moments_gives_the_same_curve() -> None:
 
 
 def test_single_precision_stays_single_and_close() -> None:
-    table, law = TABLES["tall"], theory.BatchLaw(2, shared_lam=True)
+    table, law = TABLES["tall"], theory.Batches(2, shared_ratio=True)
     expected = table.curve(table.moments(law), 0.1)
     single = Table(
         *(array.astype(np.float32) for array in table[:3]),
@@ -605,7 +605,7 @@ def test_single_precision_stays_single_and_close() -> None:
 def test_a_step_beyond_the_stable_one_is_refused() -> None:
     table = TABLES["tall"]
     for diagonal, words in ((False, "stable one, "), (True, "diagonal approximation")):
-        moments = table.moments(theory.BatchLaw(1), diagonal=diagonal)
+        moments = table.moments(theory.Batches(1), diagonal=diagonal)
         limit = theory.largest_stable_step(moments)
         with pytest.raises(ValueError, match=f"step_size: .*{limit:.6g}") as caught:
             table.curve(moments, limit)
@@ -614,21 +614,21 @@ def test_a_step_beyond_the_stable_one_is_refused() -> None:
 
 
 def test_impossible_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="size: a batch of 0 rows"):
-        theory.BatchLaw(0)
+    with pytest.raises(ValueError, match="size: must be a whole number of at least 1, got 0"):
+        theory.Batches(0)
     with pytest.raises(ValueError, match="law: a batch of 5 distinct pairs cannot be drawn from 4"):
-        TABLES["tall"].moments(theory.BatchLaw(5, replace=False))
+        TABLES["tall"].moments(theory.Batches(5, replacement=False))
 
 
 def test_more_modes_than_the_exact_moments_allow_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(theory.batches, "MAX_EXACT_MODES", 2)
     with pytest.raises(ValueError, match=r"of 3 modes are a matrix of 6 x 6 entries.*pass diagonal=True"):
-        TABLES["tall"].moments(theory.BatchLaw(1))
-    assert TABLES["tall"].moments(theory.BatchLaw(1), diagonal=True).curvature.shape == (3, 3)
+        TABLES["tall"].moments(theory.Batches(1))
+    assert TABLES["tall"].moments(theory.Batches(1), diagonal=True).curvature.shape == (3, 3)
 
 
 def test_rows_that_are_not_those_of_the_spectrum_are_refused() -> None:
-    table, law, one = TABLES["one node"], theory.BatchLaw(1), jnp.ones(1)
+    table, law, one = TABLES["one node"], theory.Batches(1), jnp.ones(1)
     features, labels = jnp.asarray(table.features), jnp.asarray(table.labels)
     for blocks in ([(2 * features, labels)], [(features, 2 * labels)]):
         with pytest.raises(ValueError, match="blocks: their moments differ"):
@@ -645,7 +645,7 @@ def test_rows_that_are_not_those_of_the_spectrum_are_refused() -> None:
 
 def test_arguments_that_do_not_belong_together_are_refused() -> None:
     table = TABLES["one node"]
-    moments = table.moments(theory.BatchLaw(2))
+    moments = table.moments(theory.Batches(2))
     with pytest.raises(ValueError, match="moments: were computed with another spectrum"):
         TABLES["tall"].curve(moments, 0.1)
     with pytest.raises(ValueError, match="averages: have 6 features, but the spectrum has 3"):
