@@ -31,7 +31,7 @@ def rules() -> list[Row]:
         "heavy ball": theory.HeavyBall(step_size=step, momentum=MOMENTUM),
         "Nesterov": theory.Nesterov(step_size=step, momentum=MOMENTUM),
         "increasing Nesterov": theory.NesterovIncreasing(step_size=step),
-        "schedule": theory.StepSchedule(step_sizes=theory.cosine_steps(step, SCHEDULE_STEPS)),
+        "schedule": theory.StepSchedule(step_sizes=theory.rules.cosine_steps(step, SCHEDULE_STEPS)),
         "averaged descent": theory.Averaged(descent),
         "averaged flow": theory.Averaged(theory.GradientFlow()),
     }
@@ -84,7 +84,9 @@ def gradients() -> list[Row]:
         alpha, ridge, variance = settings
         moments = family.ratios.at(alpha)
         rule = theory.GradientFlow(ridge)
-        return theory.turning_risk(moments, family.population, rule, grid, label_noise_variance=variance).risk
+        return theory.derivatives.turning_risk(
+            moments, family.population, rule, grid, label_noise_variance=variance
+        ).risk
 
     slope = jax.jit(jax.value_and_grad(value))
 

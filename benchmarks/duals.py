@@ -6,8 +6,8 @@ import numpy as np
 
 import theory
 from benchmarks.harness import Row, Work, compare, seconds
-from theory.hermite import gaussian_rule, hermite_coefficients, panels_for
-from theory.mehler import MAX_TERMS, TOLERANCE
+from theory.duals.hermite import gaussian_rule, hermite_coefficients, panels_for
+from theory.duals.mehler import MAX_TERMS, TOLERANCE
 
 NUM_ROWS = 3000
 INPUT_DIM = 10

@@ -127,8 +127,8 @@ def _distance_bounds(truth: rfm.TwoLayerTeacher, distances: np.ndarray) -> tuple
     steps = jnp.asarray(distances)[:, None]
     zeros = jnp.zeros_like(steps)
     bounds = (
-        (theory.smoothness_upper, truth.smoothness_constant()),
-        (theory.lipschitz_upper, truth.lipschitz_constant()),
+        (theory.noise.smoothness_upper, truth.smoothness_constant()),
+        (theory.noise.lipschitz_upper, truth.lipschitz_constant()),
     )
     smooth, lipschitz = (
         bound(constant, steps, zeros, HALF) if isfinite(constant) else jnp.full(len(steps), jnp.inf)
@@ -153,14 +153,14 @@ def _hard_labels(
     first, second = soft(inputs), soft(others)
     values: dict[str, list[Array]] = {name: [] for name in _HARD_LABELS}
     for lam, lam_key in zip(ratios, jax.random.split(label_key, len(ratios)), strict=True):
-        mixed, truth = theory.mixed_probabilities(first, second, lam), soft(lam * inputs + (1 - lam) * others)
+        mixed, truth = theory.noise.mixed_probabilities(first, second, lam), soft(lam * inputs + (1 - lam) * others)
         parent_key, first_key, second_key, true_key = jax.random.split(lam_key, 4)
         takes_first = jax.random.uniform(parent_key, (config.num_pairs,)) < lam
         given = jnp.where(takes_first, _draw(first_key, first), _draw(second_key, second))
-        values["label_error"].append(jnp.mean(theory.hard_label_error(mixed, truth)))
+        values["label_error"].append(jnp.mean(theory.noise.hard_label_error(mixed, truth)))
         values["sampled_label_error"].append(jnp.mean(given != _draw(true_key, truth)))
-        values["total_variation"].append(jnp.mean(theory.total_variation_lower(mixed, truth)))
-        values["sup_bound"].append(jnp.mean(theory.liu2023_sup_lower(mixed, truth)))
+        values["total_variation"].append(jnp.mean(theory.noise.total_variation_lower(mixed, truth)))
+        values["sup_bound"].append(jnp.mean(theory.noise.liu2023_sup_lower(mixed, truth)))
     return values
 
 
@@ -174,7 +174,7 @@ def _check(config: NoiseConfig) -> None:
         check_count(name, getattr(config, name))
     check_count("num_ratios", config.num_ratios, least=2)
     check_count("num_classes", config.num_classes, least=2)
-    check_choice("teacher_activation", config.teacher_activation, theory.ACTIVATIONS)
+    check_choice("teacher_activation", config.teacher_activation, theory.duals.ACTIVATIONS)
     if not config.teacher_weight_stds:
         raise ValueError("teacher_weight_stds: must name at least one standard deviation, got ()")
     for std in config.teacher_weight_stds:

@@ -35,8 +35,8 @@ from experiments.limits import (
     check_strength,
     check_time,
 )
-from theory import ACTIVATIONS
 from theory.checks import check_alpha, check_choice, check_count, check_not_negative
+from theory.duals import ACTIVATIONS
 
 CONSTANT_FEATURES = "all features are constant"
 MOST_TEST = 1000

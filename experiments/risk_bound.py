@@ -33,11 +33,11 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
         assert problem.clean_labels is not None
         noise = problem.labels - problem.clean_labels
         paper = rfm.liu2023_risk_bound(problem, times, start=start)
-        parts = theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), start)
+        parts = theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), start)
         values["excess"][index], values["paper_bound"][index] = paper.excess, paper.bound
         assert parts.noise is not None
         values["noise_risk"][index] = jnp.sum(parts.noise, axis=1)
-        values["variance_bound"][index] = theory.bounded_noise_risk(
+        values["variance_bound"][index] = theory.bounds.bounded_noise_risk(
             spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), noise_power=jnp.mean(noise**2)
         )
         constants["reference_risk"][index] = paper.reference_risk

@@ -82,7 +82,7 @@ def rules_of(config: RulesConfig, step_size: float) -> dict[str, theory.Rule]:
     """The rules that are compared, by the names that tables and figures show."""
     descent = theory.GradientDescent(step_size=step_size)
     # The steps of half a cosine sum up to half of their number times the first.
-    cosine = theory.StepSchedule(step_sizes=theory.cosine_steps(step_size, 2 * config.num_steps))
+    cosine = theory.StepSchedule(step_sizes=theory.rules.cosine_steps(step_size, 2 * config.num_steps))
     return {
         "descent": descent,
         "heavy ball": theory.HeavyBall(step_size=step_size, momentum=config.momentum),

@@ -141,7 +141,7 @@ def over_seeds(variable: Variable) -> tuple[Variable, Variable]:
 def turns_of_means(risk: Variable, error: Variable) -> list[int]:
     """For each law, the index of the time at which the mean curve over seeds turns, to within its rounding error."""
     curves = (variable.mean("seed").transpose("law", ...).values for variable in (risk, error))
-    return [int(theory.earliest_lowest(*curve)) for curve in zip(*curves, strict=True)]
+    return [int(theory.minimum.earliest_lowest(*curve)) for curve in zip(*curves, strict=True)]
 
 
 def over_parts(variable: Variable) -> tuple[float, float]:

@@ -96,7 +96,7 @@ _LEVELS = {
     "plain_turning_error": (RISK_UNIT, "its rounding error"),
 }
 _Pair = list[tuple[rfm.Problem, Spectrum]]
-_Found = tuple[theory.SwitchCurve, dict[str, float], np.ndarray | None]
+_Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None]
 
 
 def _switch_steps(config: SwitchConfig) -> np.ndarray:
@@ -110,7 +110,7 @@ def _of_seed(
 ) -> _Found:
     (mixed, first), (_, second) = pair
     averages = mixed.population
-    curve = theory.switch_curve(first, second, averages, rule, num_steps, switches)
+    curve = theory.switching.switch_curve(first, second, averages, rule, num_steps, switches)
     clock = switches[switches > 0]
     alone = {name: theory.risk_curve(spectrum, averages, rule, clock)
              for name, spectrum in (("mixup", first), ("plain", second))}  # fmt: skip
@@ -134,9 +134,9 @@ def _noise_by_band(
 
     Each mode's own power; what modes have in common over the population is left out, so bands do not sum to the risk.
     """
-    learnt = theory.end_of(theory.Phase(first, rule, num_steps))
+    learnt = theory.phases.end_of(theory.phases.Phase(first, rule, num_steps))
     forgetting = eqx.tree_at(lambda s: s.clean_coordinates, second, second.label_coordinates)  # teaches none of its own
-    noise = np.asarray(theory.noise_weights(forgetting, rule, jnp.asarray(since), learnt))
+    noise = np.asarray(theory.risk.noise_weights(forgetting, rule, jnp.asarray(since), learnt))
     modes = np.asarray(second.modes)
     coordinates = np.tensordot(modes.T, noise, 1)
     power = np.sum(coordinates**2, axis=2) * np.asarray(averages.mode_power(second.modes))[:, None]
@@ -157,7 +157,7 @@ def _train(
         phases = [rfm.TrainingPhase(mixed, rule, switch), rfm.TrainingPhase(plain, rule)]
         runs.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance))
     ascending = switches[::-1]
-    exact = theory.switch_curve(first, second, mixed.population, rule, num_steps, ascending)
+    exact = theory.switching.switch_curve(first, second, mixed.population, rule, num_steps, ascending)
     risk, error = (np.asarray([getattr(run, name) for run in runs]) for name in ("final_risk", "final_error"))
     rounding = error + np.asarray(exact.rounding_error)[::-1]
     return risk, np.max(deviation(risk, np.asarray(exact.risk)[::-1], rounding))

@@ -205,9 +205,9 @@ def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
         risk, error = (
             np.mean(_stack([[e.descent for e in row]], name)[0], axis=0) for name in ("risk", "rounding_error")
         )
-        turning = descent.times[theory.earliest_lowest(risk, error)]
+        turning = descent.times[theory.minimum.earliest_lowest(risk, error)]
         times[law] = EARLY * turning, turning, descent.times[-1]
-        modes = theory.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
+        modes = theory.risk.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
         eigenvalues[law, :size] = modes.eigenvalues
         for part, values in parts.items():
             values[law, :, :size] = getattr(modes, part)

@@ -369,7 +369,7 @@ def _errors(
 ) -> tuple:
     """Squared errors of each held-out row, summed over targets; of whom, `_Part.errors` says."""
     at_the_end, _ = switched(mixup, plain, FLOW, times[-1], switch_times)
-    on_clock = [theory.weights(spectrum, FLOW, clock) for spectrum, clock in
+    on_clock = [theory.risk.weights(spectrum, FLOW, clock) for spectrum, clock in
                 ((mixup, times), (plain, times), (plain, slowdown * times))]  # fmt: skip
     weights = (*on_clock[:2], at_the_end, on_clock[2])
     return tuple(
@@ -495,7 +495,7 @@ def _switch_times(first: float, budget: float, number: int) -> np.ndarray:
 def _checked_step(step_size: float | None, largest: float) -> float:
     if step_size is None:
         return 1 / largest
-    theory.check_stable(theory.GradientDescent(step_size, 0.0), largest)
+    theory.GradientDescent(step_size, 0.0).check_stable(largest)
     return step_size
 
 

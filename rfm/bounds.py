@@ -10,8 +10,8 @@ from theory.checks import Clock, check_clock, check_type
 
 def liu2023_risk_bound(
     problem: Problem | Solution, times: Clock, *, start: theory.Start | None = None
-) -> theory.RiskBound:
-    """`theory.liu2023_risk_bound` under gradient flow, its constants measured, so that its assumptions hold.
+) -> theory.bounds.RiskBound:
+    """`theory.bounds.liu2023_risk_bound` under gradient flow, its constants measured, so that its assumptions hold.
 
     C1 / 2 is the largest |phi|^2 among the test inputs and sqrt(C2) the largest |z| among the training rows. The bound
     thus covers the risk over this test set; ``looseness`` is how much it gives away, as a curve.
@@ -40,7 +40,7 @@ def liu2023_risk_bound(
         raise ValueError(f"labels: the bound is for one target, got {rows.labels.shape[1]}; pass one column at a time")
     if not isinstance(rows.population, theory.TestSet):
         raise ValueError("population: the bound asks for the largest |phi| among test inputs; pass an rfm.TestSet")
-    return theory.liu2023_risk_bound(
+    return theory.bounds.liu2023_risk_bound(
         solution.spectrum,
         rows.population,
         theory.GradientFlow(),

@@ -6,9 +6,9 @@ from jaxtyping import Float
 
 import theory
 from theory.checks import Clock, check_clock, check_steps
+from theory.minimum import FASTEST
 from theory.rules.rule import check_rule
 from theory.switching import check_budget
-from theory.turning import FASTEST
 
 
 def checked_clock(rule: theory.Rule | None, times: Clock | None, steps: Clock | None) -> tuple[theory.Rule, np.ndarray]:

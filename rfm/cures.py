@@ -13,11 +13,11 @@ from rfm.clocks import log_clock
 from rfm.phases import closed_form_switch
 from rfm.problem import Solvable
 from rfm.solve import NUM_TIMES, Solution, check_solvable, solution_of
+from theory.minimum import error_at
 from theory.population import Averages
 from theory.spectrum import Method, Spectrum
 from theory.switching import check_budget
 from theory.trust import Begun, Seen, rounding_error
-from theory.turning import error_at
 
 NUM_RIDGES = 73
 DECADES = (-12, 6)
@@ -126,7 +126,7 @@ def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget
 
     tried = ridges[stable]
     risk, error = found(tried)
-    ridge, lowest = theory.turning_point(lambda ridges: found(ridges)[0], tried, risk, error, whole_steps=False)
+    ridge, lowest = theory.minimum.turning_point(lambda ridges: found(ridges)[0], tried, risk, error, whole_steps=False)
     return Cure("decay", ridge, lowest, float(error_at(ridge, tried, error)))
 
 
@@ -139,7 +139,7 @@ def _risk_under_ridges(
 
     def risk(ridge: Array) -> tuple[Array, Array]:
         decayed = rule.with_ridge(ridge)
-        theta = theory.weights(spectrum, decayed, t[None])
+        theta = theory.risk.weights(spectrum, decayed, t[None])
         total = jnp.sum(averages.risk_parts(theta, None).risk, axis=1)
         error = rounding_error(spectrum, averages, decayed, t[None], total, begun, seen)
         return total[0], error[0]

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
-from theory import activation as activation_named
 from theory import dual
-from theory.activations import Activation
 from theory.checks import as_floating, check_count, check_not_negative, check_real, described
+from theory.duals import activation as activation_named
+from theory.duals.activations import Activation
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""
@@ -29,7 +29,7 @@ class RandomFeatures(eqx.Module):
         input_dim: d.
         num_features: p, or ``math.inf``: then there is a `kernel` in the place of feature vectors, and problems are
             solved in closed form only.
-        activation: a name of `theory.ACTIVATIONS`, or any elementwise callable.
+        activation: a name of `theory.duals.ACTIVATIONS`, or any elementwise callable.
         weight_std: unit 1/input.
         bias_std: 0 for no bias.
         key: draws W and the bias.

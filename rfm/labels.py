@@ -23,7 +23,7 @@ def risk_over_labels(
     rule: theory.Rule | None = None,
     method: Method | Literal["auto"] = "auto",
     tolerance: float = 1e-6,
-) -> theory.RiskOverLabels:
+) -> theory.labels.RiskOverLabels:
     """The risk averaged over the labels' own noise, and how much it varies from draw to draw, without drawing any.
 
     The *originals* get independent normal noise of that variance on top of the labels that they have; where rows are
@@ -59,7 +59,7 @@ def risk_over_labels(
     spectrum = solution.spectrum_until(latest_time(rule, t))
     curve = theory.risk_curve(spectrum, solution.population, rule, t)
     clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
-    over = theory.risk_over_labels(spectrum, solution.population, smoother, rule, clock, label_noise_variance)
+    over = theory.labels.risk_over_labels(spectrum, solution.population, smoother, rule, clock, label_noise_variance)
     rounded = np.asarray(curve.rounding_error > tolerance * jnp.sum(over.mean, axis=1))
     if rounded.any():
         warn_of_rounding(

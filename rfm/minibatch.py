@@ -1,8 +1,8 @@
 """Mini-batch training: fresh, independent rows at every step, and its moments in closed form.
 
 A problem is a law of rows: an `rfm.ExpectedProblem` draws a pair and a ratio for each row, an `rfm.Problem` one of its
-rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn, and hands it to `theory.minibatch`.
-Every step draws from a key of its own, folded from the run's key and the number of the step.
+rows. `simulate_minibatch` draws; `minibatch_curve` enumerates what can be drawn, for `theory.batches` to sum up. Every
+step draws from a key of its own, folded from the run's key and the number of the step.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from rfm.problem import Problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.solve import Solution, solution_of
 from rfm.stability import limit_of
-from theory.batches import MAX_EXACT_MODES
+from theory.batches.moments import MAX_EXACT_MODES
 from theory.checks import Clock, check_choice, check_shape, check_steps
 from theory.risk import check_start
 from theory.rules.rule import traced
@@ -41,7 +41,7 @@ def minibatch_curve(
     ridge: float = 0.0,
     start: theory.Start | None = None,
     moments: Literal["auto", "exact", "diagonal"] = "auto",
-) -> theory.MinibatchCurve:
+) -> theory.batches.MinibatchCurve:
     """The mean and the variance of mini-batch training in closed form: expected risk, spread, gradient norm.
 
     Args:
@@ -51,8 +51,8 @@ def minibatch_curve(
         steps: the step counts, ascending.
         ridge: coupled weight decay.
         start: the initial weights; None for zero.
-        moments: ``exact`` for up to `theory.batches.MAX_EXACT_MODES` modes, ``diagonal`` for its approximation, or
-            ``auto`` by their number; the curve says which.
+        moments: ``exact`` for up to `MAX_EXACT_MODES` modes, ``diagonal`` for its approximation, or ``auto`` by their
+            number; the curve says which.
 
     Raises:
         ValueError: a step at which the variance grows without bound, a batch of more different pairs than there are.
@@ -83,10 +83,10 @@ def minibatch_curve(
     if spectrum.rank == 0:
         raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
-    found = theory.batch_moments(
+    found = theory.batches.batch_moments(
         spectrum, source.blocks(), source.node_weights, batches, ridge=ridge, diagonal=diagonal
     )
-    curve = theory.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
+    curve = theory.batches.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
     if curve.trusted_until < curve.times[-1]:
         other = f"; or {solution.more_accurate}" if spectrum.method == "gram" else ""
         warn(
@@ -111,7 +111,7 @@ class MinibatchRuns(eqx.Module):
 
     steps: Float[Array, "times"]
     times: Float[Array, "times"]
-    parts: theory.RiskParts
+    parts: theory.population.RiskParts
     train_loss: Float[Array, "runs times"]
     gradient_power: Float[Array, "runs times targets"]
     weights: Float[Array, "runs times features targets"]
@@ -282,7 +282,7 @@ def _measure(
     weights: Float[Array, "runs rows features"],
     keys: Array,
     done: Array,
-) -> tuple[theory.RiskParts, Array, Array, Array]:
+) -> tuple[theory.population.RiskParts, Array, Array, Array]:
     num_targets = spectrum.label_coordinates.shape[1]
     trained, clean = weights[:, :num_targets], weights[:, num_targets:]
     # Runs stand where a curve has its times.

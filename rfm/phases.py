@@ -54,7 +54,7 @@ def closed_form_phases(
         tolerance: relative; the curve's ``trusted_until`` answers for it.
 
     Raises:
-        ValueError: as `theory.phased_curve`.
+        ValueError: as `theory.phases.phased_curve`.
 
     Warns:
         PrecisionWarning: the last time lies past ``trusted_until``.
@@ -70,7 +70,7 @@ def closed_form_phases(
     check_phases(phases)
     check_start(start)
     check_positive("tolerance", tolerance)
-    ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
+    ends = theory.phases.phase_ends([(phase.rule, phase.duration) for phase in phases])
     _, t = checked_clock(phases[0].rule, times, steps)
     check_reached(t, ends[-1])
     # What is left of a phase's rounding error stays, so all phases must be as accurate as the latest time asks for.
@@ -82,10 +82,10 @@ def closed_form_phases(
     problems = {id(phase.problem): phase.problem for phase in phases}
     solutions = {name: solution_of(problem, latest, method) for name, problem in problems.items()}
     solved = [
-        theory.Phase(solutions[id(phase.problem)].spectrum_until(latest), phase.rule, phase.duration)
+        theory.phases.Phase(solutions[id(phase.problem)].spectrum_until(latest), phase.rule, phase.duration)
         for phase in phases
     ]
-    curve = theory.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
+    curve = theory.phases.phased_curve(solved, phases[0].problem.population, t, start=start, tolerance=tolerance)
     warn_if_rounded(curve, tolerance, phases[0].problem.more_accurate)
     return curve
 
@@ -98,7 +98,7 @@ def closed_form_switch(
     rule: theory.Rule | None = None,
     switch_times: Clock | None = None,
     method: Method | Literal["auto"] = "auto",
-) -> theory.SwitchCurve:
+) -> theory.switching.SwitchCurve:
     """When to switch from one problem to another, such as from Mixup to plain training, if both share a budget.
 
     Args:
@@ -110,7 +110,7 @@ def closed_form_switch(
         method: as in `rfm.closed_form`.
 
     Raises:
-        ValueError: as `theory.switch_curve`.
+        ValueError: as `theory.switching.switch_curve`.
 
     Warns:
         PrecisionWarning: rounding may exceed a millionth of the risk.
@@ -128,7 +128,7 @@ def closed_form_switch(
     latest = float(rule.time(jnp.asarray(float(budget))))
     spectra = [solution_of(problem, latest, method).spectrum_until(latest) for problem in (first, second)]
     times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
-    curve = theory.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
+    curve = theory.switching.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
     tiny = jnp.finfo(curve.risk.dtype).tiny
     worst = min(float(jnp.max(curve.rounding_error / jnp.maximum(curve.risk, tiny))), 1.0)
     if worst > ROUNDING:

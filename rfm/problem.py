@@ -140,7 +140,7 @@ class Problem(Solvable):
         # The mean of |phi|^2, the sum of all eigenvalues, is at least the largest.
         scaled_time = latest_time * float(jnp.vdot(self.features, self.features)) / num_samples
         resolution = float(jnp.finfo(self.features.dtype).eps)
-        return theory.suggest_method(num_samples, num_features, scaled_time, resolution)
+        return theory.spectrum.suggest_method(num_samples, num_features, scaled_time, resolution)
 
     def label_smoother(self) -> Float[Array, "originals features"]:
         """H, one row an original: n / m times the rows that it is part of, each times its share."""
@@ -175,7 +175,7 @@ class StreamedProblem(Solvable):
 
     def spectrum(self, method: Method = "qr") -> Spectrum:
         """The eigen-decomposition, in one pass over the blocks."""
-        return theory.decompose_blocks(self.blocks(), method=method)
+        return theory.spectrum.decompose_blocks(self.blocks(), method=method)
 
     def suggest_method(self, latest_time: float) -> Method:
         """``qr``: accurate at all times."""

@@ -99,11 +99,11 @@ def ratio_rule(
     assert alpha is not None
     pilot = _pilot(inputs)
     if len(pilot[0]) == 0:  # one original
-        return RatioRule(*theory.beta_rule(alpha, num_ratios or COARSEST), 0.0)
+        return RatioRule(*theory.noise.beta_rule(alpha, num_ratios or COARSEST), 0.0)
     tolerance = max(tolerance, LEAST_TOLERANCE * float(jnp.finfo(inputs.dtype).eps))
     number = COARSEST if num_ratios is None else num_ratios
     while True:
-        rule = theory.beta_rule(alpha, number)
+        rule = theory.noise.beta_rule(alpha, number)
         ours = _moment(rule, pilot, features, truth)
         others = [_moment(other(alpha, number), pilot, features, truth) for other in (plain_rule, graded_rule)]
         # Where these two disagree, neither is the truth, and the distance from them may be short by as much.

@@ -58,7 +58,7 @@ def initial_rows(
 def recorded_curve(
     steps: Float[Array, "times"],
     times: Float[Array, "times"],
-    parts: theory.RiskParts,
+    parts: theory.population.RiskParts,
     train_loss: Float[Array, "times"],
     weight_power: Float[Array, "times"],
     averages: Averages,
@@ -69,7 +69,7 @@ def recorded_curve(
     """
     risk = jnp.sum(parts.risk, axis=1)
     error = evaluation_error(averages, risk, weight_power)
-    turning = int(theory.earliest_lowest(risk, error))
+    turning = int(theory.minimum.earliest_lowest(risk, error))
     return theory.Curve(
         times=times,
         steps=steps,
@@ -82,7 +82,7 @@ def recorded_curve(
         trusted_until=jnp.asarray(jnp.inf, risk.dtype),
         risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
         infinity_is_resolved=jnp.asarray(False),
-        decomposition=None if parts.clean is None else theory.Decomposition.of(parts),
+        decomposition=None if parts.clean is None else theory.curve.Decomposition.of(parts),
         modes=None,
         method="simulation",
     )

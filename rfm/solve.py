@@ -24,10 +24,10 @@ from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
 from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape
 from theory.curve import check_matching
+from theory.derivatives.risk import Moments, TurningPoint
 from theory.population import Averages
 from theory.risk import check_start
 from theory.rules.rule import check_rule
-from theory.sensitivity import Moments, TurningPoint
 from theory.spectrum import Method, Spectrum
 
 NUM_TIMES = 120
@@ -111,7 +111,7 @@ class Solution:
         check_matching(spectrum, self.population, start)
         rule.check_stable(float(spectrum.eigenvalues[0]))
         clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
-        return jnp.moveaxis(theory.weights(spectrum, rule, clock, start), 1, 0)
+        return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
 
     def predict(
         self,
@@ -191,7 +191,7 @@ class Solution:
         return float(rule.largest_stable_step(float(self.spectrum.eigenvalues[0])))
 
     def moments(self) -> Moments:
-        """What training sees of its data, for derivatives (`theory.turning_risk`, `theory.differentiable_risk`).
+        """What training sees of its data, for `theory.derivatives`.
 
         >>> import rfm
         >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
@@ -291,7 +291,7 @@ def solve(problem: Solvable, *, until: float | None = None, method: Method | Lit
     if until is not None and not until > 0:
         raise ValueError(f"until: must be a positive time, got {until}; leave it out for all times")
     if method != "auto":
-        theory.check_method(method)
+        theory.spectrum.check_method(method)
     latest = math.inf if until is None else float(until)
     spectrum = problem.spectrum(problem.suggest_method(latest) if method == "auto" else method)
     check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])

@@ -1,8 +1,8 @@
 """The largest step size at which the variance of mini-batch training settles, for problems of any size.
 
-A step is stable in mean square if and only if eta P < L on symmetric matrices (see `theory.largest_stable_step`), with
-P[S] = E (X + ridge) S (X + ridge), of a batch's mean X of phi phiᵀ, and L[S] = (C + ridge) S + S (C + ridge). Lanczos
-iteration asks what P and L make of a matrix, and never writes them out.
+A step is stable in mean square if and only if eta P < L on symmetric matrices (`theory.batches.largest_stable_step`),
+with P[S] = E (X + ridge) S (X + ridge), of a batch's mean X of phi phiᵀ, and L[S] = (C + ridge) S + S (C + ridge).
+Lanczos iteration asks what P and L make of a matrix, and never writes them out.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def largest_stable_step(
 ) -> float:
     """The step size from which on the variance of mini-batch training grows without bound.
 
-    By Lanczos iteration on E X S X, without its matrix: exact, as `theory.largest_stable_step`, as long as rows times
+    By Lanczos iteration on E X S X, without its matrix: exact, as that of `theory.batches`, as long as rows times
     features squared stay below `STABILITY_WORK`; beyond that some of the pairs stand for all, and a warning says so.
 
     Warns:
@@ -81,7 +81,12 @@ class _BatchPower:
     """S -> E X S X of a batch's mean of phi phiᵀ, in the coordinates of the modes."""
 
     def __init__(
-        self, rows: np.ndarray, weights: np.ndarray, eigenvalues: np.ndarray, batches: theory.Batches, num_pairs: int
+        self,
+        rows: np.ndarray,
+        weights: np.ndarray,
+        eigenvalues: np.ndarray,
+        batches: theory.Batches,
+        num_pairs: int,
     ) -> None:
         self.rows, self.weights, self.eigenvalues = rows, weights, eigenvalues
         self.batches, self.num_pairs = batches, num_pairs

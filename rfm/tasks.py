@@ -17,8 +17,6 @@ from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
 from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
 from theory import Population, TestSet
-from theory import activation as activation_named
-from theory.activations import Activation
 from theory.checks import (
     as_floating,
     check_count,
@@ -29,6 +27,8 @@ from theory.checks import (
     check_type,
     check_untraced,
 )
+from theory.duals import activation as activation_named
+from theory.duals.activations import Activation
 
 
 class Sample(eqx.Module):
@@ -123,7 +123,7 @@ class TeacherStudent(GaussianTask):
     Args:
         input_dim: d.
         num_hidden: h.
-        activation: a name of `theory.ACTIVATIONS`, or any elementwise callable.
+        activation: a name of `theory.duals.ACTIVATIONS`, or any elementwise callable.
         label_noise_std: of the labels of the originals.
         weight_std: of the entries of W: how curved the teacher is, and so how noisy Mixup's labels are.
         key: draws the teacher.

@@ -132,13 +132,13 @@ def simulate_phases(
     [1.0, 0.25, 1.5625, 0.390625]
     """
     check_phases(phases)
-    ends = theory.phase_ends([(phase.rule, phase.duration) for phase in phases])
+    ends = theory.phases.phase_ends([(phase.rule, phase.duration) for phase in phases])
     recorded = check_steps(steps)
     check_reached(recorded, ends[-1])
     problems = [_trainable(phase.problem) for phase in phases]
     for problem, phase in zip(problems, phases, strict=True):
         _check_steps(phase.rule)
-        theory.check_stable(phase.rule, largest_eigenvalue(problem))
+        phase.rule.check_stable(largest_eigenvalue(problem))
     first = problems[0]
     num_features, num_targets, dtype = first.features.shape[1], first.labels.shape[1], first.features.dtype
     for problem in problems:
@@ -285,7 +285,7 @@ class _Model(eqx.Module):
         return residual @ self.features / self.features.shape[0] + self.rule.ridge * weights
 
 
-_Record = tuple[theory.RiskParts, Float[Array, "times"], Float[Array, "times"]]
+_Record = tuple[theory.population.RiskParts, Float[Array, "times"], Float[Array, "times"]]
 
 
 def _train(

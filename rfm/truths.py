@@ -16,9 +16,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.features import RandomFeatures
-from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
-from theory.activations import Activation
 from theory.checks import as_floating, check_real, check_shape
+from theory.duals import dual, gaussian_mean, hermite_coefficients
+from theory.duals.activations import Activation
+from theory.noise import NoiseMoments, beta_noise_moments, noise_moments
 
 Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]

@@ -51,21 +51,21 @@ class MixupFamily(eqx.Module):
         population: what the risk is averaged over.
     """
 
-    ratios: theory.MomentsOverRatios
-    fewer: tuple[theory.MomentsOverRatios, ...]
+    ratios: theory.derivatives.MomentsOverRatios
+    fewer: tuple[theory.derivatives.MomentsOverRatios, ...]
     population: Averages
 
     def risk(
         self, alpha: float | Float[Array, ""], rule: theory.Rule, t: Float[Array, "times"]
     ) -> Float[Array, "times"]:
         """The test error under Mixup of that alpha, summed over targets, differentiable in it and in the rule."""
-        return jnp.sum(theory.differentiable_risk(self.ratios.at(alpha), self.population, rule, t), axis=1)
+        return jnp.sum(theory.derivatives.differentiable_risk(self.ratios.at(alpha), self.population, rule, t), axis=1)
 
     def turning(
         self, alpha: float | Float[Array, ""], rule: theory.Rule, grid: Float[Array, "times"]
-    ) -> theory.TurningPoint:
+    ) -> theory.derivatives.TurningPoint:
         """Where that test error is lowest, differentiable as well."""
-        return theory.turning_risk(self.ratios.at(alpha), self.population, rule, grid)
+        return theory.derivatives.turning_risk(self.ratios.at(alpha), self.population, rule, grid)
 
     def risk_error(
         self, alpha: float | Float[Array, ""], rule: theory.Rule, t: Float[Array, "times"]
@@ -128,8 +128,8 @@ def mixup_family(
     """
     check_count("num_ratios", num_ratios, least=4)
 
-    def over(number: int) -> theory.MomentsOverRatios:
-        nodes, _ = theory.beta_weights(1.0, number)
+    def over(number: int) -> theory.derivatives.MomentsOverRatios:
+        nodes, _ = theory.derivatives.beta_weights(1.0, number)
         passes = []
         for lam in nodes[: (number + 1) // 2]:  # the pair (j, i) at 1 - lam is the pair (i, j) at lam
             law = Mixup(lam=float(lam), pairs="expected")
@@ -138,7 +138,7 @@ def mixup_family(
             )
             noise = problem.label_smoother().T / len(sample.labels)
             passes.append(dataclasses.replace(solve(problem).moments(), noise_force=noise))
-        return theory.MomentsOverRatios.stacked(passes + passes[: number // 2][::-1])
+        return theory.derivatives.MomentsOverRatios.stacked(passes + passes[: number // 2][::-1])
 
     fewer = over(2 * num_ratios // 3 | 1), over(num_ratios // 2)
     return MixupFamily(over(num_ratios), fewer, population)

@@ -1,37 +1,31 @@
-"""Closed forms on arrays: spectra, filters, risk curves. No randomness, no files, no clock."""
+"""Closed forms on arrays: spectra, rules, risk curves. No randomness, no files, no clock.
 
-from theory.activations import ACTIVATIONS, BrokenConstant, BrokenLine, activation, leaky_relu
-from theory.batches import Batches, BatchMoments, batch_moments
-from theory.bounds import RiskBound, bounded_noise_risk, liu2023_risk_bound
-from theory.curve import Curve, Decomposition, check_stable, risk_curve
-from theory.duals import derivative, dual, dual_estimate, gaussian_mean
-from theory.hermite import AccuracyWarning, hermite_coefficients
-from theory.matrix_functions import filtered_force
-from theory.minibatch import MinibatchCurve, largest_stable_step, minibatch_curve
-from theory.noise import (
-    CurvatureEstimate,
-    LabelSpectrum,
-    NoiseMoments,
-    beta_noise_moments,
-    beta_rule,
-    cross_entropy_floor,
-    estimate_curvature,
-    hard_label_error,
-    label_spectrum,
-    lipschitz_upper,
-    liu2023_sup_lower,
-    mixed_probabilities,
-    mixup_noise,
-    noise_moments,
-    passed_on_covariance,
-    quadratic_noise,
-    smoothness_upper,
-    strong_convexity_lower,
-    total_variation_lower,
+A module is a namespace: `theory.rules`, `theory.noise`, `theory.duals`, `theory.batches`, `theory.derivatives`,
+`theory.bounds`, `theory.phases`, `theory.switching` and the others below hold what is asked for less often.
+"""
+
+from theory import (
+    batches,
+    bounds,
+    curve,
+    derivatives,
+    duals,
+    labels,
+    minimum,
+    noise,
+    phases,
+    population,
+    risk,
+    rules,
+    spectrum,
+    switching,
 )
-from theory.phases import Phase, end_of, phase_ends, phased_curve
-from theory.population import Averages, Population, RiskParts, TestSet
-from theory.risk import ModeRisk, Start, mode_risk, noise_weights, risk_parts, train_loss, weights
+from theory.batches import Batches
+from theory.curve import Curve, risk_curve
+from theory.duals import dual
+from theory.noise import mixup_noise
+from theory.population import Averages, Population, TestSet
+from theory.risk import Start
 from theory.rules import (
     Averaged,
     ConstantStep,
@@ -42,116 +36,42 @@ from theory.rules import (
     NesterovIncreasing,
     Rule,
     StepSchedule,
-    cosine_steps,
-    inverse_sqrt_steps,
-    mean_decay,
-    step_decay_steps,
 )
-from theory.sensitivity import (
-    Moments,
-    MomentsOverRatios,
-    TurningPoint,
-    beta_weights,
-    differentiable_parts,
-    differentiable_risk,
-    turning_risk,
-)
-from theory.smoother import RiskOverLabels, risk_over_labels
-from theory.spectrum import METHODS, Spectrum, check_method, decompose, decompose_blocks, suggest_method
-from theory.switching import SwitchCurve, switch_curve
-from theory.turning import earliest_lowest, risk_ratio, turning_point
+from theory.spectrum import Spectrum, decompose
 
 __all__ = [
-    "ACTIVATIONS",
-    "METHODS",
-    "AccuracyWarning",
     "Averaged",
     "Averages",
-    "BatchMoments",
     "Batches",
-    "BrokenConstant",
-    "BrokenLine",
     "ConstantStep",
-    "CurvatureEstimate",
     "Curve",
-    "Decomposition",
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
-    "LabelSpectrum",
-    "MinibatchCurve",
-    "ModeRisk",
-    "Moments",
-    "MomentsOverRatios",
     "Nesterov",
     "NesterovIncreasing",
-    "NoiseMoments",
-    "Phase",
     "Population",
-    "RiskBound",
-    "RiskOverLabels",
-    "RiskParts",
     "Rule",
     "Spectrum",
     "Start",
     "StepSchedule",
-    "SwitchCurve",
     "TestSet",
-    "TurningPoint",
-    "activation",
-    "batch_moments",
-    "beta_noise_moments",
-    "beta_rule",
-    "beta_weights",
-    "bounded_noise_risk",
-    "check_method",
-    "check_stable",
-    "cosine_steps",
-    "cross_entropy_floor",
+    "batches",
+    "bounds",
+    "curve",
     "decompose",
-    "decompose_blocks",
-    "derivative",
-    "differentiable_parts",
-    "differentiable_risk",
+    "derivatives",
     "dual",
-    "dual_estimate",
-    "earliest_lowest",
-    "end_of",
-    "estimate_curvature",
-    "filtered_force",
-    "gaussian_mean",
-    "hard_label_error",
-    "hermite_coefficients",
-    "inverse_sqrt_steps",
-    "label_spectrum",
-    "largest_stable_step",
-    "leaky_relu",
-    "lipschitz_upper",
-    "liu2023_risk_bound",
-    "liu2023_sup_lower",
-    "mean_decay",
-    "minibatch_curve",
-    "mixed_probabilities",
+    "duals",
+    "labels",
+    "minimum",
     "mixup_noise",
-    "mode_risk",
-    "noise_moments",
-    "noise_weights",
-    "passed_on_covariance",
-    "phase_ends",
-    "phased_curve",
-    "quadratic_noise",
+    "noise",
+    "phases",
+    "population",
+    "risk",
     "risk_curve",
-    "risk_over_labels",
-    "risk_parts",
-    "risk_ratio",
-    "smoothness_upper",
-    "step_decay_steps",
-    "strong_convexity_lower",
-    "suggest_method",
-    "switch_curve",
-    "total_variation_lower",
-    "train_loss",
-    "turning_point",
-    "turning_risk",
-    "weights",
+    "rules",
+    "spectrum",
+    "switching",
 ]

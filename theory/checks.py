@@ -128,7 +128,7 @@ def check_untraced(name: str, *values: object) -> None:
     if is_traced(jnp.zeros(()), *jax.tree.leaves(values)):
         raise TypeError(
             f"{name}: is traced by jit, grad or vmap, but its values are looked at; call this outside of them "
-            "(theory.decompose, theory.risk_parts and theory.differentiable_risk work inside)"
+            "(theory.decompose, theory.risk.risk_parts and theory.derivatives.differentiable_risk work inside)"
         )
 
 

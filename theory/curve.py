@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, check_untraced
+from theory.minimum import error_at, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, check_start, mode_risk, parts_of, risk_parts, train
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
-from theory.turning import error_at, risk_ratio, turning_point
 
 BLOCK_BYTES = 2**26
 """Times are evaluated in blocks whose largest intermediate array stays below this."""
@@ -111,7 +111,7 @@ class Curve(eqx.Module):
         """final_risk / turning_risk: the price of not stopping; 1 if the curve rises by no more than rounding.
 
         Never below 1. Where the turning risk lies below its own rounding error, it is a lower bound: see
-        `theory.risk_ratio`.
+        `theory.minimum.risk_ratio`.
         """
         return risk_ratio(self.final_risk, self.turning_risk, self.final_error, self.turning_error)
 

@@ -20,12 +20,12 @@ from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_positive, check_steps
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
+from theory.minimum import FASTEST, earliest_lowest
 from theory.population import Averages
 from theory.risk import Start, after
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, trusted_until, weight_error
-from theory.turning import FASTEST, earliest_lowest
 
 
 class Phase(NamedTuple):

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps, described, is_number
 from theory.curve import Decomposition, check_matching
+from theory.minimum import error_at, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
-from theory.turning import error_at, turning_point
 
 
 class SwitchCurve(eqx.Module):

@@ -91,7 +91,7 @@ def test_curves_are_those_of_all_pairs_written_out(advice: rfm.Advice, features:
 def test_switches_are_those_of_the_switch_curve(features: rfm.RandomFeatures, advice: rfm.Advice) -> None:
     inputs, targets, _ = as_numbers(*data())
     part = _part(inputs, targets[:, None], features)
-    curve = theory.switch_curve(
+    curve = theory.switching.switch_curve(
         part.mixup, part.plain, part.test, theory.GradientFlow(), advice.budget, advice.switch_times
     )
     null = power_of_held_out(*data()).mean()

@@ -174,7 +174,7 @@ REFUSED = {
             "rfm.risk_over_labels(problem, label_noise_variance=1.0, times=[0.0], ",
             "rfm.closed_form_phases([rfm.TrainingPhase(problem, flow)], times=[1.0], ",
             "theory.risk_curve(problem.spectrum(), population, flow, [1.0], ",
-            "theory.phased_curve([theory.Phase(problem.spectrum(), flow)], population, [1.0], ",
+            "theory.phases.phased_curve([theory.phases.Phase(problem.spectrum(), flow)], population, [1.0], ",
             "rfm.expected_mixup(sample, features, fresh, population=population, ",
             "rfm.advise(x, y, features=features, key=key(0), law=drawn, ",
         )
@@ -377,5 +377,7 @@ def test_the_largest_eigenvalue_of_fresh_pairs_is_that_of_their_spectrum() -> No
 
 def test_a_risk_that_overflows_has_no_bottom_between_grid_points_and_raises_nothing() -> None:
     grid = np.asarray([1.0, 2.0, 4.0])
-    time, _ = theory.turning_point(lambda t: np.full(len(t), np.inf), grid, np.full(3, np.inf), whole_steps=False)
+    time, _ = theory.minimum.turning_point(
+        lambda t: np.full(len(t), np.inf), grid, np.full(3, np.inf), whole_steps=False
+    )
     assert time == 1.0

@@ -124,7 +124,7 @@ def test_labels_beyond_the_features_reach_are_lost_whether_they_are_new_or_not()
     test = theory.TestSet(features(inputs), sample.labels)
     problem = rfm.expected_mixup(sample, features, UNIFORM, population=test)
     times = jnp.asarray([1.0, 1e3, 1e6])
-    ours, theirs = (theory.train_loss(p.spectrum(), theory.GradientFlow(), times)
+    ours, theirs = (theory.risk.train_loss(p.spectrum(), theory.GradientFlow(), times)
                     for p in (problem.with_labels(sample.labels), problem))  # fmt: skip
     assert np.allclose(ours, theirs, rtol=GRAM_AT_1E6)
 

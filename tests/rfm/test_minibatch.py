@@ -61,7 +61,9 @@ def test_mean_and_variance_of_real_runs_are_the_closed_forms(
         keys=list(jax.random.split(KEYS[7], NUM_RUNS)),
     )
     rule = theory.GradientDescent(step, ridge)
-    mean_weights = np.moveaxis(np.asarray(theory.weights(problem.spectrum(), rule, jnp.asarray(STEPS, float))), 0, 1)
+    mean_weights = np.moveaxis(
+        np.asarray(theory.risk.weights(problem.spectrum(), rule, jnp.asarray(STEPS, float))), 0, 1
+    )
     off = np.asarray(runs.weights) - mean_weights
     seen = np.einsum("rtpk,pq,rtqk->rt", off, np.asarray(TEST.second_moment), off)
 
@@ -85,8 +87,8 @@ def test_the_largest_stable_step_by_iteration_is_that_by_moments(
 ) -> None:
     ours = rfm.largest_stable_step(problem, rfm.Batches(batch_size, **settings), ridge=ridge)
     source, law = problem.source(), theory.Batches(batch_size, **settings)
-    moments = theory.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
-    assert np.isclose(ours, theory.largest_stable_step(moments), rtol=ORACLE)
+    moments = theory.batches.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
+    assert np.isclose(ours, theory.batches.largest_stable_step(moments), rtol=ORACLE)
 
 
 def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> None:

@@ -149,10 +149,10 @@ def test_a_ratio_must_lie_between_zero_and_one(lam: float) -> None:
 def test_an_alpha_out_of_range_is_named_with_the_law_to_pass_instead(alpha: float, remedy: str) -> None:
     doors = (
         lambda: rfm.Mixup(alpha=alpha),
-        lambda: theory.beta_rule(alpha, 8),
-        lambda: theory.beta_weights(alpha, 8),
+        lambda: theory.noise.beta_rule(alpha, 8),
+        lambda: theory.derivatives.beta_weights(alpha, 8),
         lambda: rfm.LinearTruth(jnp.ones(2)).noise_moments(alpha=alpha),
-        lambda: theory.cross_entropy_floor(alpha, jnp.ones(2) / 2),
+        lambda: theory.noise.cross_entropy_floor(alpha, jnp.ones(2) / 2),
         lambda: check_alpha("alpha", jnp.asarray(alpha)),
     )
     message = f"alpha: must lie between 0.0001 and 1000, got {alpha}; "
@@ -166,7 +166,7 @@ def test_an_alpha_out_of_range_is_named_with_the_law_to_pass_instead(alpha: floa
 @pytest.mark.parametrize("nodes", [COARSEST, 2 * FINEST])
 def test_the_whole_range_of_alpha_works(alpha: float, nodes: int) -> None:
     """Both moments of the ratio by the rule, and by draws; warnings are errors."""
-    ratios, weights = theory.beta_rule(alpha, nodes)
+    ratios, weights = theory.noise.beta_rule(alpha, nodes)
     variance = 1 / (2 * alpha + 1) / 4
     assert np.isclose(weights @ (ratios - 0.5) ** 2, variance, rtol=ORACLE)
     assert np.isclose(weights @ (ratios * (1 - ratios)), alpha / (4 * alpha + 2), rtol=1e3 * ORACLE)

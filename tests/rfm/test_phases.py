@@ -22,11 +22,11 @@ RULES = {
     "heavy ball": theory.HeavyBall(1 / TOP, 0.8),
     "nesterov": theory.Nesterov(1 / TOP, 0.8, 0.05),
     "increasing nesterov": theory.NesterovIncreasing(0.5 / TOP),
-    "schedule": theory.StepSchedule(theory.cosine_steps(1.9 / TOP, 300)),
+    "schedule": theory.StepSchedule(theory.rules.cosine_steps(1.9 / TOP, 300)),
     "averaged heavy ball": theory.Averaged(theory.HeavyBall(1 / TOP, 0.8)),
     "averaged descent": theory.Averaged(theory.GradientDescent(1 / TOP, 0.05)),
     "averaged increasing nesterov": theory.Averaged(theory.NesterovIncreasing(0.5 / TOP)),
-    "averaged schedule": theory.Averaged(theory.StepSchedule(theory.cosine_steps(1.9 / TOP, 300))),
+    "averaged schedule": theory.Averaged(theory.StepSchedule(theory.rules.cosine_steps(1.9 / TOP, 300))),
 }
 rules = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 
@@ -124,7 +124,7 @@ def test_phases_without_length_train_nothing_and_record_nothing() -> None:
 
 
 def test_a_schedule_may_follow_and_one_that_is_too_short_is_refused_before_training() -> None:
-    schedule = theory.StepSchedule(theory.cosine_steps(1 / TOP, 50))
+    schedule = theory.StepSchedule(theory.rules.cosine_steps(1 / TOP, 50))
     phases = [rfm.TrainingPhase(MIXED, theory.GradientDescent(1 / TOP), 100), rfm.TrainingPhase(PLAIN, schedule)]
     assert_same(
         rfm.simulate_phases(phases, steps=[0, 100, 150]),

@@ -45,7 +45,7 @@ def test_a_population_is_the_mean_over_many_inputs(truth: str, activation: str, 
 
 def test_a_kinked_feature_with_bias_is_warned_of_and_right_all_the_same() -> None:
     features = make_features("relu", 0.8)
-    with pytest.warns(theory.AccuracyWarning, match="kink or a jump away from zero"):
+    with pytest.warns(theory.duals.AccuracyWarning, match="kink or a jump away from zero"):
         population = rfm.GaussianTask(TRUTHS["quadratic"], DIM).population(features)
     phi, f = np.asarray(features(jnp.asarray(INPUTS))), np.asarray(TRUTHS["quadratic"](jnp.asarray(INPUTS)))
     assert agrees(phi[:, :, None] * phi[:, None, :], population.second_moment)
@@ -60,14 +60,14 @@ def test_the_risk_on_a_test_set_converges_to_the_exact_one_along_the_curve(truth
     sample = task.sample(num_samples=5, key=jax.random.key(5))
     problem = rfm.synthesize(sample, features, rfm.Mixup(lam=0.5), population=task.population(features))
     spectrum, times = problem.spectrum(), jnp.asarray([0.0, 1.0, 10.0, 1e3, 1e5])
-    exact = np.asarray(theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), times).risk[:, 0])
-    weights = np.asarray(theory.weights(spectrum, theory.GradientFlow(), times))[:, :, 0]
+    exact = np.asarray(theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(), times).risk[:, 0])
+    weights = np.asarray(theory.risk.weights(spectrum, theory.GradientFlow(), times))[:, :, 0]
     errors = []
     for num_samples in (600, 6000, 60_000):
         test = task.test_set(features, num_samples, key=jax.random.key(6))
         squares = (np.asarray(test.targets) - np.asarray(test.features) @ weights) ** 2
         error = np.std(squares, axis=0) / np.sqrt(num_samples)
-        on_test = np.asarray(theory.risk_parts(spectrum, test, theory.GradientFlow(), times).risk[:, 0])
+        on_test = np.asarray(theory.risk.risk_parts(spectrum, test, theory.GradientFlow(), times).risk[:, 0])
         assert np.allclose(on_test, np.mean(squares, axis=0), rtol=QUADRATURE, atol=0)
         assert np.all(np.abs(on_test - exact) <= SAMPLING * error)
         errors.append(error)

@@ -48,7 +48,7 @@ def moments(rule: tuple[np.ndarray, np.ndarray], inputs: np.ndarray, features: C
 def test_the_rules_that_errors_are_estimated_by_are_exact_for_smooth_functions(alpha: float) -> None:
     for rule in (plain_rule, graded_rule):
         lam, weights = rule(alpha, 8)
-        nodes, gauss = theory.beta_rule(alpha, 16)
+        nodes, gauss = theory.noise.beta_rule(alpha, 16)
         assert np.isclose(weights @ np.exp(lam), gauss @ np.exp(nodes), rtol=BETA_MOMENT)
         inside = lam[(lam > 1e-6) & (lam < 1 - 1e-6)]
         assert not np.any(np.isclose(inside[:, None] + inside[None, :], 1, rtol=0, atol=1e-9))  # none mirrors another

@@ -89,8 +89,8 @@ def test_so_says_real_training(population: theory.Averages) -> None:
 def test_so_says_the_differentiable_bottom() -> None:
     for law in (rfm.Mixup(lam=0.5), rfm.ERM()):
         problem = linear(law)
-        moments = theory.Moments.of_rows(problem.features, problem.labels)
-        turn = theory.turning_risk(moments, POPULATION, theory.GradientFlow(), jnp.asarray(TIMES))
+        moments = theory.derivatives.Moments.of_rows(problem.features, problem.labels)
+        turn = theory.derivatives.turning_risk(moments, POPULATION, theory.GradientFlow(), jnp.asarray(TIMES))
         curve = rfm.closed_form(problem, times=TIMES, method="gram")
         assert turn.risk >= 0
         assert np.all(curve.risk[curve.times < turn.time] > 1e-13)  # wiggles of rounding are of that size, or less
@@ -151,8 +151,8 @@ def test_flat_curves_turn_at_the_first_time_asked_for(method: str, with_zero: bo
         run = rfm.simulate(problem, step_size=0.1, steps=[0, 1, 2, 5] if with_zero else [1, 2, 5])
         check(run)
         assert run.turning_step == (0 if with_zero else 1)
-        turn = theory.turning_risk(
-            theory.Moments.of_rows(problem.features, problem.labels),
+        turn = theory.derivatives.turning_risk(
+            theory.derivatives.Moments.of_rows(problem.features, problem.labels),
             problem.population,
             theory.GradientFlow(),
             jnp.asarray(times),

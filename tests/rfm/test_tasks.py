@@ -56,7 +56,7 @@ def test_random_features_are_their_formula(name: str) -> None:
 
 
 def test_every_named_activation_was_tested() -> None:
-    assert set(NUMPY_ACTIVATIONS) == set(theory.ACTIVATIONS)
+    assert set(NUMPY_ACTIVATIONS) == set(theory.duals.ACTIVATIONS)
 
 
 def test_any_callable_is_an_activation() -> None:

@@ -209,7 +209,7 @@ def test_a_law_of_ratios_is_one_of_two() -> None:
 def test_moments_hold_for_any_elementwise_activation() -> None:
     weights, readout = jnp.asarray([[1.0, -0.5, 2.0]]), jnp.asarray([1.5])
     by_callable = rfm.TwoLayerTeacher(weights, readout, lambda x: jnp.sin(x))
-    by_closed_form = rfm.TwoLayerTeacher(weights, readout, theory.activation("sin"))
+    by_closed_form = rfm.TwoLayerTeacher(weights, readout, theory.duals.activation("sin"))
     ours, exact = by_callable.noise_moments(lam=0.4), by_closed_form.noise_moments(lam=0.4)
-    for name in theory.NoiseMoments.__dataclass_fields__:
+    for name in theory.noise.NoiseMoments.__dataclass_fields__:
         assert np.isclose(getattr(ours, name), getattr(exact, name), rtol=0, atol=QUADRATURE)

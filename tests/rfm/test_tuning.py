@@ -29,7 +29,9 @@ def test_the_family_holds_the_expected_problem_of_every_alpha(alpha: float) -> N
     assert np.allclose(ours, exact.risk, rtol=NODES)
     moments = FAMILY.ratios.at(alpha)
     assert np.allclose(moments.noise_force, expected.smoother.T / 12, rtol=0, atol=NODES)
-    clean = theory.differentiable_parts(moments, POPULATION, theory.GradientFlow(), jnp.asarray(times)).clean
+    clean = theory.derivatives.differentiable_parts(
+        moments, POPULATION, theory.GradientFlow(), jnp.asarray(times)
+    ).clean
     assert np.allclose(clean.sum(axis=1), exact.clean_risk, rtol=NODES)
 
 

@@ -101,7 +101,7 @@ def claims_of(number: int, rule_kind: str, single: bool) -> tuple[dict[str, Clai
     limit = exact.at_infinity(float(rule.ridge))
     blurred = exact.smallest_singular_value < max(hard.problem.features.shape) * float(jnp.finfo(dtype).eps)
     curves, limits = {}, {}
-    for method in theory.METHODS:
+    for method in theory.spectrum.METHODS:
         curve = _curve(hard, method, TOLERANCE_SINGLE if single else TOLERANCE)
         error = [abs(float(mpmath.mpf(float(risk)) - right)) for risk, right in zip(curve.risk, truth, strict=True)]
         curves[method] = Claim(np.asarray(truth, float), np.asarray(error), np.asarray(curve.rounding_error, float))
@@ -336,7 +336,7 @@ def _rule(rng: np.random.Generator, kind: str, largest: float, ridge: float) -> 
         "heavy ball": lambda size: theory.HeavyBall(size, momentum, ridge),
         "nesterov": lambda size: theory.Nesterov(size, momentum, ridge),
         "increasing nesterov": lambda size: theory.NesterovIncreasing(size, ridge),
-        "schedule": lambda size: theory.StepSchedule(theory.cosine_steps(size, MOST_STEPS["schedule"]), ridge),
+        "schedule": lambda size: theory.StepSchedule(theory.rules.cosine_steps(size, MOST_STEPS["schedule"]), ridge),
     }
     stable = makers[kind](1.0).largest_stable_step(largest)
     return makers[kind](float(share * stable))

@@ -31,11 +31,11 @@ def random_problem(shape: str, seed: int) -> rfm.Problem:
 
 def paper_bound(
     problem: rfm.Problem, variance: float, rule: theory.Rule = FLOW, times: np.ndarray = TIMES
-) -> theory.RiskBound:
+) -> theory.bounds.RiskBound:
     z = np.asarray(problem.labels - problem.clean_labels)
     test = problem.population
     assert isinstance(test, theory.TestSet)
-    return theory.liu2023_risk_bound(
+    return theory.bounds.liu2023_risk_bound(
         problem.spectrum(),
         test,
         rule,
@@ -172,8 +172,8 @@ def test_no_noise_of_bounded_size_costs_more_than_the_classical_bound(shape: str
         spectrum, at = problem.spectrum(), jnp.asarray(TIMES)
         z = np.asarray(problem.labels - problem.clean_labels)
         power = float(np.sum(z**2) / len(z))
-        bound = theory.bounded_noise_risk(spectrum, problem.population, FLOW, at, noise_power=power)
-        noise = np.sum(theory.risk_parts(spectrum, problem.population, FLOW, at).noise, axis=1)
+        bound = theory.bounds.bounded_noise_risk(spectrum, problem.population, FLOW, at, noise_power=power)
+        noise = np.sum(theory.risk.risk_parts(spectrum, problem.population, FLOW, at).noise, axis=1)
         assert np.all(noise <= VALID * bound + IDENTITY)
 
 
@@ -193,8 +193,8 @@ def test_the_classical_bound_is_attained_by_the_worst_noise(name: str, time: flo
     z = np.sqrt(power * rows) * right[0][:, None]
     worst = rfm.Problem(problem.features, problem.clean_labels + z, problem.clean_labels, population=test)
     at = jnp.asarray([time])
-    noise = float(jnp.sum(theory.risk_parts(worst.spectrum(), test, FLOW, at).noise))
-    bound = float(theory.bounded_noise_risk(worst.spectrum(), test, FLOW, at, noise_power=power)[0])
+    noise = float(jnp.sum(theory.risk.risk_parts(worst.spectrum(), test, FLOW, at).noise))
+    bound = float(theory.bounds.bounded_noise_risk(worst.spectrum(), test, FLOW, at, noise_power=power)[0])
     assert np.isclose(noise, bound, rtol=ORACLE, atol=0)
     assert np.isclose(bound, power * rows * strengths[0] ** 2 / len(np.asarray(test.features)), rtol=ORACLE, atol=0)
 
@@ -206,7 +206,7 @@ def test_the_classical_bound_is_the_same_from_moments_and_from_their_test_set() 
     phi, target = np.asarray(test.features), np.asarray(test.targets)
     moments = theory.Population(phi.T @ phi / len(phi), phi.T @ target / len(phi), np.mean(target**2, axis=0))
     both = [
-        theory.bounded_noise_risk(problem.spectrum(), averages, FLOW, jnp.asarray(TIMES), noise_power=1.0)
+        theory.bounds.bounded_noise_risk(problem.spectrum(), averages, FLOW, jnp.asarray(TIMES), noise_power=1.0)
         for averages in (test, moments)
     ]
     assert np.allclose(*both, rtol=ORACLE, atol=0)
@@ -215,7 +215,7 @@ def test_the_classical_bound_is_the_same_from_moments_and_from_their_test_set() 
 def test_the_classical_bound_never_falls_with_time_under_gradient_flow_when_modes_are_uncorrelated() -> None:
     problem = named("power law")
     moments = theory.Population(np.eye(8), np.zeros(8), 1.0)
-    bound = theory.bounded_noise_risk(problem.spectrum(), moments, FLOW, jnp.asarray(TIMES), noise_power=1.0)
+    bound = theory.bounds.bounded_noise_risk(problem.spectrum(), moments, FLOW, jnp.asarray(TIMES), noise_power=1.0)
     assert float(bound[0]) == 0
     assert np.all(np.diff(bound) >= -IDENTITY)
 
@@ -229,18 +229,22 @@ def test_bad_input_to_the_papers_bound_is_named() -> None:
     good = {"largest_feature_power": 1.0, "largest_noise": 1.0}
     blind = rfm.Problem(problem.features, problem.labels, population=problem.population).spectrum()
     with pytest.raises(ValueError, match="spectrum: holds no clean labels; pass clean_labels= to decompose"):
-        theory.liu2023_risk_bound(blind, problem.population, FLOW, at, **good)
+        theory.bounds.liu2023_risk_bound(blind, problem.population, FLOW, at, **good)
     start = theory.Start(weights=jnp.ones((8, 1)))
     with pytest.raises(ValueError, match=r"start: the bound is for theta_0 .* pass a Start with a variance"):
-        theory.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **good, start=start)
+        theory.bounds.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **good, start=start)
     for name in good:
         for value in (-1.0, np.nan):
             with pytest.raises(ValueError, match=f"{name}: must not be negative, got {value}"):
-                theory.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **{**good, name: value})
+                theory.bounds.liu2023_risk_bound(
+                    problem.spectrum(), problem.population, FLOW, at, **{**good, name: value}
+                )
 
 
 @pytest.mark.parametrize("power", [-1.0, np.nan])
 def test_the_power_of_the_noise_must_not_be_negative(power: float) -> None:
     problem = named("tall")
     with pytest.raises(ValueError, match=f"noise_power: must not be negative, got {power}"):
-        theory.bounded_noise_risk(problem.spectrum(), problem.population, FLOW, jnp.asarray(TIMES), noise_power=power)
+        theory.bounds.bounded_noise_risk(
+            problem.spectrum(), problem.population, FLOW, jnp.asarray(TIMES), noise_power=power
+        )

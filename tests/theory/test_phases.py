@@ -36,9 +36,13 @@ def through(laws: list[tuple[rfm.Problem, float, float]], start: np.ndarray | No
 @pytest.mark.parametrize("ridge", [0.0, 0.1])
 def test_phases_are_exponentials_one_after_another_part_by_part(ridge: float) -> None:
     decaying = theory.GradientFlow(ridge)
-    phases = [theory.Phase(FIRST, FLOW, 2.0), theory.Phase(SECOND, decaying, 5.0), theory.Phase(FIRST, FLOW)]
+    phases = [
+        theory.phases.Phase(FIRST, FLOW, 2.0),
+        theory.phases.Phase(SECOND, decaying, 5.0),
+        theory.phases.Phase(FIRST, FLOW),
+    ]
     start = theory.Start(jnp.asarray(START))
-    curve = theory.phased_curve(phases, MIXED.population, TIMES, start=start)
+    curve = theory.phases.phased_curve(phases, MIXED.population, TIMES, start=start)
     for index, t in enumerate(TIMES):
         lengths = (min(t, 2.0), float(np.clip(t - 2, 0, 5)), max(t - 7, 0.0))
         laws = list(zip((MIXED, PLAIN, MIXED), lengths, (0.0, ridge, 0.0), strict=True))
@@ -56,9 +60,9 @@ def test_phases_are_exponentials_one_after_another_part_by_part(ridge: float) ->
 
 
 def test_a_random_start_keeps_its_spread_through_phases_of_other_modes() -> None:
-    phases = [theory.Phase(FIRST, FLOW, 2.0), theory.Phase(SECOND, theory.GradientFlow(0.1))]
+    phases = [theory.phases.Phase(FIRST, FLOW, 2.0), theory.phases.Phase(SECOND, theory.GradientFlow(0.1))]
     start = theory.Start(jnp.asarray(START), 0.3)
-    curve = theory.phased_curve(phases, MIXED.population, TIMES, start=start)
+    curve = theory.phases.phased_curve(phases, MIXED.population, TIMES, start=start)
     test = np.asarray(MIXED.population.features)
     for index, t in enumerate(TIMES):
         laws = [(MIXED, min(t, 2.0), 0.0), (PLAIN, max(t - 2, 0.0), 0.1)]
@@ -80,12 +84,12 @@ def _without_labels(problem: rfm.Problem) -> rfm.Problem:
 def test_the_limit_is_that_of_the_last_phase_from_where_the_others_left_it() -> None:
     wide = make(np.asarray(named("wide").features), seed=94)
     plain = make(np.asarray(named("wide").features)[:4], seed=95, population=wide.population)
-    phases = [theory.Phase(wide.spectrum(), FLOW, 30.0), theory.Phase(plain.spectrum(), FLOW)]
+    phases = [theory.phases.Phase(wide.spectrum(), FLOW, 30.0), theory.phases.Phase(plain.spectrum(), FLOW)]
     theta = oracles.expm_weights(wide, 30.0)
     phi, labels = np.asarray(plain.features), np.asarray(plain.labels)
     limit = theta + np.linalg.pinv(phi) @ (labels - phi @ theta)
     for times in ([1.0], [1.0, 50.0]):  # the last phase counts, whether anything was asked of it or not
-        curve = theory.phased_curve(phases, wide.population, times)
+        curve = theory.phases.phased_curve(phases, wide.population, times)
         assert np.isclose(curve.risk_at_infinity, oracles.risk(wide, limit).sum(), rtol=ORACLE)
 
 
@@ -96,8 +100,8 @@ def test_the_limit_is_that_of_the_last_phase_from_where_the_others_left_it() -> 
 def test_two_phases_of_one_law_are_one(share: float, variance: float) -> None:
     start = theory.Start(jnp.asarray(START), variance)
     whole = theory.risk_curve(FIRST, MIXED.population, FLOW, TIMES, start=start)
-    parts = [theory.Phase(FIRST, FLOW, 20 * share), theory.Phase(FIRST, FLOW)]
-    halves = theory.phased_curve(parts, MIXED.population, TIMES, start=start)
+    parts = [theory.phases.Phase(FIRST, FLOW, 20 * share), theory.phases.Phase(FIRST, FLOW)]
+    halves = theory.phases.phased_curve(parts, MIXED.population, TIMES, start=start)
     for name in ("risk", "clean_risk", "noise_risk", "train_loss", "times", "turning_risk", "risk_at_infinity"):
         scale = float(whole.risk.max())
         # Weights go through the modes and back once more.
@@ -108,7 +112,9 @@ def test_two_phases_of_one_law_are_one(share: float, variance: float) -> None:
 def test_two_phases_of_descent_are_one(split: int) -> None:
     steps, rule = [1, 7, 30, 40], theory.GradientDescent(0.5)
     whole = theory.risk_curve(FIRST, MIXED.population, rule, steps)
-    halves = theory.phased_curve([theory.Phase(FIRST, rule, split), theory.Phase(FIRST, rule)], MIXED.population, steps)
+    halves = theory.phases.phased_curve(
+        [theory.phases.Phase(FIRST, rule, split), theory.phases.Phase(FIRST, rule)], MIXED.population, steps
+    )
     assert np.allclose(halves.risk, whole.risk, rtol=ORACLE, atol=0)
     assert np.array_equal(halves.steps, whole.steps)
     assert halves.turning_step == whole.turning_step
@@ -116,29 +122,29 @@ def test_two_phases_of_descent_are_one(split: int) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_phase_of_no_length_changes_nothing(place: int) -> None:
-    phases = [theory.Phase(FIRST, FLOW, 2.0), theory.Phase(SECOND, FLOW)]
-    without = theory.phased_curve(phases, MIXED.population, TIMES)
-    phases.insert(place, theory.Phase(FIRST if place else SECOND, FLOW, 0.0))
+    phases = [theory.phases.Phase(FIRST, FLOW, 2.0), theory.phases.Phase(SECOND, FLOW)]
+    without = theory.phases.phased_curve(phases, MIXED.population, TIMES)
+    phases.insert(place, theory.phases.Phase(FIRST if place else SECOND, FLOW, 0.0))
     if place == 2:  # after a phase of open end nothing may come
         phases[1] = phases[1]._replace(duration=18.0)
-    beside = theory.phased_curve(phases, MIXED.population, TIMES)
+    beside = theory.phases.phased_curve(phases, MIXED.population, TIMES)
     assert np.array_equal(beside.risk, without.risk)
     assert np.array_equal(beside.noise_risk, without.noise_risk)
 
 
 def test_noise_learnt_under_mixup_decays_mode_by_mode_under_plain_training() -> None:
     assert np.allclose(PLAIN.labels, PLAIN.clean_labels)
-    learnt = theory.end_of(theory.Phase(FIRST, FLOW, 10.0))
+    learnt = theory.phases.end_of(theory.phases.Phase(FIRST, FLOW, 10.0))
     times = jnp.asarray([0.0, 0.3, 2.0, 30.0])
-    noise = theory.noise_weights(SECOND, FLOW, times, learnt)
+    noise = theory.risk.noise_weights(SECOND, FLOW, times, learnt)
     in_modes = np.abs(np.tensordot(np.asarray(SECOND.modes).T, noise, 1))
     assert np.all(np.diff(in_modes, axis=1) < 0)
     begun = np.asarray(SECOND.modes).T @ np.asarray(learnt.noise_weights)
     left = np.exp(-np.asarray(SECOND.eigenvalues)[:, None] * np.asarray(times))[:, :, None] * np.abs(begun)[:, None]
     assert np.allclose(in_modes, left, rtol=ORACLE, atol=0)
-    clean = theory.weights(SECOND, FLOW, times, learnt) - noise
-    without = theory.end_of(theory.Phase(oracles.on_clean_labels(MIXED).spectrum(), FLOW, 10.0))
-    assert np.allclose(clean, theory.weights(SECOND, FLOW, times, without), rtol=ORACLE, atol=ORACLE)
+    clean = theory.risk.weights(SECOND, FLOW, times, learnt) - noise
+    without = theory.phases.end_of(theory.phases.Phase(oracles.on_clean_labels(MIXED).spectrum(), FLOW, 10.0))
+    assert np.allclose(clean, theory.risk.weights(SECOND, FLOW, times, without), rtol=ORACLE, atol=ORACLE)
 
 
 @given(case=st.sampled_from(CASES), setting=st.sampled_from([(0.0, 0.0), (0.0, 0.5), (0.05, 0.0)]))
@@ -148,7 +154,7 @@ def test_the_loss_that_flow_descends_falls_and_is_convex_in_time(case: Case, set
     rule, times, spectrum = theory.GradientFlow(jnp.asarray(ridge)), np.linspace(0, 24, 17), case.problem.spectrum()
     start = theory.Start(variance=variance)
     curve = theory.risk_curve(spectrum, case.problem.population, rule, times, start=start)
-    penalty = ridge / 2 * np.sum(np.asarray(theory.weights(spectrum, rule, jnp.asarray(times))) ** 2, axis=(0, 2))
+    penalty = ridge / 2 * np.sum(np.asarray(theory.risk.weights(spectrum, rule, jnp.asarray(times))) ** 2, axis=(0, 2))
     loss = np.asarray(curve.train_loss) + penalty
     slack = IDENTITY * loss[0]
     assert np.all(np.diff(loss) <= slack)
@@ -159,8 +165,8 @@ def test_noise_risk_of_plain_training_on_clean_labels_falls_where_features_are_t
     """There the noise is forgotten along the modes of the risk itself, so that no turn can raise it."""
     phi = np.asarray(PLAIN.features)
     own = theory.TestSet(jnp.asarray(phi), PLAIN.clean_labels)
-    phases = [theory.Phase(FIRST, FLOW, 10.0), theory.Phase(SECOND, FLOW)]
-    curve = theory.phased_curve(phases, own, 10 + np.geomspace(0.1, 100, 15))
+    phases = [theory.phases.Phase(FIRST, FLOW, 10.0), theory.phases.Phase(SECOND, FLOW)]
+    curve = theory.phases.phased_curve(phases, own, 10 + np.geomspace(0.1, 100, 15))
     assert np.all(np.diff(curve.noise_risk) < 0)
     assert np.all(np.diff(np.log(curve.noise_risk)) < 0)
 
@@ -170,9 +176,9 @@ def test_noise_risk_of_plain_training_on_clean_labels_falls_where_features_are_t
 
 def test_the_lowest_point_may_lie_in_any_phase_or_where_they_meet() -> None:
     for lengths in ((1.0, 30.0), (25.0, 6.0)):
-        phases = [theory.Phase(FIRST, FLOW, lengths[0]), theory.Phase(SECOND, FLOW)]
-        coarse = theory.phased_curve(phases, MIXED.population, np.geomspace(0.01, sum(lengths), 24))
-        fine = theory.phased_curve(phases, MIXED.population, np.geomspace(0.01, sum(lengths), 2000))
+        phases = [theory.phases.Phase(FIRST, FLOW, lengths[0]), theory.phases.Phase(SECOND, FLOW)]
+        coarse = theory.phases.phased_curve(phases, MIXED.population, np.geomspace(0.01, sum(lengths), 24))
+        fine = theory.phases.phased_curve(phases, MIXED.population, np.geomspace(0.01, sum(lengths), 2000))
         lowest = int(np.argmin(fine.risk))
         assert coarse.turning_risk <= fine.risk.min() * (1 + TURNING_RISK)
         assert np.isclose(coarse.turning_time, fine.times[lowest], rtol=np.log(sum(lengths) / 0.01) / 2000)
@@ -180,25 +186,25 @@ def test_the_lowest_point_may_lie_in_any_phase_or_where_they_meet() -> None:
 
 def test_a_phase_of_which_nothing_is_asked_may_hold_the_lowest_point() -> None:
     noisy = make(np.asarray(named("tall").features), seed=92, num_targets=2, noise_std=2.0)
-    phases = [theory.Phase(noisy.spectrum(), FLOW, duration) for duration in (3.0, 40.0, np.inf)]
-    sparse = theory.phased_curve(phases, noisy.population, [0.0, 90.0])
+    phases = [theory.phases.Phase(noisy.spectrum(), FLOW, duration) for duration in (3.0, 40.0, np.inf)]
+    sparse = theory.phases.phased_curve(phases, noisy.population, [0.0, 90.0])
     whole = theory.risk_curve(noisy.spectrum(), noisy.population, FLOW, np.linspace(0, 90, 181))
     assert np.isclose(sparse.turning_risk, whole.turning_risk, rtol=TURNING_RISK)
     assert 3 < sparse.turning_time < 43
     assert np.isclose(sparse.turning_time, whole.turning_time, rtol=10 * TURNING)
-    ten = theory.phased_curve([theory.Phase(FIRST, FLOW, 0.1)] * 10, MIXED.population, [1.0])
+    ten = theory.phases.phased_curve([theory.phases.Phase(FIRST, FLOW, 0.1)] * 10, MIXED.population, [1.0])
     one = theory.risk_curve(FIRST, MIXED.population, FLOW, [1.0])
     assert np.isclose(ten.risk[0], one.risk[0], rtol=ORACLE)
 
 
 def test_single_precision_is_off_by_no_more_than_the_curve_says() -> None:
-    phases = [theory.Phase(FIRST, FLOW, 50.0), theory.Phase(SECOND, FLOW)]
-    exact = theory.phased_curve(phases, MIXED.population, [10.0, 60.0, 200.0])
+    phases = [theory.phases.Phase(FIRST, FLOW, 50.0), theory.phases.Phase(SECOND, FLOW)]
+    exact = theory.phases.phased_curve(phases, MIXED.population, [10.0, 60.0, 200.0])
     single = [phase._replace(spectrum=_single(problem)) for phase, problem in zip(phases, (MIXED, PLAIN), strict=True)]
     population = theory.TestSet(
         *(jnp.asarray(a, jnp.float32) for a in (MIXED.population.features, MIXED.population.targets))
     )
-    rounded = theory.phased_curve(single, population, [10.0, 60.0, 200.0])
+    rounded = theory.phases.phased_curve(single, population, [10.0, 60.0, 200.0])
     assert rounded.risk.dtype == jnp.float32
     assert np.all(np.abs(rounded.risk - exact.risk) <= rounded.rounding_error)
     one = theory.risk_curve(single[1].spectrum, population, FLOW, [10.0, 150.0])
@@ -220,10 +226,10 @@ def _single(problem: rfm.Problem) -> theory.Spectrum:
 def test_a_switch_curve_is_the_end_of_phased_curves(rule: theory.Rule) -> None:
     switches = [0.0, 1.0, 4.0, 9.0, 10.0]
     start = jnp.asarray(START)
-    curve = theory.switch_curve(FIRST, SECOND, MIXED.population, rule, 10.0, switches, start=start)
+    curve = theory.switching.switch_curve(FIRST, SECOND, MIXED.population, rule, 10.0, switches, start=start)
     for index, switch in enumerate(switches):
-        phases = [theory.Phase(FIRST, rule, switch), theory.Phase(SECOND, rule, 10.0 - switch)]
-        whole = theory.phased_curve(phases, MIXED.population, [10.0], start=theory.Start(start))
+        phases = [theory.phases.Phase(FIRST, rule, switch), theory.phases.Phase(SECOND, rule, 10.0 - switch)]
+        whole = theory.phases.phased_curve(phases, MIXED.population, [10.0], start=theory.Start(start))
         assert np.allclose(curve.risk_by_target[index], whole.risk_by_target[-1], rtol=ORACLE, atol=0)
         for part in ("clean", "noise", "cross"):
             found, expected = getattr(curve.decomposition, part)[index], getattr(whole.decomposition, part)[-1]
@@ -231,8 +237,8 @@ def test_a_switch_curve_is_the_end_of_phased_curves(rule: theory.Rule) -> None:
 
 
 def test_the_best_switch_is_that_of_a_fine_grid() -> None:
-    coarse = theory.switch_curve(FIRST, SECOND, MIXED.population, FLOW, 10.0, np.linspace(0, 10, 30))
-    fine = theory.switch_curve(FIRST, SECOND, MIXED.population, FLOW, 10.0, np.linspace(0, 10, 20_001))
+    coarse = theory.switching.switch_curve(FIRST, SECOND, MIXED.population, FLOW, 10.0, np.linspace(0, 10, 30))
+    fine = theory.switching.switch_curve(FIRST, SECOND, MIXED.population, FLOW, 10.0, np.linspace(0, 10, 20_001))
     assert coarse.best_risk <= fine.risk.min() * (1 + TURNING_RISK)
     assert np.isclose(coarse.best_time, fine.switch_times[np.argmin(fine.risk)], atol=5e-4)
     assert np.isclose(fine.best_time, coarse.best_time, rtol=TURNING)
@@ -240,7 +246,7 @@ def test_the_best_switch_is_that_of_a_fine_grid() -> None:
 
 def test_switching_between_the_same_law_makes_no_difference(case: Case) -> None:
     spectrum = case.problem.spectrum()
-    curve = theory.switch_curve(spectrum, spectrum, case.problem.population, FLOW, 10.0, [0.0, 2.0, 10.0])
+    curve = theory.switching.switch_curve(spectrum, spectrum, case.problem.population, FLOW, 10.0, [0.0, 2.0, 10.0])
     whole = theory.risk_curve(spectrum, case.problem.population, FLOW, [10.0])
     assert np.allclose(curve.risk, whole.risk[-1], rtol=ORACLE, atol=0)
 
@@ -272,13 +278,15 @@ def test_switching_between_the_same_law_makes_no_difference(case: Case) -> None:
 )
 def test_phases_that_make_no_sense_are_refused(phases: list, times: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        theory.phased_curve([theory.Phase(FIRST, *phase) for phase in phases], MIXED.population, times)
+        theory.phases.phased_curve([theory.phases.Phase(FIRST, *phase) for phase in phases], MIXED.population, times)
 
 
 def test_phases_of_other_features_are_refused() -> None:
     wide = named("wide").spectrum()
     with pytest.raises(ValueError, match="population: has 8 features, but the problem has 24"):
-        theory.phased_curve([theory.Phase(FIRST, FLOW, 1.0), theory.Phase(wide, FLOW)], MIXED.population, [1.0])
+        theory.phases.phased_curve(
+            [theory.phases.Phase(FIRST, FLOW, 1.0), theory.phases.Phase(wide, FLOW)], MIXED.population, [1.0]
+        )
 
 
 @pytest.mark.parametrize(
@@ -295,4 +303,4 @@ def test_switches_that_make_no_sense_are_refused(
     rule: theory.Rule, budget: float, switches: list[float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        theory.switch_curve(FIRST, SECOND, MIXED.population, rule, budget, switches)
+        theory.switching.switch_curve(FIRST, SECOND, MIXED.population, rule, budget, switches)

@@ -15,7 +15,7 @@ from tests.theory import oracles
 from tests.tolerances import FINITE_DIFFERENCE, FLOAT32, GRAM_AT_1E6, IDENTITY, LATE, ORACLE, SAMPLING
 
 Method = theory.spectrum.Method
-ALL_METHODS = pytest.mark.parametrize("method", theory.METHODS)
+ALL_METHODS = pytest.mark.parametrize("method", theory.spectrum.METHODS)
 
 TIMES = (0.0, 0.1, 1.0, 20.0, 300.0)
 STEPS = (0, 1, 2, 41, 300)
@@ -74,7 +74,7 @@ def test_descent_is_the_plain_loop(case: Case, method: Method, share: float) -> 
 
 def test_weights_are_those_of_training_and_not_only_their_risk(case: Case) -> None:
     at = jnp.asarray(TIMES)
-    ours = theory.weights(case.problem.spectrum(), theory.GradientFlow(), at)
+    ours = theory.risk.weights(case.problem.spectrum(), theory.GradientFlow(), at)
     for index, t in enumerate(TIMES):
         assert np.allclose(ours[:, index], oracles.expm_weights(case.problem, t), rtol=ORACLE, atol=ORACLE)
 
@@ -82,7 +82,7 @@ def test_weights_are_those_of_training_and_not_only_their_risk(case: Case) -> No
 def test_noise_weights_are_trained_on_the_label_noise(case: Case) -> None:
     problem = case.problem
     noise = rfm.Problem(problem.features, problem.labels - problem.clean_labels, population=problem.population)
-    ours = theory.noise_weights(problem.spectrum(), theory.GradientFlow(), jnp.asarray(TIMES))
+    ours = theory.risk.noise_weights(problem.spectrum(), theory.GradientFlow(), jnp.asarray(TIMES))
     for index, t in enumerate(TIMES):
         assert np.allclose(ours[:, index], oracles.expm_weights(noise, t), rtol=ORACLE, atol=ORACLE)
 
@@ -216,7 +216,7 @@ def test_noise_risk_never_decreases_when_modes_are_uncorrelated() -> None:
     spectrum = problem.spectrum()
     covariance, force = oracles.moments(problem)
     population = theory.Population(jnp.asarray(covariance), jnp.asarray(force), 10.0)
-    noise = theory.risk_parts(spectrum, population, theory.GradientFlow(), jnp.geomspace(1e-3, 1e9, 100)).noise
+    noise = theory.risk.risk_parts(spectrum, population, theory.GradientFlow(), jnp.geomspace(1e-3, 1e9, 100)).noise
     assert np.all(np.diff(noise[:, 0]) >= -IDENTITY * noise[-1, 0])
     assert noise[-1, 0] > 1.5 * noise[50, 0] > 0
 
@@ -240,8 +240,10 @@ def test_a_mode_contributes_what_taking_it_away_takes_away() -> None:
     problem = named("tall")
     population = theory.Population(jnp.eye(8), jnp.zeros(8), 1.0)
     at = jnp.asarray([0.5, 50.0])
-    modes = theory.mode_risk(problem.spectrum(), population, theory.GradientFlow(), at)
-    noise = problem.spectrum().modes.T @ theory.noise_weights(problem.spectrum(), theory.GradientFlow(), at)[:, :, 0]
+    modes = theory.risk.mode_risk(problem.spectrum(), population, theory.GradientFlow(), at)
+    noise = (
+        problem.spectrum().modes.T @ theory.risk.noise_weights(problem.spectrum(), theory.GradientFlow(), at)[:, :, 0]
+    )
     assert np.allclose(modes.noise, noise.T**2, rtol=ORACLE, atol=IDENTITY)
 
 
@@ -341,14 +343,14 @@ def test_the_mean_over_random_starts_is_the_average() -> None:
     risks, losses = jax.jit(
         jax.vmap(
             lambda start: (
-                theory.risk_parts(spectrum, problem.population, rule, at, theory.Start(start)).risk[:, 0],
-                theory.train_loss(spectrum, rule, at, theory.Start(start))[:, 0],
+                theory.risk.risk_parts(spectrum, problem.population, rule, at, theory.Start(start)).risk[:, 0],
+                theory.risk.train_loss(spectrum, rule, at, theory.Start(start))[:, 0],
             )
         )
     )(jnp.asarray(starts))
     averaged = theory.Start(jnp.asarray(mean), variance)
-    exact_risk = theory.risk_parts(spectrum, problem.population, rule, at, averaged).risk[:, 0]
-    exact_loss = theory.train_loss(spectrum, rule, at, averaged)[:, 0]
+    exact_risk = theory.risk.risk_parts(spectrum, problem.population, rule, at, averaged).risk[:, 0]
+    exact_loss = theory.risk.train_loss(spectrum, rule, at, averaged)[:, 0]
     for sampled, exact in ((risks, exact_risk), (losses, exact_loss)):
         standard_error = np.std(sampled, axis=0) / np.sqrt(num_starts)
         assert np.all(np.abs(np.mean(sampled, axis=0) - exact) <= SAMPLING * standard_error + ORACLE)
@@ -386,7 +388,7 @@ def test_risk_parts_work_under_jit_and_vmap() -> None:
     spectrum, at = problem.spectrum(), jnp.asarray(TIMES)
 
     def risk(ridge: jax.Array, t: jax.Array) -> jax.Array:
-        return theory.risk_parts(spectrum, problem.population, theory.GradientFlow(ridge), t).risk[:, 0]
+        return theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(ridge), t).risk[:, 0]
 
     ridges = jnp.asarray([0.0, 0.1, 1.0])
     direct = jnp.stack([risk(ridge, at) for ridge in ridges])
@@ -415,8 +417,8 @@ def test_gradients_of_the_risk_are_those_of_finite_differences(kind: str) -> Non
             learnt = eqx.tree_at(lambda s: s.label_coordinates, spectrum, x * spectrum.label_coordinates)
         else:
             start = theory.Start(x * jnp.ones((8, 1)), x)
-        parts = theory.risk_parts(learnt, population, rule, at, start)
-        return parts.risk[0, 0] + jnp.sum(theory.train_loss(learnt, rule, at, start))
+        parts = theory.risk.risk_parts(learnt, population, rule, at, start)
+        return parts.risk[0, 0] + jnp.sum(theory.risk.train_loss(learnt, rule, at, start))
 
     x, h = jnp.asarray(0.8), 1e-5
     difference = (risk(x + h) - risk(x - h)) / (2 * h)
@@ -568,4 +570,4 @@ def test_the_moments_of_a_population_must_match() -> None:
 
 def test_an_unknown_activation_is_named_and_the_known_ones_listed() -> None:
     with pytest.raises(ValueError, match=r"activation: 'swish' is not known; pass one of .*cos, erf, .*tanh"):
-        theory.activation("swish")
+        theory.duals.activation("swish")

@@ -23,7 +23,7 @@ def covariance(problem: rfm.Problem) -> np.ndarray:
 
 
 def risk(spectrum: theory.Spectrum, problem: rfm.Problem) -> np.ndarray:
-    return np.asarray(theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), TIMES).risk)
+    return np.asarray(theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(), TIMES).risk)
 
 
 def in_blocks(problem: rfm.Problem, rows: int) -> Iterator[Block]:
@@ -33,7 +33,7 @@ def in_blocks(problem: rfm.Problem, rows: int) -> Iterator[Block]:
         yield problem.features[block], problem.labels[block], clean
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_eigenvalues_are_those_of_the_covariance(case: Case, method: theory.spectrum.Method) -> None:
     eigenvalues = np.asarray(case.problem.spectrum(method).eigenvalues)
     expected = np.linalg.eigvalsh(covariance(case.problem))[::-1][: len(eigenvalues)]
@@ -42,7 +42,7 @@ def test_eigenvalues_are_those_of_the_covariance(case: Case, method: theory.spec
     assert np.all(np.diff(eigenvalues) <= 0)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_modes_and_eigenvalues_rebuild_the_covariance(case: Case, method: theory.spectrum.Method) -> None:
     spectrum = case.problem.spectrum(method)
     modes = np.asarray(spectrum.modes)
@@ -50,7 +50,7 @@ def test_modes_and_eigenvalues_rebuild_the_covariance(case: Case, method: theory
     assert np.allclose(rebuilt, covariance(case.problem), rtol=0, atol=IDENTITY)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_modes_are_orthonormal(case: Case, method: theory.spectrum.Method) -> None:
     spectrum = case.problem.spectrum(method)
     modes = np.asarray(spectrum.modes)
@@ -60,7 +60,7 @@ def test_modes_are_orthonormal(case: Case, method: theory.spectrum.Method) -> No
     assert np.allclose(modes.T @ modes, np.diag(ones), rtol=0, atol=10 * IDENTITY)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_label_coordinates_rebuild_force_and_power(case: Case, method: theory.spectrum.Method) -> None:
     problem, spectrum = case.problem, case.problem.spectrum(method)
     phi, num_samples = np.asarray(problem.features), problem.features.shape[0]
@@ -75,7 +75,7 @@ def test_label_coordinates_rebuild_force_and_power(case: Case, method: theory.sp
     assert np.allclose(power, np.mean(np.asarray(problem.labels) ** 2, axis=0), rtol=10 * IDENTITY)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_labels_outside_the_range_are_what_least_squares_leaves(case: Case, method: theory.spectrum.Method) -> None:
     phi, y = np.asarray(case.problem.features), np.asarray(case.problem.labels)
     left = y - phi @ np.linalg.lstsq(phi, y, rcond=1e-10)[0]
@@ -87,7 +87,7 @@ def test_labels_outside_the_range_are_what_least_squares_leaves(case: Case, meth
 @given(rows=st.integers(1, 26), method=st.sampled_from(["qr", "gram"]))
 def test_streaming_in_blocks_of_any_size_changes_nothing(name: str, rows: int, method: theory.spectrum.Method) -> None:
     problem = named(name)
-    streamed = theory.decompose_blocks(in_blocks(problem, rows), method=method)
+    streamed = theory.spectrum.decompose_blocks(in_blocks(problem, rows), method=method)
     whole = problem.spectrum("svd")
     rank = whole.rank
     assert np.allclose(streamed.eigenvalues[:rank], whole.eigenvalues[:rank], rtol=IDENTITY, atol=IDENTITY)
@@ -99,19 +99,19 @@ def test_streaming_in_blocks_of_any_size_changes_nothing(name: str, rows: int, m
 @pytest.mark.parametrize("rows", [3, 8, 100])
 @pytest.mark.parametrize("method", ["qr", "gram"])
 def test_streaming_changes_no_curve(case: Case, rows: int, method: theory.spectrum.Method) -> None:
-    streamed = theory.decompose_blocks(in_blocks(case.problem, rows), method=method)
+    streamed = theory.spectrum.decompose_blocks(in_blocks(case.problem, rows), method=method)
     expected = risk(case.problem.spectrum("svd"), case.problem)
     assert np.allclose(risk(streamed, case.problem), expected, rtol=ORACLE)
 
 
 def test_streaming_without_clean_labels_leaves_them_out() -> None:
     problem = named("tall")
-    streamed = theory.decompose_blocks((phi, y, None) for phi, y, _ in in_blocks(problem, 5))
+    streamed = theory.spectrum.decompose_blocks((phi, y, None) for phi, y, _ in in_blocks(problem, 5))
     assert streamed.clean_coordinates is None
     assert np.allclose(risk(streamed, problem), risk(problem.spectrum(), problem), rtol=ORACLE)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_rotated_features_and_permuted_rows_give_the_same_curve(method: theory.spectrum.Method) -> None:
     for case in tagged("tall"):
         problem, rng = case.problem, np.random.default_rng(0)
@@ -128,7 +128,7 @@ def test_rotated_features_and_permuted_rows_give_the_same_curve(method: theory.s
         assert np.allclose(risk(ours, other), risk(theirs, problem), rtol=ORACLE)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_infinity_is_resolved_by_a_gap_and_only_by_a_gap(method: theory.spectrum.Method) -> None:
     for case in tagged("gapped", "singular"):
         # A Gram matrix does not tell null modes from small ones, and does not claim to.
@@ -148,7 +148,7 @@ def test_rank_is_that_of_the_features(case: Case) -> None:
     assert case.problem.spectrum("qr").rank == expected
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_null_modes_hold_no_labels_and_do_not_move(method: theory.spectrum.Method) -> None:
     for case in tagged("singular"):
         if method == "gram" and "tall" in case.tags:  # which cannot tell null modes from small ones
@@ -160,7 +160,7 @@ def test_null_modes_hold_no_labels_and_do_not_move(method: theory.spectrum.Metho
         assert np.all(np.asarray(spectrum.label_coordinates)[null] == 0)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("name", ["tall", "wide"])
 def test_decompose_works_under_jit(method: theory.spectrum.Method, name: str) -> None:
     problem = named(name)
@@ -168,13 +168,13 @@ def test_decompose_works_under_jit(method: theory.spectrum.Method, name: str) ->
     @jax.jit
     def curve(features: jax.Array, labels: jax.Array) -> jax.Array:
         spectrum = theory.decompose(features, labels, method=method)
-        return theory.risk_parts(spectrum, problem.population, theory.GradientFlow(), TIMES).risk
+        return theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(), TIMES).risk
 
     expected = risk(problem.spectrum("svd"), problem)
     assert np.allclose(curve(problem.features, problem.labels), expected, rtol=ORACLE)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_a_spectrum_keeps_single_precision(method: theory.spectrum.Method) -> None:
     problem = named("tall")
     phi, y, clean = (array.astype(jnp.float32) for array in (problem.features, problem.labels, problem.clean_labels))
@@ -185,10 +185,10 @@ def test_a_spectrum_keeps_single_precision(method: theory.spectrum.Method) -> No
 
 def test_the_suggested_method_is_accurate_enough_and_fits_the_shape() -> None:
     eps = float(np.finfo(float).eps)
-    assert theory.suggest_method(100, 10, 1e3, eps) == "gram"
-    assert theory.suggest_method(100, 10, 1e8, eps) == "qr"
-    assert theory.suggest_method(10, 100, 1e8, eps) == "svd"
-    assert theory.suggest_method(100, 10, 1e3, float(np.finfo(np.float32).eps)) == "qr"
+    assert theory.spectrum.suggest_method(100, 10, 1e3, eps) == "gram"
+    assert theory.spectrum.suggest_method(100, 10, 1e8, eps) == "qr"
+    assert theory.spectrum.suggest_method(10, 100, 1e8, eps) == "svd"
+    assert theory.spectrum.suggest_method(100, 10, 1e3, float(np.finfo(np.float32).eps)) == "qr"
 
 
 def test_all_cases_of_the_table_are_there() -> None:
@@ -198,15 +198,15 @@ def test_all_cases_of_the_table_are_there() -> None:
 
 def test_an_unknown_method_is_named_and_the_known_ones_listed() -> None:
     with pytest.raises(ValueError, match="method: 'lanczos' is not known; pass one of svd, qr, gram"):
-        theory.check_method("lanczos")
+        theory.spectrum.check_method("lanczos")
     with pytest.raises(ValueError, match="method: 'svd' does not stream; pass 'qr' or 'gram'"):
-        theory.decompose_blocks([], method="svd")
+        theory.spectrum.decompose_blocks([], method="svd")
 
 
 @pytest.mark.parametrize("method", ["qr", "gram"])
 def test_a_stream_without_rows_says_so(method: theory.spectrum.Method) -> None:
     with pytest.raises(ValueError, match="blocks: the iterator gave no rows; pass at least one block"):
-        theory.decompose_blocks([], method=method)
+        theory.spectrum.decompose_blocks([], method=method)
 
 
 def test_label_noise_needs_clean_labels() -> None:

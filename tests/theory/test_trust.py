@@ -43,7 +43,7 @@ def claims(kind: str, single: bool, every: int = 1) -> list[tuple[dict[str, Clai
 
 
 @PRECISION
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_an_error_is_never_larger_than_claimed_under_flow(method: str, single: bool) -> None:
     for curves, _ in claims("flow", single):
         assert np.all(curves[method].error <= curves[method].claimed)
@@ -57,7 +57,7 @@ def test_an_error_is_never_larger_than_claimed_under_any_rule(kind: str) -> None
 
 
 @PRECISION
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_a_claimed_error_is_not_uselessly_careful(method: str, single: bool) -> None:
     exact, error, claimed = (
         np.concatenate(arrays) for arrays in zip(*(curves[method] for curves, _ in claims("flow", single)), strict=True)
@@ -68,7 +68,7 @@ def test_a_claimed_error_is_not_uselessly_careful(method: str, single: bool) -> 
 
 
 @PRECISION
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_a_limit_that_is_claimed_to_be_resolved_is(method: str, single: bool) -> None:
     resolved = [limits[method] for _, limits in claims("flow", single) if method in limits]
     assert len(resolved) > (1 if method == "gram" or single else 5)
@@ -94,9 +94,9 @@ def test_errors_are_handed_on_from_phase_to_phase(method: str, single: bool) -> 
         exact = [other.of(other.after_flow(begun, time - switch)) for time in times]
         spectra = [problem.spectrum(method) for problem in problems]
         flow, population = theory.GradientFlow(), second.population
-        phases = [theory.Phase(spectra[0], flow, switch), theory.Phase(spectra[1], flow)]
-        phased = theory.phased_curve(phases, population, times)
-        switched = theory.switch_curve(*spectra, population, flow, times[-1], [0.0, switch])
+        phases = [theory.phases.Phase(spectra[0], flow, switch), theory.phases.Phase(spectra[1], flow)]
+        phased = theory.phases.phased_curve(phases, population, times)
+        switched = theory.switching.switch_curve(*spectra, population, flow, times[-1], [0.0, switch])
         found = [*zip(phased.risk, phased.rounding_error, strict=True), (switched.risk[1], switched.rounding_error[1])]
         for (risk, claimed), right in zip(found, [*exact, exact[-1]], strict=True):
             assert abs(float(mpmath.mpf(float(risk)) - right)) <= float(claimed), number
@@ -138,7 +138,7 @@ def assert_honest(problem: rfm.Problem, method: str, start: theory.Start | None 
     return found
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_what_a_gram_matrix_cannot_see_is_not_claimed(method: str) -> None:
     problem = too_small_for_gram()
     limit = float(ExactRisk(problem, None).at_infinity(0.0))
@@ -153,7 +153,7 @@ def test_what_a_gram_matrix_cannot_see_is_not_claimed(method: str) -> None:
     assert not early.infinity_is_resolved
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_originals_that_nearly_coincide_are_not_taken_for_one(method: str) -> None:
     rng = np.random.default_rng(5)
     features = np.repeat(rng.normal(size=(4, 7)), 2, axis=0) + 1e-8 * rng.normal(size=(8, 7))
@@ -166,7 +166,7 @@ def test_originals_that_nearly_coincide_are_not_taken_for_one(method: str) -> No
     assert not (found.infinity_is_resolved and method == "gram")
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_nearly_linear_features_have_an_honest_limit(method: str) -> None:
     task = rfm.TeacherStudent(2, 5, key=jax.random.key(0))
     features = rfm.RandomFeatures(2, 30, "tanh", weight_std=0.02, key=jax.random.key(1))
@@ -175,18 +175,18 @@ def test_nearly_linear_features_have_an_honest_limit(method: str) -> None:
     assert not curve(problem, method, times=[1.0]).infinity_is_resolved
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_labels_outside_of_the_range_are_felt_as_t(method: str) -> None:
     assert_honest(mostly_outside(), method)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("make_problem", [too_small_for_gram, mostly_outside])
 def test_a_start_is_counted(make_problem: object, method: str) -> None:
     assert_honest(make_problem(), method, theory.Start(jnp.asarray(np.random.default_rng(8).normal(size=(5, 1)))))
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_single_precision_features_beside_double_labels_are_solved_in_double(method: str) -> None:
     rng = np.random.default_rng(4)
     features = with_singular_values(24, 8, np.geomspace(1, 1e-5, 8), seed=9).astype(np.float32)
@@ -198,7 +198,7 @@ def test_single_precision_features_beside_double_labels_are_solved_in_double(met
     assert_honest(problem, method)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("share", [1e-14, 1e-8])
 def test_a_ridge_resolves_no_more_than_it_holds_down(method: str, share: float) -> None:
     features = with_singular_values(24, 8, np.geomspace(1, 1e-9, 8), seed=31)
@@ -224,7 +224,7 @@ def test_averages_near_the_largest_stable_step_are_as_wrong_as_they_say(share: f
     assert np.all(np.asarray(error) <= 1e-6 * np.asarray(found.risk))
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("by_moments", [False, True])
 def test_what_new_inputs_hardly_excite_is_not_lost_in_a_difference_of_powers(method: str, by_moments: bool) -> None:
     for seed, smallest in itertools.product(range(3), 10.0 ** -np.arange(10.7, 12.4, 0.4)):
@@ -239,7 +239,7 @@ def test_what_new_inputs_hardly_excite_is_not_lost_in_a_difference_of_powers(met
         assert_honest(rfm.Problem(features, rng.normal(size=5), population=population), method)
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("single", [False, True], ids=["double test set", "single test set"])
 def test_the_risk_of_a_random_start_is_as_wrong_as_it_says(method: str, single: bool) -> None:
     # New inputs are the old ones, and forget the start: the power of the draws cancels.
@@ -258,7 +258,7 @@ def test_the_risk_of_a_random_start_is_as_wrong_as_it_says(method: str, single: 
         assert abs(float(mpmath.mpf(float(risk)) - right)) <= float(claimed), t
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_nothing_is_known_of_times_that_overflow(method: str) -> None:
     left, _, right = np.linalg.svd(np.random.default_rng(43).normal(size=(6, 4)), full_matrices=False)
     features = 1e10 * (left * np.asarray([1, 1e-3, 1e-8, 1e-17])) @ right
@@ -288,7 +288,7 @@ def test_what_is_not_a_number_is_not_known() -> None:
     assert found.trusted_until == 0
 
 
-@pytest.mark.parametrize("method", theory.METHODS)
+@pytest.mark.parametrize("method", theory.spectrum.METHODS)
 def test_sums_over_many_rows_in_single_precision_are_as_wrong_as_they_say(method: str) -> None:
     num_rows = 200_000  # one after the other, they would add up to sums thousands of epsilons wrong
     for mean, spread, num_features in ((1.0, 1e-2, 3), (0.1, 1e-3, 2)):

@@ -30,8 +30,8 @@ class Averaged(Rule):
 
     Of the flow, with x = (mu + ridge) t: residual = (1 - exp(-x)) / x and gain = t (1 - residual) / x, t / 2 on a null
     mode. Of gradient descent, eta (k + 1) / 2 there. Exact in value and in derivative, down to mu = 0, as the rule
-    itself (``tests/theory/test_averaging.py``). After no steps, it is the start. The limit t = infinity is that of the
-    rule, which it approaches as 1 / (mu t).
+    itself (``tests/theory/rules/test_averaging.py``). After no steps, it is the start. The limit t = infinity is that
+    of the rule, which it approaches as 1 / (mu t).
 
     Flow, descent, heavy ball and Nesterov's have means in closed form; those of other rules are summed over their
     steps, mode by mode, and have no derivative in reverse. Time, stability and decay are the rule's: t is how long was

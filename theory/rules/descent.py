@@ -15,7 +15,7 @@ class GradientDescent(ConstantStep):
     """Full-batch gradient descent, k steps of size eta: residual = (1 - eta (mu + ridge))^k.
 
     Stable below eta = 2 / (mu_max + ridge); between half of that and that, the fastest modes overshoot and alternate.
-    Exact in value and in derivative down to mu = 0, where the gain is eta k (``tests/theory/test_filters.py``).
+    Exact in value and in derivative down to mu = 0, where the gain is eta k (``tests/theory/rules/test_filters.py``).
 
     >>> rule = GradientDescent(step_size=0.5)
     >>> rule.residual(jnp.asarray([0.0, 1.0, 3.0]), jnp.asarray(2.0)).tolist()

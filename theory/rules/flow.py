@@ -16,7 +16,7 @@ class GradientFlow(Rule):
     """Gradient descent with infinitesimal steps: residual = exp(-(mu + ridge) t).
 
     The gain (1 - exp(-mu t)) / mu is exact, in value and in derivative, down to mu = 0, where it is t
-    (``tests/theory/test_filters.py``). ``t = inf`` gives the limit, in which null modes have not moved.
+    (``tests/theory/rules/test_filters.py``). ``t = inf`` gives the limit, in which null modes have not moved.
 
     >>> rule = GradientFlow()
     >>> rule.gain(jnp.asarray([0.0, 1e-300, 1.0]), jnp.asarray(2.0)).round(4).tolist()

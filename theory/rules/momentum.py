@@ -104,7 +104,7 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
     The residual is e_k of this chapter with D = beta; critical at eta (mu + ridge) = (1 - sqrt(beta))^2, under-damped
     above. On a null mode the gain is eta times the sum of (1 - beta^j) / (1 - beta) over j = 1..k. Exact in value and
     in derivative for modes of every kind, down to mu = 0, to some hundred roundings of the largest value that the mode
-    takes; stable below 2 (1 + beta) / (mu_max + ridge) (``tests/theory/test_momentum.py``).
+    takes; stable below 2 (1 + beta) / (mu_max + ridge) (``tests/theory/rules/test_momentum.py``).
 
     Attributes:
         step_size: eta, unit time.
@@ -145,7 +145,7 @@ class Nesterov(_Momentum):  # type: ignore[misc]
 
     The residual is e_k of this chapter with D = beta (1 - s), s = eta (mu + ridge); critical at
     s = ((1 - beta) / (1 + beta))^2, under-damped above, up to s = 1. On null modes it is the heavy ball; the accuracy
-    is the same (``tests/theory/test_momentum.py``). Stable below (2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)).
+    is the same (``tests/theory/rules/test_momentum.py``). Stable below (2 + 2 beta) / ((1 + 2 beta) (mu_max + ridge)).
 
     Attributes:
         step_size: eta, unit time.
@@ -186,7 +186,7 @@ class NesterovIncreasing(_Remembering):
     steps as the latest of them. On a null mode the gain is eta k (k + 7) / 8, which is what it calls the time of k
     steps: slow modes are learnt at the square of the number of steps. Every mode rings in the end. Exact in value and
     in (first) derivative, forward and reverse, down to mu = 0, to about a rounding a step
-    (``tests/theory/test_momentum.py``); stable below 4 / (3 (mu_max + ridge)), where the momentum has risen to 1.
+    (``tests/theory/rules/test_momentum.py``); stable below 4 / (3 (mu_max + ridge)), where the momentum has risen to 1.
 
     Attributes:
         step_size: eta, unit time.

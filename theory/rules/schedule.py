@@ -35,8 +35,9 @@ class StepSchedule(Rule):
     """Full-batch gradient descent with step eta_k at step k: residual = product of (1 - eta_k (mu + ridge)).
 
     Exact in value and in derivative down to mu = 0, where the gain is the sum of the steps, to 1e-13 after 100 000
-    steps (``tests/theory/test_schedules.py``). A schedule ends: ``steps`` past its length are refused by `risk_curve`,
-    and residual and gain are NaN there. Its limit t = infinity is that of training on to convergence, by further steps
+    steps (``tests/theory/rules/test_schedules.py``). A schedule ends: ``steps`` past its length are refused by
+    `risk_curve`, and residual and gain are NaN there. Its limit t = infinity is that of training on to convergence, by
+    further steps
     whose sum diverges: the minimum-norm (or ridge) solution.
 
     Differentiated in reverse, it holds the residuals of all steps.

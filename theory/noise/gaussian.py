@@ -1,0 +1,121 @@
+"""Moments of Mixup's label noise over Gaussian inputs, at one ratio or over a law of ratios.
+
+They follow from the overlaps E f(a g) f(b g') of the truth with itself at correlated inputs: lam x + (1 - lam) x' is
+again Gaussian, of norm factor sqrt(lam^2 + (1 - lam)^2) and correlated with both parents. Derived here
+(``docs/label_noise.md``).
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+from jaxtyping import Array, Float, Int
+
+from theory.checks import check_alpha, check_not_negative
+
+
+def passed_on_covariance(
+    first: Int[Array, "rows"], second: Int[Array, "rows"], lam: Float[Array, "rows"], label_noise_variance: float
+) -> Float[Array, "rows rows"]:
+    """Covariance of what mixing passes on of the originals' own label noise, lam e_i + (1 - lam) e_j.
+
+    Rows that share a parent are correlated: the covariance is variance * M Mᵀ with the mixing matrix M.
+
+    >>> passed_on_covariance(jnp.asarray([0, 0]), jnp.asarray([1, 2]), jnp.asarray([0.5, 0.5]), 4.0).tolist()
+    [[2.0, 1.0], [1.0, 2.0]]
+    """
+    check_not_negative("label_noise_variance", label_noise_variance)
+    same = [[(a[:, None] == b[None, :]) for b in (first, second)] for a in (first, second)]
+    shares = (lam, 1 - lam)
+    shared = [same[i][j] * jnp.outer(shares[i], shares[j]) for i in range(2) for j in range(2)]
+    return label_noise_variance * jnp.sum(jnp.stack(shared), axis=0)
+
+
+class NoiseMoments(eqx.Module):
+    """Moments of z over independent standard normal x and x', at one ratio or averaged over a law of ratios.
+
+    Attributes:
+        mean: E z.
+        power: E z^2.
+        truth_power: E f(x~)^2, of the truth at the mixed input.
+        truth_product: E z f(x~).
+        truth_mean: E f(x~).
+    """
+
+    mean: Float[Array, ""]
+    power: Float[Array, ""]
+    truth_power: Float[Array, ""]
+    truth_product: Float[Array, ""]
+    truth_mean: Float[Array, ""]
+
+    @property
+    def variance(self) -> Float[Array, ""]:
+        """Var z."""
+        return self.power - self.mean**2
+
+    @property
+    def correlation(self) -> Float[Array, ""]:
+        """The correlation of z with f(x~): negative where mixing pulls labels to the middle."""
+        covariance = self.truth_product - self.mean * self.truth_mean
+        scale = jnp.sqrt(self.variance * (self.truth_power - self.truth_mean**2))
+        return jnp.where(scale > 0, covariance / jnp.where(scale > 0, scale, 1), 0)
+
+
+Overlap = Callable[[float, float, float], Float[Array, ""]]
+Mean = Callable[[float], Float[Array, ""]]
+
+
+def noise_moments(overlap: Overlap, mean: Mean, lam: float) -> NoiseMoments:
+    """The moments of z at a fixed ratio, for Gaussian inputs.
+
+    With s^2 = lam^2 + (1 - lam)^2, F = E f(x)^2, F_s = E f(x~)^2 and O(c) = E f(x) f(x~) at correlation c,
+
+        E z^2 = s^2 F + F_s + 2 lam (1 - lam) (E f)^2 - 2 lam O(lam / s) - 2 (1 - lam) O((1 - lam) / s).
+
+    Args:
+        overlap: (a, b, c) -> E f(a g) f(b g'), g and g' standard normal of correlation c, entry by entry.
+        mean: a -> E f(a g).
+        lam: in [0, 1].
+
+    >>> moments = noise_moments(lambda a, b, c: jnp.asarray(a * b * c), lambda a: jnp.asarray(0.0), 0.3)  # f(x) = x
+    >>> abs(float(moments.power)) < 1e-15
+    True
+    """
+    if not 0 <= lam <= 1:
+        raise ValueError(f"lam: must lie in [0, 1], got {lam}")
+    other = 1 - lam
+    norm = float(np.hypot(lam, other))
+    mixed_power = overlap(norm, norm, 1.0)
+    with_parents = lam * overlap(1.0, norm, lam / norm) + other * overlap(1.0, norm, other / norm)
+    mean_truth, mean_mixed = mean(1.0), mean(norm)
+    power = norm**2 * overlap(1.0, 1.0, 1.0) + mixed_power + 2 * lam * other * mean_truth**2 - 2 * with_parents
+    return NoiseMoments(mean_truth - mean_mixed, power, mixed_power, with_parents - mixed_power, mean_mixed)
+
+
+def beta_noise_moments(overlap: Overlap, mean: Mean, alpha: float, *, num_nodes: int = 32) -> NoiseMoments:
+    """The moments of z over lam ~ Beta(alpha, alpha), by Gauss-Jacobi quadrature of `noise_moments`.
+
+    >>> moments = beta_noise_moments(lambda a, b, c: jnp.asarray(a * b * c), lambda a: jnp.asarray(0.0), 0.5)
+    >>> abs(float(moments.power)) < 1e-14
+    True
+    """
+    ratios, weights = beta_rule(alpha, num_nodes)
+    half = ratios <= 0.5  # z(x, x', lam) = z(x', x, 1 - lam): the upper half repeats the lower
+    fold = np.where(ratios[half] < 0.5, 2, 1) * weights[half]
+    parts = [noise_moments(overlap, mean, float(lam)) for lam in ratios[half]]
+    fields = [[getattr(part, name) for part in parts] for name in NoiseMoments.__dataclass_fields__]
+    return NoiseMoments(*(jnp.dot(jnp.asarray(fold), jnp.stack(field)) for field in fields))
+
+
+def beta_rule(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]:
+    """Gauss-Jacobi nodes and weights of Beta(alpha, alpha) on [0, 1], exact for polynomials of degree 2 num_nodes - 1.
+
+    >>> ratios, weights = beta_rule(1.0, 3)
+    >>> round(float(weights @ ratios**2), 12)
+    0.333333333333
+    """
+    check_alpha("alpha", alpha)
+    nodes, weights = scipy.special.roots_jacobi(num_nodes, alpha - 1, alpha - 1)
+    return (1 + nodes) / 2, weights / weights.sum()
