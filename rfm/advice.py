@@ -29,7 +29,7 @@ from rfm.problem import Problem, Solvable
 from rfm.synthesis import synthesize
 from rfm.tasks import Sample
 from theory import Spectrum, TestSet
-from theory.checks import check_positive, check_type, described
+from theory.checks import check_positive, check_type, described, untraced
 from theory.switching import switched
 
 BUDGET = 1e4
@@ -190,6 +190,7 @@ def is_significant(difference: Estimate) -> bool:
     return difference.mean > SIGNIFICANT * difference.error
 
 
+@untraced
 def advise(
     inputs: ArrayLike,
     targets: ArrayLike,
@@ -402,9 +403,9 @@ def mean_same(law: Mixup) -> float:
     (0.5, 0.666667)
     """
     if law.lam is not None:
-        return law.lam**2 + (1 - law.lam) ** 2
+        return float(law.lam**2 + (1 - law.lam) ** 2)
     assert law.alpha is not None
-    return (law.alpha + 1) / (2 * law.alpha + 1)
+    return float((law.alpha + 1) / (2 * law.alpha + 1))
 
 
 def feature_map(features: FeatureMap | str) -> FeatureMap:

@@ -39,7 +39,7 @@ def latest_time(rule: theory.Rule, t: np.ndarray) -> float:
 def log_clock(
     rule: theory.Rule, budget: float, largest_eigenvalue: float, num_times: int
 ) -> Float[np.ndarray, "times"]:
-    """0, and from the first time that matters to the budget evenly in log t; whole and distinct where steps are counted.
+    """0, and from the first time that matters to the budget evenly in log t; whole and distinct where steps count.
 
     >>> log_clock(theory.GradientDescent(1.0), 100, 1.0, 5).tolist()
     [0.0, 1.0, 3.0, 10.0, 32.0, 100.0]

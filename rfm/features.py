@@ -14,6 +14,8 @@ from theory import activation as activation_named
 from theory import dual
 from theory.activations import Activation
 from theory.checks import as_floating, check_not_negative, check_real, described
+from theory.linalg import is_traced
+from theory.rules.rule import number
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""
@@ -42,8 +44,8 @@ class RandomFeatures(eqx.Module):
     weights: Float[Array, "features inputs"]
     bias: Float[Array, "features"]
     activation: Activation = eqx.field(static=True)
-    weight_std: float = eqx.field(static=True)
-    bias_std: float = eqx.field(static=True)
+    weight_std: float | Float[Array, ""]
+    bias_std: float | Float[Array, ""]
 
     def __init__(
         self,
@@ -51,8 +53,8 @@ class RandomFeatures(eqx.Module):
         num_features: int | float,
         activation: str | Activation = "tanh",
         *,
-        weight_std: float = 1.0,
-        bias_std: float = 0.0,
+        weight_std: float | Float[Array, ""] = 1.0,
+        bias_std: float | Float[Array, ""] = 0.0,
         key: PRNGKeyArray,
     ) -> None:
         check_count("input_dim", input_dim)
@@ -66,7 +68,7 @@ class RandomFeatures(eqx.Module):
         self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
         self.bias = bias_std * jax.random.normal(bias_key, (rows,))
         self.activation = activation_named(activation)
-        self.weight_std, self.bias_std = float(weight_std), float(bias_std)
+        self.weight_std, self.bias_std = number(weight_std), number(bias_std)
 
     @property
     def is_infinite(self) -> bool:
@@ -85,8 +87,8 @@ class RandomFeatures(eqx.Module):
 
     @property
     def bias_if_any(self) -> Float[Array, "features"] | None:
-        """The bias, or None if all of it is zero, for which more expectations have closed forms."""
-        return self.bias if bool(jnp.any(self.bias != 0)) else None
+        """The bias, or None if all of it is known to be zero, for which more expectations have closed forms."""
+        return self.bias if is_traced(self.bias) or np.any(np.asarray(self.bias) != 0) else None
 
     def second_moment(self) -> Float[Array, "features features"]:
         """E phi phiᵀ for standard normal inputs, exactly; for finitely many features.

@@ -24,7 +24,7 @@ from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.solve import Solution, solution_of
 from rfm.stability import limit_of
 from theory.batches import MAX_EXACT_MODES
-from theory.checks import Clock, check_shape, check_steps
+from theory.checks import Clock, check_shape, check_steps, untraced
 from theory.risk import check_start
 from theory.rules.rule import traced
 
@@ -32,6 +32,7 @@ ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
 
 
+@untraced
 def minibatch_curve(
     problem: Problem | ExpectedProblem | Solution,
     *,
@@ -126,6 +127,7 @@ class MinibatchRuns(eqx.Module):
         return recorded_curve(self.steps, self.times, parts, self.train_loss[run], power, self.population)
 
 
+@untraced
 def simulate_minibatch(
     problem: Problem | ExpectedProblem | Solution,
     *,

@@ -88,22 +88,22 @@ class Mixup(eqx.Module):
     (400, 4000)
     """
 
-    lam: float | None
-    alpha: float | None
-    pairs: int | Literal["all", "expected"]
+    lam: float | Float[Array, ""] | None
+    alpha: float | Float[Array, ""] | None
+    pairs: int | Literal["all", "expected"] = eqx.field(static=True)
 
     def __init__(
         self,
-        lam: float | None = None,
+        lam: float | Float[Array, ""] | None = None,
         *,
-        alpha: float | None = None,
+        alpha: float | Float[Array, ""] | None = None,
         pairs: int | Literal["all", "expected"] = "all",
     ) -> None:
         if (lam is None) == (alpha is None):
             raise ValueError(
                 f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
             )
-        if lam is not None and not (is_number(lam) and 0 <= lam <= 1):
+        if lam is not None and not is_traced(lam) and not (is_number(lam) and 0 <= lam <= 1):
             raise ValueError(f"lam: must lie in [0, 1], got {described(lam)}")
         if alpha is not None:
             check_alpha("alpha", alpha)
@@ -160,8 +160,9 @@ class Mixup(eqx.Module):
         return _draw(setting, self.lam is None, self.pairs == "all", rows, num_samples, key)
 
     def __str__(self) -> str:
-        ratio = f"lam={self.lam:g}" if self.lam is not None else f"alpha={self.alpha:g}"
-        return f"Mixup({ratio}, pairs={self.pairs})"
+        name, ratio = ("lam", self.lam) if self.lam is not None else ("alpha", self.alpha)
+        written = described(ratio) if is_traced(ratio) else f"{ratio:g}"
+        return f"Mixup({name}={written}, pairs={self.pairs})"
 
 
 Law = Mixup | ERM

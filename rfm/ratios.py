@@ -20,7 +20,7 @@ from rfm.checks import check_count
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.truths import Truth
-from theory.checks import check_positive
+from theory.checks import check_positive, untraced
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS, LONGEST_PAIRS = 48, 8
@@ -64,6 +64,7 @@ class RatioRule(eqx.Module):
         return len(self.lam)
 
 
+@untraced
 def ratio_rule(
     law: Mixup,
     inputs: Float[Array, "samples inputs"],
@@ -96,8 +97,8 @@ def ratio_rule(
         check_count("num_ratios", num_ratios)
     if law.lam is not None:
         return RatioRule(np.asarray([law.lam]), np.ones(1), 0.0)
-    alpha = law.alpha
-    assert alpha is not None
+    assert law.alpha is not None
+    alpha = float(law.alpha)
     pilot = _pilot(inputs)
     if len(pilot[0]) == 0:  # one original
         return RatioRule(*theory.beta_rule(alpha, num_ratios or COARSEST), 0.0)

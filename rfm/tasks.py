@@ -64,9 +64,9 @@ class GaussianTask(eqx.Module):
 
     truth: Truth
     input_dim: int
-    label_noise_std: float
+    label_noise_std: float | Float[Array, ""]
 
-    def __init__(self, truth: Truth, input_dim: int, label_noise_std: float = 0.0) -> None:
+    def __init__(self, truth: Truth, input_dim: int, label_noise_std: float | Float[Array, ""] = 0.0) -> None:
         check_count("input_dim", input_dim)
         check_not_negative("label_noise_std", label_noise_std)
         self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
@@ -93,7 +93,7 @@ class GaussianTask(eqx.Module):
         >>> float(task.population(features).target_power[0])
         3.0
         """
-        check_untraced("features", features)
+        check_untraced(task=self, features=features)
         if not isinstance(features, RandomFeatures) or features.is_infinite:
             raise TypeError(
                 f"features: only finitely many RandomFeatures have known moments, got {type(features).__name__}; "
@@ -138,8 +138,8 @@ class TeacherStudent(GaussianTask):
         num_hidden: int,
         activation: str | Activation = "tanh",
         *,
-        label_noise_std: float = 0.0,
-        weight_std: float = 1.0,
+        label_noise_std: float | Float[Array, ""] = 0.0,
+        weight_std: float | Float[Array, ""] = 1.0,
         key: PRNGKeyArray,
     ) -> None:
         check_count("input_dim", input_dim)
@@ -178,7 +178,7 @@ class DataTask(eqx.Module):
     test_inputs: Float[Array, "test inputs"]
     test_targets: Float[Array, "test"] | Float[Array, "test targets"]
     truth: Truth | None
-    label_noise_std: float
+    label_noise_std: float | Float[Array, ""]
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class DataTask(eqx.Module):
         targets: ArrayLike,
         *,
         truth: Truth | None = None,
-        label_noise_std: float = 0.0,
+        label_noise_std: float | Float[Array, ""] = 0.0,
         num_test: int,
         key: PRNGKeyArray | None = None,
     ) -> None:

@@ -28,8 +28,8 @@ from rfm.minibatch import simulate_minibatch
 from rfm.phases import TrainingPhase, check_phases
 from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
-from rfm.solve import Solution, problem_of
-from theory.checks import Clock, check_steps
+from rfm.solve import Solution, check_solvable, problem_of
+from theory.checks import Clock, check_steps, untraced
 from theory.phases import check_reached
 from theory.rules.rule import State, traced
 
@@ -40,6 +40,7 @@ Progress = Callable[[int], object]
 """Called with the number of steps just done, for all problems together."""
 
 
+@untraced
 def simulate(
     problem: Problem | ExpectedProblem | Solution,
     *,
@@ -78,6 +79,7 @@ def simulate(
     >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
     [1.0, 0.25, 0.0625]
     """
+    check_solvable(problem)
     if batch_size is not None:
         if step_size is None or rule is not None:
             raise ValueError("step_size, rule: batches are trained by gradient descent; pass step_size=, and no rule=")
@@ -111,6 +113,7 @@ def simulate(
     return simulate_phases([TrainingPhase(problem, rule)], steps=steps, start=start, key=key, progress=progress)
 
 
+@untraced
 def simulate_phases(
     phases: Sequence[TrainingPhase],
     *,
@@ -173,6 +176,7 @@ def simulate_phases(
     return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined, first.population)
 
 
+@untraced
 def simulate_many(
     problems: Sequence[Problem],
     *,
@@ -224,6 +228,7 @@ def simulate_many(
             raise
 
 
+@untraced
 def largest_eigenvalue(problem: Solvable) -> float:
     """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from rfm.features import RandomFeatures
 from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
 from theory.activations import Activation
-from theory.checks import as_floating, check_real, check_shape
+from theory.checks import as_floating, check_real, check_shape, check_untraced
 
 Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
@@ -127,10 +127,12 @@ class TwoLayerTeacher(GaussianTruth):
 
     def lipschitz_constant(self) -> float:
         """A K with |f(x) - f(x')| <= K |x - x'|: sum_j |v_j| |w_j| sup |act'|; infinite if act' is not bounded."""
+        check_untraced(truth=self)
         return float(jnp.abs(self._readout) @ jnp.linalg.norm(self._scaled, axis=1)) * _sup(self.activation, 1)
 
     def smoothness_constant(self) -> float:
         """An L that bounds the curvature of f: sum_j |v_j| |w_j|^2 sup |act''|; infinite for an act with a kink."""
+        check_untraced(truth=self)
         return float(jnp.abs(self._readout) @ jnp.sum(self._scaled**2, axis=1)) * _sup(self.activation, 2)
 
     @property
@@ -202,6 +204,7 @@ class QuadraticTruth(GaussianTruth):
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         """By Stein's identity: E s = a_0, E s x = a_1 u, E s (x xᵀ - I) = sqrt(2) a_2 u uᵀ along u = w / |w|."""
+        check_untraced(features=features)
         rows = features.scaled_weights
         length = jnp.linalg.norm(rows, axis=1)
         direction = rows / jnp.where(length > 0, length, 1)[:, None]

@@ -23,7 +23,7 @@ from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.solve import solve
 from rfm.tasks import Sample
-from theory.checks import check_alpha, check_positive, check_type
+from theory.checks import check_alpha, check_positive, check_type, untraced
 from theory.population import Averages
 
 FIRST_TIME = 1e-2
@@ -93,6 +93,7 @@ class MixupFamily(eqx.Module):
         return largest / jnp.where(ours > 0, ours, 1)
 
 
+@untraced
 def mixup_family(
     sample: Sample,
     features: FeatureMap,
@@ -167,6 +168,7 @@ class Tuned(eqx.Module):
     evaluations: int
 
 
+@untraced
 def tune_mixup(
     family: MixupFamily,
     *,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_steps, described, is_number
+from theory.checks import Clock, check_clock, check_steps, described, is_number, untraced
 from theory.curve import Decomposition, check_matching
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
@@ -53,6 +53,7 @@ class SwitchCurve(eqx.Module):
         return error_at(self.best_time, self.switch_times, self.rounding_error)
 
 
+@untraced
 def switch_curve(
     first: Spectrum,
     second: Spectrum,
