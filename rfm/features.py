@@ -155,13 +155,21 @@ def signature(features: FeatureMap, input_dim: int) -> Float[Array, "probes feat
     check_features(features, input_dim)
     if isinstance(features, RandomFeatures) and features.is_infinite:
         return None
-    return as_floating("features", features(probes(input_dim)))
+    few = as_floating("features", features(probes(input_dim)))
+    number = SIGNATURE_VALUES // max(few.size // NUM_PROBES, 1)
+    return few if number <= NUM_PROBES else as_floating("features", features(probes(input_dim, number)))
 
 
-def probes(input_dim: int) -> Float[Array, "probes inputs"]:
-    """A fixed input of size one with nothing regular about it, and its opposite: relu sees one where not the other."""
-    one = np.sqrt(2) * np.cos(np.arange(1, input_dim + 1) ** 2.0)
-    return jnp.asarray(np.stack([one, -one]))
+NUM_PROBES, SIGNATURE_VALUES = 8, 1024
+"""Inputs by which a map is known, and how many values it is known by if it has few features: a sign tells little."""
+PROBE_SIZES = (0.125, 16.0)
+
+
+def probes(input_dim: int, number: int = NUM_PROBES) -> Float[Array, "probes inputs"]:
+    """Fixed inputs of ascending size with nothing regular about them."""
+    sizes = np.sqrt(2) * np.geomspace(*PROBE_SIZES, number)
+    turns = np.arange(1, number + 1)[:, None] * np.arange(1.0, input_dim + 1)[None, :] ** 2
+    return jnp.asarray(sizes[:, None] * np.cos(turns))
 
 
 def check_features(features: object, input_dim: int) -> None:

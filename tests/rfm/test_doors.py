@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import equinox as eqx
@@ -16,7 +17,9 @@ import pytest
 
 import rfm
 import theory
+from rfm.features import signature
 from tests.tolerances import IDENTITY
+from theory.population import check_same_map
 
 SETTING = """
 import json, sys
@@ -411,6 +414,35 @@ def test_a_population_keeps_its_map_through_compilation_storage_and_other_precis
         rfm.synthesize(SAMPLE, features, rfm.ERM(), population=test)
         with pytest.raises(ValueError, match="population: was made by another feature map"):
             rfm.synthesize(SAMPLE, features_of(9), rfm.ERM(), population=test)
+
+
+@pytest.mark.parametrize("width", [1, 2, 6])
+@pytest.mark.parametrize("activation", ["sign", "relu", "tanh"])
+def test_maps_of_different_weights_are_told_apart_however_few_features_they_have(activation: str, width: int) -> None:
+    maps = [rfm.RandomFeatures(4, width, activation, key=jax.random.key(seed)) for seed in range(8)]
+    found = [signature(one, 4) for one in maps]
+    for index, ours in enumerate(found):
+        check_same_map(ours, signature(maps[index], 4), "features")
+        check_same_map(ours, None if ours is None else ours.astype(jnp.float32), "features")
+        for theirs in found[:index]:
+            with pytest.raises(ValueError, match="population: was made by another feature map"):
+                check_same_map(ours, theirs, "features")
+
+
+@pytest.mark.parametrize("bend", [lambda a: jnp.where(a > 3, 0, a), lambda a: a + 1e-3 * a**2, jnp.sinh])
+def test_maps_that_agree_on_inputs_of_one_size_alone_are_told_apart(bend: Callable[[jax.Array], jax.Array]) -> None:
+    population = TASK.test_set(lambda x: x, 5, key=jax.random.key(3))
+    with pytest.raises(ValueError, match="population: was made by another feature map"):
+        rfm.synthesize(SAMPLE, bend, rfm.ERM(), population=population)
+
+
+def test_a_map_that_overflows_on_large_inputs_is_known_by_small_ones() -> None:
+    steep = [rfm.RandomFeatures(4, 6, "exp", weight_std=40.0, key=jax.random.key(seed)) for seed in (0, 1)]
+    ours, theirs = (signature(one, 4) for one in steep)
+    assert ours is not None
+    check_same_map(ours.astype(jnp.float32), ours, "features")
+    with pytest.raises(ValueError, match="population: was made by another feature map"):
+        check_same_map(ours, theirs, "features")
 
 
 def test_zeros_and_half_precision_are_in_range() -> None:
