@@ -23,7 +23,7 @@ import theory
 from rfm.checks import check_count, check_key
 from rfm.datasets import Scaling, as_numbers, check_varies
 from rfm.expected import expected_mixup
-from rfm.features import FeatureMap
+from rfm.features import FeatureMap, check_features
 from rfm.mixup import ERM, Mixup
 from rfm.problem import Problem, Solvable
 from rfm.synthesis import synthesize
@@ -245,6 +245,8 @@ def advise(
         if value is not None:
             check_positive(name, value)
     inputs, targets, are_classes = as_numbers(inputs, targets)
+    phi = feature_map(features)
+    check_features(phi, inputs.shape[1])
     check_varies("targets", targets)
     check_varies("inputs", inputs)
     targets = targets.reshape(-1, 1) if targets.ndim < 2 else targets
@@ -253,7 +255,7 @@ def advise(
     parts = []
     for index, rows in enumerate(held_out):
         rest = np.setdiff1d(np.arange(len(inputs)), rows)
-        split = Split.of(inputs, targets, are_classes, rest, rows, feature_map(features))
+        split = Split.of(inputs, targets, are_classes, rest, rows, phi)
         parts.append(_Part.of(split, features, law, tolerance, jax.random.fold_in(pair_key, index)))
         if progress is not None:
             progress(1)

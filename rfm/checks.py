@@ -1,10 +1,11 @@
 """Checks of the arguments from which problems are made; those of arrays are in `theory.checks`."""
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from theory.checks import described
 
@@ -28,3 +29,13 @@ def check_key(name: str, key: object) -> None:
         if (is_typed and key.ndim == 0) or (key.dtype == jnp.uint32 and key.ndim == 1):
             return
     raise TypeError(f"{name}: pass jax.random.key(seed), got {described(key)}")
+
+
+def check_keys(name: str, keys: object, of: str) -> None:
+    """Raises unless the value is a list, or an array, of keys; says one of what each is."""
+    if not isinstance(keys, Sequence | jax.Array | np.ndarray) or getattr(keys, "ndim", 1) == 0:
+        raise TypeError(f"{name}: pass a list of jax.random.key(seed), one a {of}, got {described(keys)}")
+    if len(keys) == 0:
+        raise ValueError(f"{name}: there is none; pass one jax.random.key a {of}")
+    for key in keys:
+        check_key(name, key)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.batches import Source, batch_law
-from rfm.checks import check_choice, check_key
+from rfm.checks import check_choice, check_keys
 from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
@@ -172,10 +172,7 @@ def simulate_minibatch(
     source = solution.known_problem("what batches are drawn from").source()
     law = batch_law(source, batch_size, shared_lam, replace)
     recorded = check_steps(steps)
-    if len(keys) == 0:
-        raise ValueError("keys: there is none; pass one jax.random.key a run")
-    for key in keys:
-        check_key("keys", key)
+    check_keys("keys", keys, "run")
     rule = theory.GradientDescent(step_size, ridge)
     spectrum = solution.spectrum
     _check_stable(spectrum, source, law, rule)

@@ -22,7 +22,7 @@ from rfm import saved
 from rfm.clocks import checked_clock, latest_time, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
-from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape, untraced
+from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape, described, is_number, untraced
 from theory.curve import check_matching
 from theory.population import Averages
 from theory.risk import check_start
@@ -294,8 +294,8 @@ def solve(problem: Solvable, *, until: float | None = None, method: Method | Lit
     [1.0, 0.368]
     """
     check_problem(problem)
-    if until is not None and not until > 0:
-        raise ValueError(f"until: must be a positive time, got {until}; leave it out for all times")
+    if until is not None and not (is_number(until) and until > 0):
+        raise ValueError(f"until: must be a positive time, got {described(until)}; leave it out for all times")
     if method != "auto":
         theory.check_method(method)
     latest = math.inf if until is None else float(until)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rfm.checks import check_count, check_key
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
-from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
+from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values, check_truth
 from theory import Population, TestSet
 from theory import activation as activation_named
 from theory.activations import Activation
@@ -45,6 +45,8 @@ def checked_sample(sample: Sample) -> Sample:
     check_shape("inputs", inputs, ndim=2)
     check_same_rows("labels", labels, "inputs", len(inputs))
     check_shape("labels", labels, ndim=min(labels.ndim, 2))
+    if sample.truth is not None:
+        check_truth(sample.truth)
     return Sample(check_finite("inputs", inputs), check_finite("labels", labels), sample.truth)
 
 
@@ -67,6 +69,7 @@ class GaussianTask(eqx.Module):
     label_noise_std: float | Float[Array, ""]
 
     def __init__(self, truth: Truth, input_dim: int, label_noise_std: float | Float[Array, ""] = 0.0) -> None:
+        check_truth(truth)
         check_count("input_dim", input_dim)
         check_not_negative("label_noise_std", label_noise_std)
         self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
@@ -196,6 +199,8 @@ class DataTask(eqx.Module):
         check_finite("inputs", inputs)
         check_finite("targets", targets)
         check_not_negative("label_noise_std", label_noise_std)
+        if truth is not None:
+            check_truth(truth)
         num_rows = inputs.shape[0]
         check_count("num_test", num_test)
         if num_test >= num_rows:

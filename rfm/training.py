@@ -23,6 +23,7 @@ import scipy.sparse.linalg
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
+from rfm.checks import check_keys
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
 from rfm.phases import TrainingPhase, check_phases
@@ -203,9 +204,10 @@ def simulate_many(
         progress: called with the steps done, from any of the workers.
         num_workers: threads; None for one a core.
     """
-    if keys is not None and len(keys) != len(problems):
-        raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
-
+    if keys is not None:
+        check_keys("keys", keys, "problem")
+        if len(keys) != len(problems):
+            raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
     stopped = threading.Event()
 
     def report(steps: int) -> None:

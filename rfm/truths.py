@@ -18,12 +18,18 @@ from jaxtyping import Array, Float
 from rfm.features import RandomFeatures
 from theory import NoiseMoments, beta_noise_moments, dual, gaussian_mean, hermite_coefficients, noise_moments
 from theory.activations import Activation
-from theory.checks import as_floating, check_real, check_shape, check_untraced
+from theory.checks import as_floating, check_real, check_shape, check_untraced, described
 
 Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
 Truth = Callable[[Inputs], Values]
 """A ground truth f; one value, or one row of values, an input."""
+
+
+def check_truth(truth: object) -> None:
+    """Raises TypeError unless the value can be called."""
+    if not callable(truth):
+        raise TypeError(f"truth: pass a callable of inputs, such as rfm.LinearTruth(slope), got {described(truth)}")
 
 
 class GaussianTruth(eqx.Module):

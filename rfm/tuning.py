@@ -25,6 +25,7 @@ from rfm.solve import solve
 from rfm.tasks import Sample
 from theory.checks import check_alpha, check_positive, check_type, untraced
 from theory.population import Averages
+from theory.switching import check_budget
 
 FIRST_TIME = 1e-2
 """Of the fastest mode's time scale, for the search over training time."""
@@ -213,6 +214,7 @@ def tune_mixup(
     if not alphas[0] < alphas[1] or not starts or not all(alphas[0] <= start <= alphas[1] for start in starts):
         raise ValueError(f"alphas, starts: pass an ascending range and starts inside, got {alphas} and {starts}")
     scale = float(jnp.trace(family.ratios.second_moment[len(family.ratios.second_moment) // 2]))
+    check_budget(theory.GradientFlow(), budget, scale)
     grid = jnp.geomspace(min(FIRST_TIME / scale, budget / 10), budget, NUM_TIMES)
     known = _known_alphas(family, grid, stop, alphas, scale * START_RIDGE, tolerance)
     bounds = [(np.log(known[0]), np.log(known[1])), (np.log(scale * LEAST_RIDGE), np.log(scale))]

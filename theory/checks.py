@@ -46,7 +46,7 @@ def check_finite(name: str, array: Array, *, degree: int = 1) -> Array:
     whole = array.dtype in (jnp.float32, jnp.float64)
     wide = array if whole else array.astype(jnp.float32)  # of half precision, squares overflow at once
     reach = float(jnp.finfo(wide.dtype).max) ** (degree / 4)
-    if not wide.size / reach**2 <= sum_of_squares(wide) <= wide.size * reach**2:
+    if not 1 / reach**2 <= sum_of_squares(wide) / max(wide.size, 1) <= reach**2:
         _check_values(name, np.asarray(wide), reach, degree)
     return array
 
@@ -98,6 +98,8 @@ def described(value: object) -> str:
         return "a traced value"
     if value is None or isinstance(value, str | int | float | complex | np.generic):
         return str(value) if isinstance(value, np.generic) else repr(value)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return f"an array of {value.size} keys" if value.ndim else "a key"
     if isinstance(value, jax.Array | np.ndarray):
         return f"an array of shape {value.shape}" if value.ndim else str(value)
     kind = type(value).__name__

@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float
 
 from theory import linalg
 from theory.batches import BatchMoments
-from theory.checks import Clock, check_steps, untraced
+from theory.checks import Clock, check_positive, check_steps, untraced
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
 from theory.rules import GradientDescent, mean_decay
@@ -178,6 +178,7 @@ def minibatch_curve(
     >>> curve.weight_variance_by_target[:, 0].round(6).tolist()  # one step: 0.01 Var phi y
     [0.0, 0.25]
     """
+    check_positive("step_size", step_size)
     _check_match(spectrum, averages, moments, start)
     dtype = moments.eigenvalues.dtype
     averages = in_precision(averages, dtype)

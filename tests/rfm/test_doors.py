@@ -185,6 +185,13 @@ REFUSED = {
             "rfm.advise(x, y, features=features, key=key(0), law=drawn, ",
         )
     ],
+    r"^ValueError: budget: 1e-300 is over before anything is learnt; .* so pass .* or more$": [
+        "rfm.closed_form_switch(problem, problem, budget=1e-300)",
+        "rfm.closed_form_switch(problem, problem, budget=1e-300, switch_times=[0.0])",
+        "rfm.compare_cures(problem, problem, budget=1e-300)",
+        "rfm.solve(problem).turning(budget=1e-300)",
+        "rfm.tune_mixup(family, budget=1e-300)",
+    ],
     r"^ValueError: budget: 1e-300 is over before the first step, of .*; pass some steps' time, such as": [
         "rfm.advise(x, y, features='raw', num_folds=2, key=key(0), budget=1e-300)"
     ],
@@ -273,7 +280,53 @@ REFUSED = {
         "jax.jit(lambda f: f.feature_moment(features))(rfm.LinearTruth(jnp.ones(4)))",
         "jax.jit(lambda f: f.noise_moments(lam=0.5).power)(task.truth)",
     ],
-    r"^ValueError: step_size: must be a positive number, got 'a'": ["trained('a')"],
+    r"^ValueError: (weights|noise_weights|spread): values of size 1e\+200 are too large to be squared": [
+        "rfm.Start(weights=1e200 * start)",
+        "rfm.Start(weights=start, noise_weights=1e200 * start)",
+        "rfm.Start(spread=1e200 * start)",
+    ],
+    r"^ValueError: (second_moment|target_power): values of size 1e\+200 are too large to be squared": [
+        "rfm.Population(1e200 * jnp.eye(1), jnp.ones(1), 1.0)",
+        "rfm.Population(jnp.eye(1), jnp.ones(1), 1e200)",
+    ],
+    r"^ValueError: weights: 1 of 6 values are not finite": ["rfm.Start(weights=start.at[1].set(np.nan))"],
+    r"^ValueError: features: take 5 inputs, but there are (4|1); pass RandomFeatures\(input_dim=(4|1), ...\)$": [
+        "rfm.advise(x, y, features=rfm.RandomFeatures(5, 6, key=key(0)), key=key(0))",
+        "rfm.advise(x[:, 0], y, features=rfm.RandomFeatures(5, 6, key=key(0)), key=key(0))",
+    ],
+    r"^TypeError: keys: pass a list of jax.random.key\(seed\), one a (run|problem), got (a key|0)$": [
+        f"rfm.{call}, keys={keys})"
+        for keys in ("key(0)", "0")
+        for call in (
+            "simulate_minibatch(problem, steps=[1], step_size=0.1, batch_size=2",
+            "simulate_many([problem], steps=[1], step_size=0.1",
+        )
+    ],
+    r"^TypeError: truth: pass a callable of inputs, such as rfm.LinearTruth\(slope\), got 5$": [
+        "rfm.synthesize(rfm.Sample(x, y, 5), features, law, population=population)",
+        "rfm.synthesize(rfm.Sample(x, y, 5), features, fresh, population=population)",
+        "rfm.GaussianTask(5, 4)",
+        "rfm.DataTask(x, y, truth=5, num_test=2)",
+    ],
+    r"^ValueError: (first|second): holds the negative index -2; pass indices from 0 on$": [
+        "rfm.PairTable(jnp.arange(8) - 2, jnp.arange(8), jnp.ones(8)).mix(y)",
+        "rfm.PairTable(jnp.arange(8), jnp.arange(8) - 2, jnp.ones(8)).mix(y)",
+    ],
+    r"^ValueError: lam: must lie in \[0, 1\], got (3.0|-0.5|nan) at row 1$": [
+        f"rfm.PairTable(jnp.arange(8), jnp.arange(8), jnp.ones(8).at[1].set({share})).mix(y)"
+        for share in ("3.0", "-0.5", "np.nan")
+    ],
+    r"^ValueError: label_noise_std: must be a finite number that is not negative, got -0.1$": [
+        "jax.jit(lambda x: rfm.GaussianTask(task.truth, 4, label_noise_std=-0.1).truth(x))(x)"
+    ],
+    r"^ValueError: until: must be a positive time, got ('a'|nan|0)": [
+        f"rfm.solve(problem, until={until})" for until in ("'a'", "np.nan", "0")
+    ],
+    r"^ValueError: step_size: must be a positive number, got 'a'": [
+        "trained('a')",
+        "rfm.minibatch_curve(problem, batch_size=2, step_size='a', steps=[1])",
+        "rfm.simulate_minibatch(problem, batch_size=2, step_size='a', steps=[1], keys=[key(0)])",
+    ],
     r"^ValueError: step_size: must be a positive number, got an array of shape \(2,\)": ["trained(jnp.ones(2))"],
 }
 
@@ -544,3 +597,17 @@ def test_maps_and_truths_are_called_inside_of_jit() -> None:
     for call in (FEATURES, TASK.truth, rfm.LinearTruth(jnp.ones(4)), rfm.QuadraticTruth(jnp.eye(4), jnp.ones(4))):
         assert np.allclose(jax.jit(lambda x, call=call: call(x))(X), call(X), rtol=IDENTITY)
         assert np.allclose(eqx.filter_jit(call)(X), call(X), rtol=IDENTITY)
+
+
+@pytest.mark.parametrize("shift", [3, -3])
+def test_rows_beyond_the_values_are_no_numbers_where_the_table_is_traced(shift: int) -> None:
+    index = jnp.arange(8)
+
+    def mixed(first: jax.Array, lam: jax.Array) -> jax.Array:
+        return rfm.PairTable(first, index, lam).mix(X)
+
+    known = (index + shift >= 0) & (index + shift < 8)
+    found = jax.jit(mixed)(index + shift, jnp.full(8, 0.5))
+    assert np.array_equal(jnp.isfinite(found), jnp.broadcast_to(known[:, None], found.shape))
+    found = jax.jit(mixed)(index, index.astype(float))
+    assert np.array_equal(jnp.isfinite(found), jnp.broadcast_to((index < 2)[:, None], found.shape))
