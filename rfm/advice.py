@@ -23,13 +23,13 @@ import theory
 from rfm.checks import check_key
 from rfm.datasets import Scaling, as_numbers, check_varies
 from rfm.expected import expected_mixup
-from rfm.features import FeatureMap
+from rfm.features import FeatureMap, check_features
 from rfm.mixup import ERM, Mixup
 from rfm.problem import Problem, Solvable
 from rfm.synthesis import synthesize
 from rfm.tasks import Sample
 from theory import Spectrum, TestSet
-from theory.checks import check_count, check_positive, check_type, described
+from theory.checks import check_count, check_positive, check_type, described, untraced
 from theory.switching import switched
 
 BUDGET = 1e4
@@ -192,6 +192,7 @@ def is_significant(difference: Estimate) -> bool:
     return difference.mean > SIGNIFICANT * difference.error
 
 
+@untraced
 def advise(
     inputs: ArrayLike,
     targets: ArrayLike,
@@ -246,6 +247,8 @@ def advise(
         if value is not None:
             check_positive(name, value)
     inputs, targets, are_classes = as_numbers(inputs, targets)
+    phi = feature_map(features)
+    check_features(phi, inputs.shape[1])
     check_varies("targets", targets)
     check_varies("inputs", inputs)
     targets = targets.reshape(-1, 1) if targets.ndim < 2 else targets
@@ -254,7 +257,7 @@ def advise(
     parts = []
     for index, rows in enumerate(held_out):
         rest = np.setdiff1d(np.arange(len(inputs)), rows)
-        split = Split.of(inputs, targets, are_classes, rest, rows, feature_map(features))
+        split = Split.of(inputs, targets, are_classes, rest, rows, phi)
         parts.append(_Part.of(split, features, law, tolerance, jax.random.fold_in(pair_key, index)))
         if progress is not None:
             progress(1)
@@ -408,9 +411,9 @@ def mean_same(law: Mixup) -> float:
     (0.5, 0.666667)
     """
     if law.lam is not None:
-        return law.lam**2 + (1 - law.lam) ** 2
+        return float(law.lam**2 + (1 - law.lam) ** 2)
     assert law.alpha is not None
-    return (law.alpha + 1) / (2 * law.alpha + 1)
+    return float((law.alpha + 1) / (2 * law.alpha + 1))
 
 
 def feature_map(features: FeatureMap | str) -> FeatureMap:

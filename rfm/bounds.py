@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import theory
 from rfm.problem import Problem
 from rfm.solve import Solution, solution_of
-from theory.checks import Clock, check_clock, check_type
+from theory.checks import Clock, check_clock, check_type, untraced
 
 
+@untraced
 def liu2023_risk_bound(
     problem: Problem | Solution, times: Clock, *, start: theory.Start | None = None
 ) -> theory.bounds.RiskBound:

@@ -44,7 +44,7 @@ def log_clock(
     >>> log_clock(theory.GradientDescent(1.0), 100, 1.0, 5).tolist()
     [0.0, 1.0, 3.0, 10.0, 32.0, 100.0]
     """
-    check_budget(rule, budget)
+    check_budget(rule, budget, largest_eigenvalue)
     first = 1.0 if rule.counts_steps else FASTEST / max(largest_eigenvalue, 1 / budget)
     times = np.geomspace(min(first, budget / 10), budget, num_times)
     return np.unique(np.concatenate([[0.0], np.clip(np.round(times), 1, budget) if rule.counts_steps else times]))

@@ -13,6 +13,7 @@ from rfm.clocks import log_clock
 from rfm.phases import closed_form_switch
 from rfm.problem import Solvable
 from rfm.solve import NUM_TIMES, Solution, check_solvable, solution_of
+from theory.checks import untraced
 from theory.minimum import error_at
 from theory.population import Averages
 from theory.spectrum import Method, Spectrum
@@ -40,6 +41,7 @@ class Cure(NamedTuple):
     rounding_error: float
 
 
+@untraced
 def compare_cures(
     mixed: Solvable | Solution,
     plain: Solvable | Solution,
@@ -101,6 +103,7 @@ def compare_cures(
     return {cure.name: cure for cure in cures}
 
 
+@untraced
 def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget: float) -> Cure:
     """The ridge of the lowest risk when the budget is spent; ridges that diverge are not tried.
 

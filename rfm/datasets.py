@@ -113,7 +113,7 @@ def as_numbers(
     (array([[ 0.5, -0.5],
            [-0.5,  0.5]]), True)
     """
-    check_untraced(names[0], inputs, targets)
+    check_untraced(**dict(zip(names, (inputs, targets), strict=True)))
     inputs, targets = np.asarray(inputs), np.asarray(targets)
     check_arrays(inputs, targets, names)
     inputs = inputs.reshape(len(inputs), -1).astype(float, copy=False)
@@ -223,7 +223,7 @@ class KernelTruth(eqx.Module):
         from sklearn.kernel_ridge import KernelRidge
 
         check_positive("ridge", ridge)
-        check_untraced("inputs", inputs, targets)
+        check_untraced(inputs=inputs, targets=targets, bandwidth=bandwidth, ridge=ridge)
         inputs, targets = as_floating("inputs", inputs), as_floating("targets", targets)
         check_same_rows("targets", targets, "inputs", len(inputs))
         check_finite("inputs", inputs)

@@ -34,7 +34,7 @@ from rfm.ratios import RatioRule, ratio_rule
 from rfm.tasks import Sample, checked_sample
 from rfm.tiles import Tiling
 from theory import Averages, Spectrum
-from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, check_untraced
+from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
 from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14
@@ -114,6 +114,7 @@ class ExpectedProblem(Solvable):
         return dataclasses.replace(self, sample=sample, found=relabelled(self.found, force, power), method="gram")
 
 
+@untraced
 def expected_mixup(
     sample: Sample,
     features: FeatureMap,
@@ -167,7 +168,6 @@ def expected_mixup(
     check_choice("method", method, KINDS)
     sample = checked_sample(sample)
     check_features(features, sample.inputs.shape[1])
-    check_untraced("sample, features, population", sample, features, population)
     labels = sample.labels.reshape(len(sample.labels), -1)
     check_count("num_samples (for Mixup)", len(labels), least=2)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():

@@ -14,6 +14,8 @@ from theory import dual
 from theory.checks import as_floating, check_count, check_not_negative, check_real, described
 from theory.duals import activation as activation_named
 from theory.duals.activations import Activation
+from theory.linalg import is_traced
+from theory.rules.rule import number
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
 """Any callable from inputs to features serves wherever `RandomFeatures` does."""
@@ -42,8 +44,8 @@ class RandomFeatures(eqx.Module):
     weights: Float[Array, "features inputs"]
     bias: Float[Array, "features"]
     activation: Activation = eqx.field(static=True)
-    weight_std: float = eqx.field(static=True)
-    bias_std: float = eqx.field(static=True)
+    weight_std: float | Float[Array, ""]
+    bias_std: float | Float[Array, ""]
 
     def __init__(
         self,
@@ -51,8 +53,8 @@ class RandomFeatures(eqx.Module):
         num_features: int | float,
         activation: str | Activation = "tanh",
         *,
-        weight_std: float = 1.0,
-        bias_std: float = 0.0,
+        weight_std: float | Float[Array, ""] = 1.0,
+        bias_std: float | Float[Array, ""] = 0.0,
         key: PRNGKeyArray,
     ) -> None:
         check_count("input_dim", input_dim)
@@ -66,7 +68,7 @@ class RandomFeatures(eqx.Module):
         self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
         self.bias = bias_std * jax.random.normal(bias_key, (rows,))
         self.activation = activation_named(activation)
-        self.weight_std, self.bias_std = float(weight_std), float(bias_std)
+        self.weight_std, self.bias_std = number(weight_std), number(bias_std)
 
     @property
     def is_infinite(self) -> bool:
@@ -85,8 +87,8 @@ class RandomFeatures(eqx.Module):
 
     @property
     def bias_if_any(self) -> Float[Array, "features"] | None:
-        """The bias, or None if all of it is zero, for which more expectations have closed forms."""
-        return self.bias if bool(jnp.any(self.bias != 0)) else None
+        """The bias, or None if all of it is known to be zero, for which more expectations have closed forms."""
+        return self.bias if is_traced(self.bias) or np.any(np.asarray(self.bias) != 0) else None
 
     def second_moment(self) -> Float[Array, "features features"]:
         """E phi phiᵀ for standard normal inputs, exactly; for finitely many features.
@@ -153,13 +155,21 @@ def signature(features: FeatureMap, input_dim: int) -> Float[Array, "probes feat
     check_features(features, input_dim)
     if isinstance(features, RandomFeatures) and features.is_infinite:
         return None
-    return as_floating("features", features(probes(input_dim)))
+    few = as_floating("features", features(probes(input_dim)))
+    number = SIGNATURE_VALUES // max(few.size // NUM_PROBES, 1)
+    return few if number <= NUM_PROBES else as_floating("features", features(probes(input_dim, number)))
 
 
-def probes(input_dim: int) -> Float[Array, "probes inputs"]:
-    """A fixed input of size one with nothing regular about it, and its opposite: relu sees one where not the other."""
-    one = np.sqrt(2) * np.cos(np.arange(1, input_dim + 1) ** 2.0)
-    return jnp.asarray(np.stack([one, -one]))
+NUM_PROBES, SIGNATURE_VALUES = 8, 1024
+"""Inputs by which a map is known, and how many values it is known by if it has few features: a sign tells little."""
+PROBE_SIZES = (0.125, 16.0)
+
+
+def probes(input_dim: int, number: int = NUM_PROBES) -> Float[Array, "probes inputs"]:
+    """Fixed inputs of ascending size with nothing regular about them."""
+    sizes = np.sqrt(2) * np.geomspace(*PROBE_SIZES, number)
+    turns = np.arange(1, number + 1)[:, None] * np.arange(1.0, input_dim + 1)[None, :] ** 2
+    return jnp.asarray(sizes[:, None] * np.cos(turns))
 
 
 def check_features(features: object, input_dim: int) -> None:

@@ -10,10 +10,11 @@ from rfm.clocks import checked_clock, latest_time
 from rfm.precision import warn_of_rounding
 from rfm.problem import Solvable
 from rfm.solve import Solution, solution_of
-from theory.checks import Clock, check_not_negative, check_positive
+from theory.checks import Clock, check_not_negative, check_positive, untraced
 from theory.spectrum import Method
 
 
+@untraced
 def risk_over_labels(
     problem: Solvable | Solution,
     *,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.batches import Source, check_batches
-from rfm.checks import check_key
+from rfm.checks import check_keys
 from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
@@ -24,7 +24,7 @@ from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from rfm.solve import Solution, solution_of
 from rfm.stability import limit_of
 from theory.batches.moments import MAX_EXACT_MODES
-from theory.checks import Clock, check_choice, check_shape, check_steps
+from theory.checks import Clock, check_choice, check_shape, check_steps, untraced
 from theory.risk import check_start
 from theory.rules.rule import traced
 
@@ -32,6 +32,7 @@ ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
 
 
+@untraced
 def minibatch_curve(
     problem: Problem | ExpectedProblem | Solution,
     batches: theory.Batches,
@@ -124,6 +125,7 @@ class MinibatchRuns(eqx.Module):
         return recorded_curve(self.steps, self.times, parts, self.train_loss[run], power, self.population)
 
 
+@untraced
 def simulate_minibatch(
     problem: Problem | ExpectedProblem | Solution,
     batches: theory.Batches,
@@ -163,10 +165,7 @@ def simulate_minibatch(
     source = solution.known_problem("what batches are drawn from").source()
     check_batches(batches, source)
     recorded = check_steps(steps)
-    if len(keys) == 0:
-        raise ValueError("keys: there is none; pass one jax.random.key a run")
-    for key in keys:
-        check_key("keys", key)
+    check_keys("keys", keys, "run")
     rule = theory.GradientDescent(step_size, ridge)
     spectrum = solution.spectrum
     _check_stable(spectrum, source, batches, rule)

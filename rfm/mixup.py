@@ -7,7 +7,7 @@ All n^2 pairs of a sample are enumerated block by block, so that neither they no
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -36,21 +36,47 @@ class PairTable(eqx.Module):
     def mix(self, values: Shaped[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
         """Lam values_i + (1 - lam) values_j, row by row: for inputs and labels alike.
 
+        Rows that cannot be mixed, of an index beyond the values or a share beyond [0, 1], are refused; where the table
+        is traced, they are NaN.
+
         >>> table = PairTable(jnp.asarray([0, 1]), jnp.asarray([1, 1]), jnp.asarray([0.25, 0.5]))
         >>> table.mix(jnp.asarray([0.0, 4.0])).tolist()
         [3.0, 4.0]
         """
         values = as_floating("values", values)
         check_real("lam", self.lam)
-        if not is_traced(self.first, self.second):  # beyond the last row, JAX would repeat it
-            last = max(int(np.max(self.first)), int(np.max(self.second)))
-            if last >= len(values):
-                raise ValueError(f"values: there are {len(values)}, but the table mixes the one at index {last}")
-        lam = self.lam.astype(values.dtype).reshape(self.lam.shape + (1,) * (values.ndim - 1))
+        _check_rows(self, len(values))
+        last = len(values) - 1  # JAX would take the last row for those beyond it
+        known = _within(self.first, last) & _within(self.second, last) & _within(self.lam, 1)
+        lam = jnp.where(known, self.lam, jnp.nan).astype(values.dtype)
+        lam = lam.reshape(lam.shape + (1,) * (values.ndim - 1))
         return lam * values[self.first] + (1 - lam) * values[self.second]
 
     def __len__(self) -> int:
         return self.lam.shape[0]
+
+
+def _check_rows(table: PairTable, number: int) -> None:
+    """Raises ValueError for rows that cannot be mixed of so many values, as far as the table is known."""
+    for name, index in (("first", table.first), ("second", table.second)):
+        if is_traced(index):
+            continue
+        there = np.asarray(index)
+        least, last = int(there.min()), int(there.max())
+        if least < 0:
+            raise ValueError(f"{name}: holds the negative index {least}; pass indices from 0 on")
+        if last >= number:
+            raise ValueError(f"values: there are {number}, but the table mixes the one at index {last}")
+    if is_traced(table.lam):
+        return
+    shares = np.asarray(table.lam)
+    outside = ~_within(shares, 1)
+    if outside.any():
+        raise ValueError(f"lam: must lie in [0, 1], got {shares[outside][0]} at row {outside.argmax()}")
+
+
+def _within(numbers: Array | np.ndarray, last: int) -> Any:
+    return (numbers >= 0) & (numbers <= last)
 
 
 class ERM(eqx.Module):
@@ -88,22 +114,22 @@ class Mixup(eqx.Module):
     (400, 4000)
     """
 
-    lam: float | None
-    alpha: float | None
-    pairs: int | Literal["all", "expected"]
+    lam: float | Float[Array, ""] | None
+    alpha: float | Float[Array, ""] | None
+    pairs: int | Literal["all", "expected"] = eqx.field(static=True)
 
     def __init__(
         self,
-        lam: float | None = None,
+        lam: float | Float[Array, ""] | None = None,
         *,
-        alpha: float | None = None,
+        alpha: float | Float[Array, ""] | None = None,
         pairs: int | Literal["all", "expected"] = "all",
     ) -> None:
         if (lam is None) == (alpha is None):
             raise ValueError(
                 f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
             )
-        if lam is not None and not (is_number(lam) and 0 <= lam <= 1):
+        if lam is not None and not is_traced(lam) and not (is_number(lam) and 0 <= lam <= 1):
             raise ValueError(f"lam: must lie in [0, 1], got {described(lam)}")
         if alpha is not None:
             check_alpha("alpha", alpha)
@@ -160,8 +186,9 @@ class Mixup(eqx.Module):
         return _draw(setting, self.lam is None, self.pairs == "all", rows, num_samples, key)
 
     def __str__(self) -> str:
-        ratio = f"lam={self.lam:g}" if self.lam is not None else f"alpha={self.alpha:g}"
-        return f"Mixup({ratio}, pairs={self.pairs})"
+        name, ratio = ("lam", self.lam) if self.lam is not None else ("alpha", self.alpha)
+        written = described(ratio) if is_traced(ratio) else f"{ratio:g}"
+        return f"Mixup({name}={written}, pairs={self.pairs})"
 
 
 Law = Mixup | ERM

@@ -12,7 +12,7 @@ from rfm.clocks import checked_clock, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable
 from rfm.solve import Solution, check_solvable, solution_of
-from theory.checks import Clock, check_positive, check_type
+from theory.checks import Clock, check_positive, check_type, untraced
 from theory.phases import check_reached
 from theory.population import check_same_map
 from theory.risk import check_start
@@ -34,6 +34,7 @@ class TrainingPhase(NamedTuple):
     duration: float = math.inf
 
 
+@untraced
 def closed_form_phases(
     phases: Sequence[TrainingPhase],
     *,
@@ -90,6 +91,7 @@ def closed_form_phases(
     return curve
 
 
+@untraced
 def closed_form_switch(
     first: Solvable | Solution,
     second: Solvable | Solution,

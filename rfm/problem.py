@@ -146,6 +146,7 @@ class Problem(Solvable):
         """H, one row an original: n / m times the rows that it is part of, each times its share."""
         if self.mixing is None:
             return self.features
+        check_untraced(problem=self)
         first, second = self.mixing.first, self.mixing.second
         lam = self.mixing.lam.astype(self.features.dtype)[:, None]
         num_originals = 1 + int(jnp.maximum(jnp.max(first), jnp.max(second)))
@@ -183,9 +184,8 @@ class StreamedProblem(Solvable):
 
 
 def check_problem(problem: object, name: str = "problem") -> None:
-    """Raises TypeError unless it is a training problem whose values are known."""
+    """Raises TypeError unless it is a training problem."""
     check_type(name, problem, Solvable, "an rfm.Problem, or what rfm.synthesize gives")
-    check_untraced(name, problem)
 
 
 def check_map(population: Averages, features: FeatureMap, input_dim: int) -> None:

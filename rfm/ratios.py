@@ -19,7 +19,7 @@ import theory
 from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.truths import Truth
-from theory.checks import check_count, check_positive
+from theory.checks import check_count, check_positive, untraced
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS, LONGEST_PAIRS = 48, 8
@@ -63,6 +63,7 @@ class RatioRule(eqx.Module):
         return len(self.lam)
 
 
+@untraced
 def ratio_rule(
     law: Mixup,
     inputs: Float[Array, "samples inputs"],
@@ -95,8 +96,8 @@ def ratio_rule(
         check_count("num_ratios", num_ratios)
     if law.lam is not None:
         return RatioRule(np.asarray([law.lam]), np.ones(1), 0.0)
-    alpha = law.alpha
-    assert alpha is not None
+    assert law.alpha is not None
+    alpha = float(law.alpha)
     pilot = _pilot(inputs)
     if len(pilot[0]) == 0:  # one original
         return RatioRule(*theory.noise.beta_rule(alpha, num_ratios or COARSEST), 0.0)

@@ -22,7 +22,7 @@ from rfm import saved
 from rfm.clocks import checked_clock, latest_time, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
-from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape
+from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape, described, is_number, untraced
 from theory.curve import check_matching
 from theory.derivatives.risk import Moments, TurningPoint
 from theory.population import Averages
@@ -51,6 +51,7 @@ class Solution:
     until: float = math.inf
     _late: list[Spectrum] = dataclasses.field(default_factory=list, repr=False)
 
+    @untraced
     def curve(
         self,
         *,
@@ -91,6 +92,7 @@ class Solution:
         warn_if_rounded(curve, tolerance, self.more_accurate)
         return curve
 
+    @untraced
     def weights(
         self,
         *,
@@ -113,6 +115,7 @@ class Solution:
         clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
         return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
 
+    @untraced
     def predict(
         self,
         inputs: ArrayLike | None = None,
@@ -152,6 +155,7 @@ class Solution:
         check_shape("features", phi, ndim=2, columns=self.spectrum.modes.shape[0])
         return jnp.einsum("sf,tfk->tsk", phi, self.weights(times=times, steps=steps, rule=rule, start=start))
 
+    @untraced
     def turning(self, rule: theory.Rule | None = None, *, budget: float | None = None) -> TurningPoint:
         """Where the risk is lowest before the budget, in the rule's clock: a time, or a number of steps.
 
@@ -179,6 +183,7 @@ class Solution:
             curve.turning_time if curve.turning_step is None else curve.turning_step, curve.turning_risk
         )
 
+    @untraced
     def largest_stable_step(self, rule: theory.Rule) -> float:
         """The step size from which on that rule diverges on this problem.
 
@@ -268,6 +273,7 @@ class Solution:
         return None if self.problem is None else self.problem.more_accurate
 
 
+@untraced
 def solve(problem: Solvable, *, until: float | None = None, method: Method | Literal["auto"] = "auto") -> Solution:
     """Decomposes a problem, once for all questions.
 
@@ -288,8 +294,8 @@ def solve(problem: Solvable, *, until: float | None = None, method: Method | Lit
     [1.0, 0.368]
     """
     check_problem(problem)
-    if until is not None and not until > 0:
-        raise ValueError(f"until: must be a positive time, got {until}; leave it out for all times")
+    if until is not None and not (is_number(until) and until > 0):
+        raise ValueError(f"until: must be a positive time, got {described(until)}; leave it out for all times")
     if method != "auto":
         theory.spectrum.check_method(method)
     latest = math.inf if until is None else float(until)
@@ -300,7 +306,7 @@ def solve(problem: Solvable, *, until: float | None = None, method: Method | Lit
 
 
 def check_solvable(problem: object, name: str = "problem") -> None:
-    """Raises TypeError unless it is a training problem whose values are known, or a solution."""
+    """Raises TypeError unless it is a training problem, or a solution."""
     if not isinstance(problem, Solution):
         check_problem(problem, name)
 
@@ -332,6 +338,7 @@ def solution_of(
     return problem
 
 
+@untraced
 def closed_form(
     problem: Solvable | Solution,
     *,

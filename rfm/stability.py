@@ -14,7 +14,7 @@ from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
 from rfm.solve import Solution, solution_of
-from theory.checks import check_not_negative
+from theory.checks import check_not_negative, untraced
 
 LANCZOS = 1e-7
 """Tolerance of the iteration; an eigenvalue is off by about its square."""
@@ -24,6 +24,7 @@ STABILITY_BYTES = 2**27
 """Of the rows, likewise."""
 
 
+@untraced
 def largest_stable_step(
     problem: Problem | ExpectedProblem | Solution,
     batches: theory.Batches,

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rfm.checks import check_key
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
-from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values
+from rfm.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values, check_truth
 from theory import Population, TestSet
 from theory.checks import (
     as_floating,
@@ -46,6 +46,8 @@ def checked_sample(sample: Sample) -> Sample:
     check_shape("inputs", inputs, ndim=2)
     check_same_rows("labels", labels, "inputs", len(inputs))
     check_shape("labels", labels, ndim=min(labels.ndim, 2))
+    if sample.truth is not None:
+        check_truth(sample.truth)
     return Sample(check_finite("inputs", inputs), check_finite("labels", labels), sample.truth)
 
 
@@ -65,9 +67,10 @@ class GaussianTask(eqx.Module):
 
     truth: Truth
     input_dim: int
-    label_noise_std: float
+    label_noise_std: float | Float[Array, ""]
 
-    def __init__(self, truth: Truth, input_dim: int, label_noise_std: float = 0.0) -> None:
+    def __init__(self, truth: Truth, input_dim: int, label_noise_std: float | Float[Array, ""] = 0.0) -> None:
+        check_truth(truth)
         check_count("input_dim", input_dim)
         check_not_negative("label_noise_std", label_noise_std)
         self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
@@ -94,7 +97,7 @@ class GaussianTask(eqx.Module):
         >>> float(task.population(features).target_power[0])
         3.0
         """
-        check_untraced("features", features)
+        check_untraced(task=self, features=features)
         if not isinstance(features, RandomFeatures) or features.is_infinite:
             raise TypeError(
                 f"features: only finitely many RandomFeatures have known moments, got {type(features).__name__}; "
@@ -139,8 +142,8 @@ class TeacherStudent(GaussianTask):
         num_hidden: int,
         activation: str | Activation = "tanh",
         *,
-        label_noise_std: float = 0.0,
-        weight_std: float = 1.0,
+        label_noise_std: float | Float[Array, ""] = 0.0,
+        weight_std: float | Float[Array, ""] = 1.0,
         key: PRNGKeyArray,
     ) -> None:
         check_count("input_dim", input_dim)
@@ -179,7 +182,7 @@ class DataTask(eqx.Module):
     test_inputs: Float[Array, "test inputs"]
     test_targets: Float[Array, "test"] | Float[Array, "test targets"]
     truth: Truth | None
-    label_noise_std: float
+    label_noise_std: float | Float[Array, ""]
 
     def __init__(
         self,
@@ -187,7 +190,7 @@ class DataTask(eqx.Module):
         targets: ArrayLike,
         *,
         truth: Truth | None = None,
-        label_noise_std: float = 0.0,
+        label_noise_std: float | Float[Array, ""] = 0.0,
         num_test: int,
         key: PRNGKeyArray | None = None,
     ) -> None:
@@ -197,6 +200,8 @@ class DataTask(eqx.Module):
         check_finite("inputs", inputs)
         check_finite("targets", targets)
         check_not_negative("label_noise_std", label_noise_std)
+        if truth is not None:
+            check_truth(truth)
         num_rows = inputs.shape[0]
         check_count("num_test", num_test)
         if num_test >= num_rows:

@@ -23,13 +23,14 @@ import scipy.sparse.linalg
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
+from rfm.checks import check_keys
 from rfm.expected import ExpectedProblem
 from rfm.minibatch import simulate_minibatch
 from rfm.phases import TrainingPhase, check_phases
 from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
-from rfm.solve import Solution, problem_of
-from theory.checks import Clock, check_steps
+from rfm.solve import Solution, check_solvable, problem_of
+from theory.checks import Clock, check_steps, untraced
 from theory.phases import check_reached
 from theory.rules.rule import State, traced
 
@@ -40,6 +41,7 @@ Progress = Callable[[int], object]
 """Called with the number of steps just done, for all problems together."""
 
 
+@untraced
 def simulate(
     problem: Problem | ExpectedProblem | Solution,
     *,
@@ -74,6 +76,7 @@ def simulate(
     >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
     [1.0, 0.25, 0.0625]
     """
+    check_solvable(problem)
     if batches is not None:
         if step_size is None or rule is not None:
             raise ValueError("step_size, rule: batches are trained by gradient descent; pass step_size=, and no rule=")
@@ -103,6 +106,7 @@ def simulate(
     return simulate_phases([TrainingPhase(problem, rule)], steps=steps, start=start, key=key, progress=progress)
 
 
+@untraced
 def simulate_phases(
     phases: Sequence[TrainingPhase],
     *,
@@ -165,6 +169,7 @@ def simulate_phases(
     return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined, first.population)
 
 
+@untraced
 def simulate_many(
     problems: Sequence[Problem],
     *,
@@ -191,9 +196,10 @@ def simulate_many(
         progress: called with the steps done, from any of the workers.
         num_workers: threads; None for one a core.
     """
-    if keys is not None and len(keys) != len(problems):
-        raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
-
+    if keys is not None:
+        check_keys("keys", keys, "problem")
+        if len(keys) != len(problems):
+            raise ValueError(f"keys: there are {len(keys)} for {len(problems)} problems; pass one a problem")
     stopped = threading.Event()
 
     def report(steps: int) -> None:
@@ -216,6 +222,7 @@ def simulate_many(
             raise
 
 
+@untraced
 def largest_eigenvalue(problem: Solvable) -> float:
     """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
 

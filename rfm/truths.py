@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from rfm.features import RandomFeatures
-from theory.checks import as_floating, check_real, check_shape
+from theory.checks import as_floating, check_real, check_shape, check_untraced, described
 from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation
 from theory.noise import NoiseMoments, beta_noise_moments, noise_moments
@@ -25,6 +25,12 @@ Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
 Truth = Callable[[Inputs], Values]
 """A ground truth f; one value, or one row of values, an input."""
+
+
+def check_truth(truth: object) -> None:
+    """Raises TypeError unless the value can be called."""
+    if not callable(truth):
+        raise TypeError(f"truth: pass a callable of inputs, such as rfm.LinearTruth(slope), got {described(truth)}")
 
 
 class GaussianTruth(eqx.Module):
@@ -128,10 +134,12 @@ class TwoLayerTeacher(GaussianTruth):
 
     def lipschitz_constant(self) -> float:
         """A K with |f(x) - f(x')| <= K |x - x'|: sum_j |v_j| |w_j| sup |act'|; infinite if act' is not bounded."""
+        check_untraced(truth=self)
         return float(jnp.abs(self._readout) @ jnp.linalg.norm(self._scaled, axis=1)) * _sup(self.activation, 1)
 
     def smoothness_constant(self) -> float:
         """An L that bounds the curvature of f: sum_j |v_j| |w_j|^2 sup |act''|; infinite for an act with a kink."""
+        check_untraced(truth=self)
         return float(jnp.abs(self._readout) @ jnp.sum(self._scaled**2, axis=1)) * _sup(self.activation, 2)
 
     @property
@@ -203,6 +211,7 @@ class QuadraticTruth(GaussianTruth):
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         """By Stein's identity: E s = a_0, E s x = a_1 u, E s (x xᵀ - I) = sqrt(2) a_2 u uᵀ along u = w / |w|."""
+        check_untraced(features=features)
         rows = features.scaled_weights
         length = jnp.linalg.norm(rows, axis=1)
         direction = rows / jnp.where(length > 0, length, 1)[:, None]

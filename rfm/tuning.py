@@ -22,8 +22,9 @@ from rfm.features import FeatureMap
 from rfm.mixup import Mixup
 from rfm.solve import solve
 from rfm.tasks import Sample
-from theory.checks import check_alpha, check_count, check_positive, check_type
+from theory.checks import check_alpha, check_count, check_positive, check_type, untraced
 from theory.population import Averages
+from theory.switching import check_budget
 
 FIRST_TIME = 1e-2
 """Of the fastest mode's time scale, for the search over training time."""
@@ -92,6 +93,7 @@ class MixupFamily(eqx.Module):
         return largest / jnp.where(ours > 0, ours, 1)
 
 
+@untraced
 def mixup_family(
     sample: Sample,
     features: FeatureMap,
@@ -166,6 +168,7 @@ class Tuned(eqx.Module):
     evaluations: int
 
 
+@untraced
 def tune_mixup(
     family: MixupFamily,
     *,
@@ -210,6 +213,7 @@ def tune_mixup(
     if not alphas[0] < alphas[1] or not starts or not all(alphas[0] <= start <= alphas[1] for start in starts):
         raise ValueError(f"alphas, starts: pass an ascending range and starts inside, got {alphas} and {starts}")
     scale = float(jnp.trace(family.ratios.second_moment[len(family.ratios.second_moment) // 2]))
+    check_budget(theory.GradientFlow(), budget, scale)
     grid = jnp.geomspace(min(FIRST_TIME / scale, budget / 10), budget, NUM_TIMES)
     known = _known_alphas(family, grid, stop, alphas, scale * START_RIDGE, tolerance)
     bounds = [(np.log(known[0]), np.log(known[1])), (np.log(scale * LEAST_RIDGE), np.log(scale))]

@@ -3,9 +3,11 @@
 Values are looked at where there are values; under ``jit`` and ``vmap`` only shapes are checked.
 """
 
+import functools
+import inspect
 import numbers
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +47,7 @@ def check_finite(name: str, array: Array, *, degree: int = 1) -> Array:
     whole = array.dtype in (jnp.float32, jnp.float64)
     wide = array if whole else array.astype(jnp.float32)  # of half precision, squares overflow at once
     reach = float(jnp.finfo(wide.dtype).max) ** (degree / 4)
-    if not wide.size / reach**2 <= sum_of_squares(wide) <= wide.size * reach**2:
+    if not 1 / reach**2 <= sum_of_squares(wide) / max(wide.size, 1) <= reach**2:
         _check_values(name, np.asarray(wide), reach, degree)
     return array
 
@@ -93,9 +95,13 @@ def described(value: object) -> str:
     >>> described("flow"), described(0), described(np.ones((2, 3))), described([1, 2])
     ("'flow'", '0', 'an array of shape (2, 3)', 'a list')
     """
+    if is_traced(value):
+        return "a traced value"
     if value is None or isinstance(value, str | int | float | complex | np.generic):
         return str(value) if isinstance(value, np.generic) else repr(value)
-    if isinstance(value, jax.Array | np.ndarray) and not is_traced(value):
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return f"an array of {value.size} keys" if value.ndim else "a key"
+    if isinstance(value, jax.Array | np.ndarray):
         return f"an array of shape {value.shape}" if value.ndim else str(value)
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
@@ -119,17 +125,35 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], instead
         raise TypeError(f"{name}: pass {instead}, got {described(value)}")
 
 
-def check_untraced(name: str, *values: object) -> None:
-    """Raises TypeError inside of ``jit``, or where a value is traced by ``grad`` or ``vmap``.
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
-    For whatever looks at values: to choose a factorisation, to refine a minimum, to count steps.
+
+def untraced(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Decorates what looks at values: to choose a factorisation, to refine a minimum, to count steps.
+
+    It then raises TypeError inside of ``jit``, or for an argument that is traced by ``grad`` or ``vmap``.
     """
-    # Inside of jit whatever is made is traced, constants too.
-    if is_traced(jnp.zeros(()), *jax.tree.leaves(values)):
-        raise TypeError(
-            f"{name}: is traced by jit, grad or vmap, but its values are looked at; call this outside of them "
-            "(theory.decompose, theory.risk.risk_parts and theory.derivatives.differentiable_risk work inside)"
-        )
+    names = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def outside(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        check_untraced(**dict(zip(names, args, strict=False)), **kwargs)
+        return function(*args, **kwargs)
+
+    return outside
+
+
+def check_untraced(**arguments: object) -> None:
+    """Raises TypeError for the first argument that is traced, and inside of ``jit`` if none is."""
+    for name, value in arguments.items():
+        if is_traced(*jax.tree.leaves(value)):
+            raise TypeError(f"{name}: is traced by jit, grad or vmap, but its values are looked at; {OUTSIDE}")
+    if is_traced(jnp.zeros(())):  # inside of jit whatever is made is traced, constants too
+        raise TypeError(f"jit: traces whatever is made inside of it, but values are looked at; {OUTSIDE}")
+
+
+OUTSIDE = "call this outside of them (theory.decompose, theory.risk and theory.derivatives work inside)"
 
 
 def check_real(name: str, values: object) -> None:
@@ -198,7 +222,6 @@ def _listed(name: str, values: ArrayLike | Sequence[Any]) -> Array | np.ndarray:
 
 def check_clock(name: str, values: Clock) -> np.ndarray:
     """Times or steps as a 1-D array; raises ValueError unless they are finite, not negative and strictly ascending."""
-    check_untraced(name, values)
     clock = np.asarray(values)
     if clock.ndim != 1 or clock.size == 0 or clock.dtype.kind not in "iuf":
         raise ValueError(

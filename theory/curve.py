@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, check_untraced
+from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, untraced
 from theory.minimum import error_at, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, check_start, mode_risk, parts_of, risk_parts, train
@@ -137,6 +137,7 @@ class Curve(eqx.Module):
         return self.decomposition
 
 
+@untraced
 def risk_curve(
     spectrum: Spectrum,
     averages: Averages,
@@ -221,7 +222,6 @@ def check_matching(spectrum: Spectrum, averages: Averages, start: Start | None =
     check_type("spectrum", spectrum, Spectrum, "what theory.decompose gives")
     check_type("averages", averages, Averages, "a theory.TestSet or a theory.Population")
     check_start(start)
-    check_untraced("spectrum, averages, start", spectrum, averages, start)
     num_features, num_targets = spectrum.modes.shape[0], spectrum.label_coordinates.shape[1]
     if averages.num_features != num_features:
         raise ValueError(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_positive, check_steps
+from theory.checks import Clock, check_clock, check_positive, check_steps, untraced
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
 from theory.minimum import FASTEST, earliest_lowest
 from theory.population import Averages
@@ -42,6 +42,7 @@ class Phase(NamedTuple):
     duration: float = math.inf
 
 
+@untraced
 def phased_curve(
     phases: Sequence[Phase],
     averages: Averages,

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_steps, described, is_number
+from theory.checks import Clock, check_clock, check_steps, described, is_number, untraced
 from theory.curve import Decomposition, check_matching
-from theory.minimum import error_at, turning_point
+from theory.minimum import FASTEST, error_at, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import Start, remaining, train, weights
 from theory.rules.rule import Rule, check_rule, traced
@@ -53,6 +53,7 @@ class SwitchCurve(eqx.Module):
         return error_at(self.best_time, self.switch_times, self.rounding_error)
 
 
+@untraced
 def switch_curve(
     first: Spectrum,
     second: Spectrum,
@@ -87,9 +88,11 @@ def switch_curve(
     clock = _checked(rule, budget, switch_times)
     for spectrum in (first, second):
         check_matching(spectrum, averages, None if start is None else Start(start))
+    largest = max(float(first.eigenvalues[0]), float(second.eigenvalues[0]))
+    check_budget(rule, budget, largest)
     dtype = first.eigenvalues.dtype
     averages = in_precision(averages, dtype)
-    rule.check_stable(max(float(first.eigenvalues[0]), float(second.eigenvalues[0])))
+    rule.check_stable(largest)
     rule = traced(rule, dtype)
     end = jnp.asarray(budget, dtype)
     begun = jnp.zeros((averages.num_features, first.label_coordinates.shape[1]), dtype) if start is None else start
@@ -108,7 +111,7 @@ def switch_curve(
         np.asarray(risk),
         np.asarray(error),
         whole_steps=rule.counts_steps,
-        fastest=max(float(first.eigenvalues[0]), float(second.eigenvalues[0])),
+        fastest=largest,
     )
     return SwitchCurve(
         switch_times=spent,
@@ -164,12 +167,23 @@ def switched(
     return theta, trained.noise + remaining(second, rule, left, trained.response, begun.noise)
 
 
-def check_budget(rule: Rule, budget: float) -> None:
-    """Raises ValueError unless the budget is a positive number, whole where steps are counted."""
+def check_budget(rule: Rule, budget: float, largest_eigenvalue: float = 0.0) -> None:
+    """Raises ValueError unless the budget is a positive number, whole where steps are counted, that lasts to learn.
+
+    Args:
+        rule: how it is trained.
+        budget: when training ends, in the rule's clock.
+        largest_eigenvalue: says from when on; 0 if it is not known yet.
+    """
     check_rule(rule)
     if not (is_number(budget) and np.isfinite(budget) and budget > 0) or (rule.counts_steps and budget != int(budget)):
         kind = "whole number of steps" if rule.counts_steps else "number"
         raise ValueError(f"budget: must be a positive {kind}, got {described(budget)}")
+    if not rule.counts_steps and budget * largest_eigenvalue < FASTEST * (largest_eigenvalue > 0):
+        raise ValueError(
+            f"budget: {budget:g} is over before anything is learnt; the fastest mode is, by "
+            f"{1 / largest_eigenvalue:.3g}, so pass {FASTEST / largest_eigenvalue:.3g} or more"
+        )
 
 
 def _checked(rule: Rule, budget: float, switch_times: Clock) -> np.ndarray:

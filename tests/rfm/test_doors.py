@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import equinox as eqx
@@ -16,7 +17,9 @@ import pytest
 
 import rfm
 import theory
+from rfm.features import signature
 from tests.tolerances import IDENTITY
+from theory.population import check_same_map
 
 SETTING = """
 import json, sys
@@ -42,6 +45,9 @@ curve = rfm.closed_form(problem, times=[0.0, 1.0])
 flow, descent = theory.GradientFlow(), theory.GradientDescent(0.1)
 start = jnp.ones((6, 1))
 x, y = np.asarray(sample.inputs), np.asarray(sample.labels)
+
+family = theory.derivatives.MomentsOverRatios.stacked([rfm.solve(problem).moments()] * 2)
+family = rfm.MixupFamily(family, (family, family), population)
 
 def risk(labels):
     return rfm.closed_form(rfm.Problem(phi, labels, population=population), times=[0.0, 1.0]).risk[1]
@@ -72,11 +78,11 @@ MORE = r"^ValueError: (labels|targets): there are 8 for 5 rows of inputs; pass o
 COMPLEX = r"^TypeError: \w+: holds values of type complex128; pass real ones"
 OTHER_MAP = r"^ValueError: population: was made by another feature map than the features"
 NO_KEY = r"^TypeError: keys?: pass jax.random.key\(seed\), got 0$"
-NO_PROBLEM = r"^TypeError: (problem|mixed|first): pass an rfm.Problem.*, got (a )?Curve"
+NO_PROBLEM = r"^TypeError: (problem|problem of phase 1|mixed|first): pass an rfm.Problem.*, got (a )?Curve"
 NO_RULE = r"^TypeError: rule: pass a rule, such as theory.GradientFlow\(\) .*, got 'flow'$"
 NO_START = r"^TypeError: start: pass rfm.Start\(weights=...\), .*, got an array of shape \(6, 1\)$"
 NO_TOLERANCE = r"^ValueError: tolerance: must be a positive number, got (-1.0|0.0|nan)$"
-TRACED = r"^TypeError: [\w, ]+: is traced by jit, grad or vmap, but its values are looked at; call this outside"
+IN_JIT = r"^TypeError: jit: traces whatever is made inside of it, but values are looked at; call this outside of them"
 TRUTH_VALUES = r"^TypeError: (labels|targets): holds values of type bool; pass numbers .* or whole numbers where"
 
 REFUSED = {
@@ -179,6 +185,13 @@ REFUSED = {
             "rfm.advise(x, y, features=features, key=key(0), law=drawn, ",
         )
     ],
+    r"^ValueError: budget: 1e-300 is over before anything is learnt; .* so pass .* or more$": [
+        "rfm.closed_form_switch(problem, problem, budget=1e-300)",
+        "rfm.closed_form_switch(problem, problem, budget=1e-300, switch_times=[0.0])",
+        "rfm.compare_cures(problem, problem, budget=1e-300)",
+        "rfm.solve(problem).turning(budget=1e-300)",
+        "rfm.tune_mixup(family, budget=1e-300)",
+    ],
     r"^ValueError: budget: 1e-300 is over before the first step, of .*; pass some steps' time, such as": [
         "rfm.advise(x, y, features='raw', num_folds=2, key=key(0), budget=1e-300)"
     ],
@@ -262,25 +275,147 @@ REFUSED = {
         "rfm.Mixup(alpha='all')",
         "rfm.Mixup(alpha=np.ones(2))",
     ],
-    r"^ValueError: step_size: must be a positive number, got 'a'": ["trained('a')"],
+    IN_JIT: [
+        "jax.jit(lambda x: rfm.closed_form(problem, times=[1.0]).risk + x)(1.0)",
+        "jax.jit(lambda f: f.feature_moment(features))(rfm.LinearTruth(jnp.ones(4)))",
+        "jax.jit(lambda f: f.noise_moments(lam=0.5).power)(task.truth)",
+    ],
+    r"^ValueError: (weights|noise_weights|spread): values of size 1e\+200 are too large to be squared": [
+        "rfm.Start(weights=1e200 * start)",
+        "rfm.Start(weights=start, noise_weights=1e200 * start)",
+        "rfm.Start(spread=1e200 * start)",
+    ],
+    r"^ValueError: (second_moment|target_power): values of size 1e\+200 are too large to be squared": [
+        "rfm.Population(1e200 * jnp.eye(1), jnp.ones(1), 1.0)",
+        "rfm.Population(jnp.eye(1), jnp.ones(1), 1e200)",
+    ],
+    r"^ValueError: weights: 1 of 6 values are not finite": ["rfm.Start(weights=start.at[1].set(np.nan))"],
+    r"^ValueError: features: take 5 inputs, but there are (4|1); pass RandomFeatures\(input_dim=(4|1), ...\)$": [
+        "rfm.advise(x, y, features=rfm.RandomFeatures(5, 6, key=key(0)), key=key(0))",
+        "rfm.advise(x[:, 0], y, features=rfm.RandomFeatures(5, 6, key=key(0)), key=key(0))",
+    ],
+    r"^TypeError: keys: pass a list of jax.random.key\(seed\), one a (run|problem), got (a key|0)$": [
+        f"rfm.{call}, keys={keys})"
+        for keys in ("key(0)", "0")
+        for call in (
+            "simulate_minibatch(problem, steps=[1], step_size=0.1, batches=rfm.Batches(2)",
+            "simulate_many([problem], steps=[1], step_size=0.1",
+        )
+    ],
+    r"^TypeError: truth: pass a callable of inputs, such as rfm.LinearTruth\(slope\), got 5$": [
+        "rfm.synthesize(rfm.Sample(x, y, 5), features, law, population=population)",
+        "rfm.synthesize(rfm.Sample(x, y, 5), features, fresh, population=population)",
+        "rfm.GaussianTask(5, 4)",
+        "rfm.DataTask(x, y, truth=5, num_test=2)",
+    ],
+    r"^ValueError: (first|second): holds the negative index -2; pass indices from 0 on$": [
+        "rfm.PairTable(jnp.arange(8) - 2, jnp.arange(8), jnp.ones(8)).mix(y)",
+        "rfm.PairTable(jnp.arange(8), jnp.arange(8) - 2, jnp.ones(8)).mix(y)",
+    ],
+    r"^ValueError: lam: must lie in \[0, 1\], got (3.0|-0.5|nan) at row 1$": [
+        f"rfm.PairTable(jnp.arange(8), jnp.arange(8), jnp.ones(8).at[1].set({share})).mix(y)"
+        for share in ("3.0", "-0.5", "np.nan")
+    ],
+    r"^ValueError: label_noise_std: must be a finite number that is not negative, got -0.1$": [
+        "jax.jit(lambda x: rfm.GaussianTask(task.truth, 4, label_noise_std=-0.1).truth(x))(x)"
+    ],
+    r"^ValueError: until: must be a positive time, got ('a'|nan|0)": [
+        f"rfm.solve(problem, until={until})" for until in ("'a'", "np.nan", "0")
+    ],
+    r"^ValueError: step_size: must be a positive number, got 'a'": [
+        "trained('a')",
+        "rfm.minibatch_curve(problem, batches=rfm.Batches(2), step_size='a', steps=[1])",
+        "rfm.simulate_minibatch(problem, batches=rfm.Batches(2), step_size='a', steps=[1], keys=[key(0)])",
+    ],
     r"^ValueError: step_size: must be a positive number, got an array of shape \(2,\)": ["trained(jnp.ones(2))"],
-    TRACED: [
+}
+
+TRACED = {
+    "problem": [
         "jax.jit(risk)(sample.labels)",
         "jax.grad(risk)(sample.labels)",
         "jax.vmap(risk)(sample.labels[None])",
+        "jax.jit(lambda phi: rfm.largest_eigenvalue(rfm.Problem(phi, y, population=population)))(phi)",
+        "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(problem)",
+        "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(rfm.synthesize(sample, features, fresh, "
+        "population=population))",
+    ],
+    "step_size": [
         "jax.jit(trained)(0.1)",
         "jax.grad(trained)(0.1)",
-        "jax.grad(lambda t: rfm.closed_form(problem, times=t).risk[1])(jnp.arange(2.0))",
-        "jax.jit(lambda phi: rfm.largest_eigenvalue(rfm.Problem(phi, y, population=population)))(phi)",
-        "jax.jit(lambda y: rfm.expected_mixup(rfm.Sample(x, y, None), features, fresh, population=population))(y)",
         "jax.jit(lambda s: rfm.minibatch_curve(problem, batches=rfm.Batches(2), step_size=s, steps=[1]).risk)(0.1)",
+        "jax.vmap(lambda s: rfm.minibatch_curve(problem, rfm.Batches(2), step_size=s, steps=[1]).risk)(jnp.ones(2))",
+        "jax.jit(lambda s: rfm.simulate_many([problem], step_size=s, steps=[1])[0].risk)(0.1)",
+    ],
+    "ridge": [
+        "jax.vmap(lambda r: rfm.largest_stable_step(problem, batches=rfm.Batches(2), ridge=r))(jnp.ones(2))",
+        "jax.vmap(lambda r: rfm.simulate(problem, step_size=0.1, ridge=r, steps=[1]).risk)(jnp.ones(2))",
+        "jax.jit(lambda r: rfm.KernelTruth(x, y, ridge=r).coefficients)(1.0)",
+    ],
+    "rule": [
+        "jax.jit(lambda s: rfm.closed_form(problem, steps=[1], rule=theory.GradientDescent(s)).risk)(0.1)",
+        "jax.vmap(lambda s: rfm.closed_form(problem, steps=[1], rule=theory.GradientDescent(s)).risk)(jnp.ones(2))",
+        "jax.vmap(lambda s: rfm.solve(problem).largest_stable_step(theory.HeavyBall(s, 0.5)))(jnp.ones(2))",
+    ],
+    "start": [
+        "jax.jit(lambda v: rfm.closed_form(problem, times=[1.0], start=rfm.Start(variance=v)).risk)(0.1)",
+        "jax.vmap(lambda v: rfm.closed_form(problem, times=[1.0], start=rfm.Start(variance=v)).risk)(jnp.ones(2))",
+    ],
+    "label_noise_variance": [
+        "jax.jit(lambda v: rfm.risk_over_labels(problem, times=[1.0], label_noise_variance=v).mean)(0.1)",
+        "jax.vmap(lambda v: rfm.risk_over_labels(problem, times=[1.0], label_noise_variance=v).mean)(jnp.ones(2))",
+    ],
+    "times": ["jax.grad(lambda t: rfm.closed_form(problem, times=t).risk[1])(jnp.arange(2.0))"],
+    "budget": [
         "jax.jit(lambda b: rfm.closed_form_switch(problem, problem, budget=b).risk)(1.0)",
+        "jax.vmap(lambda b: rfm.closed_form_switch(problem, problem, budget=b).risk)(jnp.ones(2))",
+        "jax.vmap(lambda b: rfm.compare_cures(problem, problem, budget=b)['stop'].risk)(jnp.ones(2))",
+        "jax.vmap(lambda b: rfm.solve(problem).turning(budget=b).risk)(jnp.ones(2))",
+        "jax.jit(lambda b: rfm.tune_mixup(family, budget=b).risk)(1.0)",
+        "jax.vmap(lambda b: rfm.tune_mixup(family, budget=b).risk)(jnp.ones(2))",
+    ],
+    "until": [
+        "jax.jit(lambda t: rfm.solve(problem, until=t).spectrum)(1.0)",
+        "jax.vmap(lambda t: rfm.solve(problem, until=t).spectrum)(jnp.ones(2))",
+    ],
+    "keys?": [
+        f"jax.{transform}(lambda k: rfm.{call})(jax.random.split(key(0), 2))"
+        for transform in ("jit", "vmap")
+        for call in (
+            "simulate(problem, step_size=0.1, steps=[1], batches=rfm.Batches(2), key=k).risk",
+            "simulate(problem, step_size=0.1, steps=[1], start=rfm.Start(variance=1.0), key=k).risk",
+            "simulate_many([problem], step_size=0.1, steps=[1], start=rfm.Start(variance=1.0), keys=[k])[0].risk",
+            "simulate_minibatch(problem, step_size=0.1, steps=[1], batches=rfm.Batches(2), keys=[k]).parts",
+        )
+    ],
+    "family": ["jax.jit(lambda family: rfm.tune_mixup(family, budget=1.0).risk)(family)"],
+    "sample": [
+        "jax.jit(lambda y: rfm.expected_mixup(rfm.Sample(x, y, None), features, fresh, population=population))(y)"
+    ],
+    "targets": [
         "jax.jit(lambda y: rfm.prepare(x, y).targets)(y)",
         "jax.jit(lambda y: rfm.advise(x, y, features=features, key=key(0)).times)(y)",
         "jax.jit(lambda y: rfm.KernelTruth(x, y).coefficients)(y)",
-        "jax.jit(lambda w: task.population(w).power)(features)",
     ],
+    "law": [
+        f"jax.{transform}(lambda r: rfm.synthesize(sample, features, rfm.Mixup({name}=r, pairs='expected'), "
+        "population=population).smoother)(0.5 * jnp.ones(2))"
+        for transform in ("vmap", "jacfwd", "jacrev")
+        for name in ("lam", "alpha")
+    ],
+    "features": [
+        "jax.jit(lambda phi: task.population(phi).power)(features)",
+        "jax.jit(lambda phi: rfm.LinearTruth(jnp.ones(4)).feature_moment(phi))(features)",
+    ],
+    "truth": [
+        "jax.jit(lambda f: f.lipschitz_constant())(task.truth)",
+        "jax.jit(lambda f: f.smoothness_constant())(task.truth)",
+    ],
+    "lam": ["jax.jit(lambda lam: task.truth.noise_moments(lam=lam).power)(0.5)"],
+    "alpha": ["jax.grad(lambda alpha: task.truth.noise_moments(alpha=alpha).power)(0.5)"],
+    "stds": ["jax.jit(lambda f: f.conditional_noise(sample.inputs, 0.5))(task.truth)"],
 }
+REFUSED |= {rf"^TypeError: {name}: is traced by jit, grad or vmap, but": calls for name, calls in TRACED.items()}
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +469,35 @@ def test_a_population_keeps_its_map_through_compilation_storage_and_other_precis
             rfm.synthesize(SAMPLE, features_of(9), rfm.ERM(), population=test)
 
 
+@pytest.mark.parametrize("width", [1, 2, 6])
+@pytest.mark.parametrize("activation", ["sign", "relu", "tanh"])
+def test_maps_of_different_weights_are_told_apart_however_few_features_they_have(activation: str, width: int) -> None:
+    maps = [rfm.RandomFeatures(4, width, activation, key=jax.random.key(seed)) for seed in range(8)]
+    found = [signature(one, 4) for one in maps]
+    for index, ours in enumerate(found):
+        check_same_map(ours, signature(maps[index], 4), "features")
+        check_same_map(ours, None if ours is None else ours.astype(jnp.float32), "features")
+        for theirs in found[:index]:
+            with pytest.raises(ValueError, match="population: was made by another feature map"):
+                check_same_map(ours, theirs, "features")
+
+
+@pytest.mark.parametrize("bend", [lambda a: jnp.where(a > 3, 0, a), lambda a: a + 1e-3 * a**2, jnp.sinh])
+def test_maps_that_agree_on_inputs_of_one_size_alone_are_told_apart(bend: Callable[[jax.Array], jax.Array]) -> None:
+    population = TASK.test_set(lambda x: x, 5, key=jax.random.key(3))
+    with pytest.raises(ValueError, match="population: was made by another feature map"):
+        rfm.synthesize(SAMPLE, bend, rfm.ERM(), population=population)
+
+
+def test_a_map_that_overflows_on_large_inputs_is_known_by_small_ones() -> None:
+    steep = [rfm.RandomFeatures(4, 6, "exp", weight_std=40.0, key=jax.random.key(seed)) for seed in (0, 1)]
+    ours, theirs = (signature(one, 4) for one in steep)
+    assert ours is not None
+    check_same_map(ours.astype(jnp.float32), ours, "features")
+    with pytest.raises(ValueError, match="population: was made by another feature map"):
+        check_same_map(ours, theirs, "features")
+
+
 def test_zeros_and_half_precision_are_in_range() -> None:
     phi = np.full((4, 2), 300.0, np.float16)  # its square is none in half precision
     problem = rfm.Problem(phi, np.zeros(4), population=rfm.TestSet(phi, np.zeros(4)))
@@ -381,3 +545,71 @@ def test_a_risk_that_overflows_has_no_bottom_between_grid_points_and_raises_noth
         lambda t: np.full(len(t), np.inf), grid, np.full(3, np.inf), whole_steps=False
     )
     assert time == 1.0
+
+
+FEATURES, X = features_of(1), SAMPLE.inputs
+POPULATION = TASK.population(FEATURES)
+
+
+def mixed_labels(**ratio: float | jax.Array) -> jax.Array:
+    law = rfm.Mixup(**ratio)
+    return rfm.synthesize(SAMPLE, FEATURES, law, population=POPULATION, key=jax.random.key(4)).labels
+
+
+def drawn_features(weight_std: float | jax.Array) -> jax.Array:
+    return rfm.RandomFeatures(4, 6, weight_std=weight_std, bias_std=weight_std, key=jax.random.key(1))(X)
+
+
+WORK_INSIDE = {
+    "a ratio": lambda ratio: mixed_labels(lam=ratio),
+    "the law of a ratio": lambda ratio: mixed_labels(alpha=ratio),
+    "the scale of features": drawn_features,
+    "the scale of a teacher": lambda std: rfm.TeacherStudent(4, 3, weight_std=std, key=jax.random.key(0)).truth(X),
+}
+
+
+@pytest.mark.parametrize("name", WORK_INSIDE)
+def test_numbers_that_only_multiply_arrays_may_be_traced(name: str) -> None:
+    call, at = WORK_INSIDE[name], jnp.asarray(0.5)
+    value = call(at)
+    assert np.allclose(jax.jit(call)(at), value, rtol=IDENTITY)
+    assert np.allclose(jax.vmap(call)(at[None])[0], value, rtol=IDENTITY)
+    slope = jax.jacfwd(call)(at)
+    assert np.all(np.isfinite(slope))
+    assert np.any(slope != 0)
+
+
+@pytest.mark.parametrize("bias_std", [0.0, 0.5])
+@pytest.mark.parametrize("activation", ["tanh", "erf"])
+def test_the_second_moment_of_features_is_the_same_under_transforms(activation: str, bias_std: float) -> None:
+    features = rfm.RandomFeatures(4, 6, activation, bias_std=bias_std, key=jax.random.key(1))
+    exact = features.second_moment()
+    two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), features)
+    assert np.allclose(jax.jit(lambda one: one.second_moment())(features), exact, rtol=IDENTITY, atol=IDENTITY)
+    assert np.allclose(eqx.filter_vmap(lambda one: one.second_moment())(two), exact[None], rtol=IDENTITY, atol=IDENTITY)
+
+
+def test_problems_of_all_kinds_may_be_arguments_of_jit() -> None:
+    for law in (rfm.ERM(), rfm.Mixup(0.5), rfm.Mixup(alpha=1.0, pairs="expected")):
+        problem = rfm.synthesize(SAMPLE, FEATURES, law, population=POPULATION)
+        assert np.allclose(jax.jit(lambda one: one.feature_map(X))(problem), FEATURES(X), rtol=IDENTITY)
+
+
+def test_maps_and_truths_are_called_inside_of_jit() -> None:
+    for call in (FEATURES, TASK.truth, rfm.LinearTruth(jnp.ones(4)), rfm.QuadraticTruth(jnp.eye(4), jnp.ones(4))):
+        assert np.allclose(jax.jit(lambda x, call=call: call(x))(X), call(X), rtol=IDENTITY)
+        assert np.allclose(eqx.filter_jit(call)(X), call(X), rtol=IDENTITY)
+
+
+@pytest.mark.parametrize("shift", [3, -3])
+def test_rows_beyond_the_values_are_no_numbers_where_the_table_is_traced(shift: int) -> None:
+    index = jnp.arange(8)
+
+    def mixed(first: jax.Array, lam: jax.Array) -> jax.Array:
+        return rfm.PairTable(first, index, lam).mix(X)
+
+    known = (index + shift >= 0) & (index + shift < 8)
+    found = jax.jit(mixed)(index + shift, jnp.full(8, 0.5))
+    assert np.array_equal(jnp.isfinite(found), jnp.broadcast_to(known[:, None], found.shape))
+    found = jax.jit(mixed)(index, index.astype(float))
+    assert np.array_equal(jnp.isfinite(found), jnp.broadcast_to((index < 2)[:, None], found.shape))

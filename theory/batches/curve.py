@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float
 
 from theory import linalg
 from theory.batches.moments import BatchMoments
-from theory.checks import Clock, check_steps
+from theory.checks import Clock, check_positive, check_steps, untraced
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
 from theory.rules import GradientDescent, mean_decay
@@ -110,6 +110,7 @@ class MinibatchCurve(eqx.Module):
         return jnp.sqrt(self.gradient_power_at_infinity)
 
 
+@untraced
 def largest_stable_step(moments: BatchMoments) -> float:
     """The step size from which on the spread grows without bound: 1 / lambda_max(L^(-1/2) P L^(-1/2)).
 
@@ -136,6 +137,7 @@ def largest_stable_step(moments: BatchMoments) -> float:
     return 1 / float(scipy.linalg.eigvalsh(scaled, subset_by_index=(last, last), check_finite=False)[0])
 
 
+@untraced
 def minibatch_curve(
     spectrum: Spectrum,
     averages: Averages,
@@ -176,6 +178,7 @@ def minibatch_curve(
     >>> curve.weight_variance_by_target[:, 0].round(6).tolist()  # one step: 0.01 Var phi y
     [0.0, 0.25]
     """
+    check_positive("step_size", step_size)
     _check_match(spectrum, averages, moments, start)
     dtype = moments.eigenvalues.dtype
     averages = in_precision(averages, dtype)

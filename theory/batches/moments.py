@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from theory import linalg
-from theory.checks import check_count, check_not_negative
+from theory.checks import check_count, check_not_negative, check_untraced
 from theory.noise.labels import check_probabilities
 from theory.spectrum import Spectrum
 
@@ -138,6 +138,7 @@ def batch_moments(
     >>> moments.eigenvalues.round(6).tolist(), moments.curvature.round(6).tolist()  # Var phi^2 = 16, over two rows
     ([5.0], [[8.0]])
     """
+    check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_probabilities("node_weights", node_weights[None, :])
     rank = spectrum.rank
     _check_rank(rank, diagonal)

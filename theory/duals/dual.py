@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape, check_untraced
 from theory.duals.activations import Activation, BrokenConstant, activation
 from theory.duals.closed import Moments, Pairs, RowPairs, broken_line, closed_dual
 from theory.duals.hermite import hermite_coefficients, warn_of
@@ -136,6 +136,7 @@ def gaussian_mean(
     """
     line = broken_line(function)
     if line is None:
+        check_untraced(stds=stds, means=means)
         coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
         return jnp.asarray(coefficients[:, 0], means.dtype)
     ratio = means / jnp.where(stds > 0, stds, 1)
@@ -152,7 +153,10 @@ def _numeric_dual(first: Activation, second: Activation, moments: Moments) -> Pa
             return jnp.asarray(_checked(series_and_quadrature(first, second, moments)), dtype)
         shape = jax.ShapeDtypeStruct(moments.covariance.shape, dtype)
         return jax.pure_callback(
-            lambda m: _checked(series_and_quadrature(first, second, m)).astype(dtype), shape, moments
+            lambda m: _checked(series_and_quadrature(first, second, m)).astype(dtype),
+            shape,
+            moments,
+            vmap_method="sequential",
         )
 
     @evaluate.defjvp

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, Int
 
-from theory.checks import check_alpha, check_not_negative
+from theory.checks import check_alpha, check_not_negative, check_untraced, untraced
 
 
 def passed_on_covariance(
@@ -83,6 +83,7 @@ def noise_moments(overlap: Overlap, mean: Mean, lam: float) -> NoiseMoments:
     >>> abs(float(moments.power)) < 1e-15
     True
     """
+    check_untraced(lam=lam)
     if not 0 <= lam <= 1:
         raise ValueError(f"lam: must lie in [0, 1], got {lam}")
     other = 1 - lam
@@ -109,6 +110,7 @@ def beta_noise_moments(overlap: Overlap, mean: Mean, alpha: float, *, num_nodes:
     return NoiseMoments(*(jnp.dot(jnp.asarray(fold), jnp.stack(field)) for field in fields))
 
 
+@untraced
 def beta_rule(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]:
     """Gauss-Jacobi nodes and weights of Beta(alpha, alpha) on [0, 1], exact for polynomials of degree 2 num_nodes - 1.
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, check_positive, check_type, check_untraced
+from theory.checks import check_not_negative, check_positive, check_type
 
 Weights = Float[Array, "rows features"]
 Gradient = Callable[[Weights], Weights]
@@ -212,9 +212,8 @@ def traced(rule: RuleKind, dtype: jnp.dtype) -> RuleKind:
 
 
 def check_rule(rule: object) -> None:
-    """Raises TypeError unless it is a training rule whose numbers are known."""
+    """Raises TypeError unless it is a training rule."""
     check_type("rule", rule, Rule, "a rule, such as theory.GradientFlow() or theory.GradientDescent(step_size)")
-    check_untraced("rule", rule)
 
 
 def over_rate(bound: float | Array, rate: float | Array) -> float | Array:
