@@ -228,6 +228,29 @@ def test_bad_input_of_the_other_experiments(arguments, message, tmp_path, monkey
     assert not list(tmp_path.rglob("*.nc"))
 
 
+DAYS = np.arange(12.0)
+ARRAYS = [
+    ("x", DAYS + 1j, "complex128; pass real ones, such as real and imaginary parts side by side"),
+    ("y", DAYS + 1j, "complex128; pass real ones, such as real and imaginary parts side by side"),
+    ("x", np.zeros(12, "f8,i4"), "[('f0', '<f8'), ('f1', '<i4')]; pass an array of numbers"),
+    ("y", DAYS > 3, "bool; pass numbers (values.astype(float)), or whole numbers where classes are meant "),
+    ("y", DAYS.astype(str), "<U32; pass an array of numbers"),
+    ("x", DAYS.astype("M8[D]"), "datetime64[D]; pass an array of numbers"),
+    ("x", DAYS.astype("m8[D]"), "timedelta64[D]; pass an array of numbers"),
+]
+
+
+@pytest.mark.parametrize("arguments", [["advise", "a.npz"], ["ucurve", "--dataset", "a.npz"]], ids=_readable)
+@pytest.mark.parametrize(("name", "array", "message"), ARRAYS, ids=_readable)
+def test_a_file_that_holds_no_real_numbers_is_bad_input(name, array, message, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", **({"x": DAYS, "y": DAYS} | {name: array}))
+    assert cli.main([*arguments, "--figure", "None"]) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"rfm: error: dataset: {name} of a.npz: holds values of type {message}")
+    assert printed.count("\n") == 1
+
+
 def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not(tmp_path, capsys):
     (tmp_path / "a.toml").write_text('features = "raw"\nnum_features = 9\n')
     assert cli.main(["advise", "--config", str(tmp_path / "a.toml")]) == cli.BAD_INPUT
