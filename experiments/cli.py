@@ -260,8 +260,9 @@ def _values(path: Path, kind: str) -> dict[str, Any]:
     if str(path) in named:
         return dataclasses.asdict(named[str(path)])
     if not path.is_file():
+        what = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         known = f"; the settings of {kind} with a name are: {', '.join(named)}" if named else ""
-        raise ValueError(f"config: there is no file {path}{known}")
+        raise ValueError(f"config: {what}{known}")
     if path.suffix != ".toml":
         from experiments.store import stored_configuration
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.files import check_is_file
 from rfm.tables import load_table
 from rfm.truths import Inputs, Values
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
@@ -275,8 +276,7 @@ def _columns_of(name: str) -> tuple[str, str]:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if not path.is_file():
-        raise FileNotFoundError(f"dataset: there is no file {path}")
+    check_is_file("dataset", path)
     try:
         if not is_zipfile(path):
             raise ValueError("it is one array, as numpy.save writes it" if _begins(path, NPY) else "it is no archive")

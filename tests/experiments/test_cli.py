@@ -309,6 +309,35 @@ def test_text_of_users_is_no_markup(name, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "a"], "a: is a folder; pass a file in it that one of the experiments wrote, such as ucurve.nc"),
+        (["ucurve", "--config", "a"], "config: a is a folder; the settings of ucurve with a name are: curved"),
+        (["ucurve", "--dataset", "a.npz"], "dataset: a.npz is a folder; pass a file in it"),
+        (["advise", "a.csv", "--target", "y"], "dataset: a.csv is a folder; pass a file in it"),
+    ],
+    ids=_readable,
+)
+def test_a_folder_in_the_place_of_a_file_is_called_one(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "a.npz", "a.csv"):
+        (tmp_path / name).mkdir()
+    assert cli.main(arguments) == cli.BAD_INPUT
+    assert capsys.readouterr().err == f"rfm: error: {message}\n"
+
+
+@pytest.mark.parametrize(("flag", "names", "argument"), [("--target", "y,y", "target"), ("--inputs", "a, a", "inputs")])
+def test_a_column_is_named_once(flag, names, argument, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("a,b,y\n1,2,3\n4,6,5\n")
+    assert cli.main(["advise", "a.csv", *(["--target", "y"] if argument == "inputs" else []), flag, names]) == 2
+    twice = names[0]
+    assert capsys.readouterr().err == (
+        f"rfm: error: {argument}: {twice} is named more than once; name each column once\n"
+    )
+
+
+@pytest.mark.parametrize(
     ("attributes", "message"),
     [
         ({"kind": "dream"}, "kind: 'dream' is not known; this version prints results of advise, bound, "),
