@@ -177,9 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without arguments it takes those of the process, which Ctrl-C and SIGTERM then end at once, with 130 and 143.
     """
     if arguments is None:
-        exits.leave_on_signals("rfm")
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return exits.guarded("rfm", lambda: _obey(given))
+        return exits.whole_process("rfm", lambda: _obey(sys.argv[1:]))
+    return exits.guarded("rfm", lambda: _obey(list(arguments)))
 
 
 def _obey(arguments: Sequence[str]) -> int:

@@ -533,24 +533,73 @@ def test_a_program_that_swallows_exceptions_is_stopped_all_the_same(number, stat
     assert (tmp_path / "bound.nc").read_bytes() == b"an earlier result"
 
 
+DRAWING = """
+import time
+from pathlib import Path
+from experiments import exits
+from rfm.files import replacing
+def draw():
+    with replacing(Path("a.pdf")):
+        print("drawing", flush=True)
+        time.sleep(600)
+exits.whole_process("figures.a", draw)
+"""
+AT_ONCE = 2.0
+"""Seconds, on a busy machine."""
+
+
+@pytest.mark.parametrize("child", [DRAWING, "import time; print('drawing', flush=True); time.sleep(600)"], ids=len)
+@pytest.mark.parametrize("started_by", ["", "signal.signal(signal.SIGHUP, signal.SIG_IGN)"], ids=["shell", "nohup"])
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_stop_while_the_figure_is_drawn_says_that_the_result_is_stored(number, status, word):
-    slow = "import time; print('drawing', flush=True); time.sleep(600)"
+def test_a_stop_while_the_figure_is_drawn_stops_both_at_once(number, status, word, started_by, child, tmp_path):
     code = (
-        "import sys, experiments.cli as cli\n"
+        f"import signal, sys\n{started_by}\n"
         "from experiments import exits\n"
-        f"exits.once_stopped('stored'); exits.leave_on_signals('rfm')\n"
-        f"exits.run_child([sys.executable, '-c', {slow!r}])"
+        "exits.once_stopped('stored')\n"
+        f"exits.whole_process('rfm', lambda: exits.run_child([sys.executable, '-c', {child!r}]))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     ) as process:
         assert process.stdout.readline() == "drawing\n"
+        assert list(tmp_path.iterdir()) or child != DRAWING
+        start = time.monotonic()
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)  # which lasts until the child has closed its end too
+    assert time.monotonic() - start < AT_ONCE
     assert (process.returncode, errors) == (status, f"rfm: {word}; stored\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_leaves_no_child_that_was_just_starting():
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "from experiments import exits\n"
+        "class Slow(subprocess.Popen):\n"
+        "    def __init__(self, *a, **k): super().__init__(*a, **k); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "exits.subprocess.Popen = Slow\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "exits.whole_process('rfm', lambda: exits.run_child(sleep))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 143
+    assert finished.stderr.startswith("rfm: terminated; ")
+
+
+def test_a_stop_after_all_is_done_changes_nothing():
+    code = (
+        "import os, signal, sys\n"
+        "from experiments import cli\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT): kill(me, number)\n"
+        "late = Late()  # which goes when the interpreter has let go of signals\n"
+        "sys.argv = ['rfm', '--version']\n"
+        "sys.exit(cli.main())"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_the_module_runs_as_a_program(tmp_path):
