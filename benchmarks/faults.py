@@ -60,6 +60,8 @@ INPUTS: tuple[tuple[str, int, str], ...] = (
     ("ucurve --teacher-activation exp --teacher-weight-std 999", BAD, "teacher_weight_std: "),
     ("ucurve --teacher-activation step", BAD, "teacher_activation: "),
     ("ucurve --truth labels", BAD, "truth: "),
+    ("ucurve --dataset diabetes --num-hidden 7", BAD, "num_hidden: "),
+    ("switch --dataset digits --truth labels --teacher-activation relu", BAD, "teacher_activation: "),
     ("ucurve --dataset iris", BAD, "dataset: "),
     ("ucurve --dataset none.npz", BAD, "dataset: "),
     ("ucurve --dataset complex.npz", BAD, "x of complex.npz: "),

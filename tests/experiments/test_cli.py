@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 
 import numpy as np
 import pytest
 
 from experiments import cli, store
-from experiments.configs import CURVED
+from experiments.configs import CURVED, TaskConfig
 from tests.experiments.small import NOISE, SAMPLE_SIZE, UCURVE, flags
 
 PRINTED = 0.1  # two digits of the standard error, which two seeds make large
@@ -131,10 +132,6 @@ UCURVE_ERRORS = [
     (["--beyond-simulation", "0.5"], "beyond_simulation: must be a number of at least 1, got 0.5"),
     (["--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of "),
     (["--teacher-activation", "step"], "teacher_activation: 'step' is not known; pass one of "),
-    (["--dataset", "iris"], "dataset: 'iris' is not known; pass one of diabetes, digits, or the path of an .npz file"),
-    (["--dataset", "none.npz"], "dataset: there is no file none.npz"),
-    (["--dataset", "diabetes", "--num-samples", "420"], "num_samples: 420 asked for, but 'diabetes' has 442 rows"),
-    (["--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
     (["--output", "result.txt"], "output: 'result.txt' must end in .nc"),
     (["--seed", "99999999999999999999999"], "seed: must be at most 2^63 - 1 = 9223372036854775807, got 9999999999999"),
@@ -195,6 +192,11 @@ def test_bad_input_of_the_sample_size(arguments, message, tmp_path, monkeypatch,
 
 
 OTHER_ERRORS = [
+    (["ucurve", "--dataset", "iris"], "dataset: 'iris' is not known; pass one of diabetes, digits, or the path of an"),
+    (["ucurve", "--dataset", "none.npz"], "dataset: there is no file none.npz"),
+    (["ucurve", "--dataset", "diabetes", "--num-samples", "420"],
+     "num_samples: 420 asked for, but 'diabetes' has 442 rows"),
+    (["ucurve", "--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["rules", "--ridge", "1e9", "--num-samples", "4", "--num-features", "5", "--num-seeds", "1"],
      "ridge: 1e+09 makes steps of step_fraction 0.6 diverge; pass less than 2 / step_size - mu_max = "),
     (["rules", "--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300"),
@@ -249,6 +251,27 @@ def test_a_file_that_holds_no_real_numbers_is_bad_input(name, array, message, ar
     printed = capsys.readouterr().err
     assert printed.startswith(f"rfm: error: dataset: {name} of a.npz: holds values of type {message}")
     assert printed.count("\n") == 1
+
+
+TEACHERS = {"num-hidden": "7", "teacher-activation": "relu", "teacher-weight-std": "2", "input-dim": "7"}
+WITH_TASKS = [kind for kind in cli.EXPERIMENTS if issubclass(typing.get_type_hints(kind)["run"], TaskConfig)]
+
+
+@pytest.mark.parametrize("truth", [[], ["--truth", "labels"], ["--truth", "kernel"]], ids=_readable)
+@pytest.mark.parametrize("flag", TEACHERS)
+@pytest.mark.parametrize("experiment", WITH_TASKS, ids=lambda kind: kind.kind)
+def test_a_teacher_beside_a_data_set_is_refused(experiment, flag, truth, capsys):
+    arguments = [experiment.kind, "--dataset", "diabetes", *truth, f"--{flag}", TEACHERS[flag]]
+    assert cli.main(arguments) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"rfm: error: {flag.replace('-', '_')}: is ignored beside --dataset, ")
+    assert printed.count("\n") == 1
+
+
+def test_a_data_set_takes_the_place_of_a_teacher_that_nobody_asked_for(tmp_path):
+    store.write(tmp_path / "a.nc", "ucurve", {}, {"configuration": dataclasses.asdict(UCURVE)})
+    for source in ("curved", str(tmp_path / "a.nc")):
+        assert cli._parse(["ucurve", "--config", source, "--dataset", "diabetes"]).run.dataset == "diabetes"
 
 
 def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not(tmp_path, capsys):
