@@ -53,6 +53,7 @@ def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path)
     check_figure(stem, "output")
     style.use()
     figure = draw(read(result, kind))
+    style.label_log_axes(figure)
     pictures = {}
     for ending in FIGURE_ENDINGS:
         picture = io.BytesIO()
