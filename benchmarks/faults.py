@@ -60,8 +60,12 @@ INPUTS: tuple[tuple[str, int, str], ...] = (
     ("ucurve --teacher-activation exp --teacher-weight-std 999", BAD, "teacher_weight_std: "),
     ("ucurve --teacher-activation step", BAD, "teacher_activation: "),
     ("ucurve --truth labels", BAD, "truth: "),
+    ("ucurve --dataset diabetes --num-hidden 7", BAD, "num_hidden: "),
+    ("switch --dataset digits --truth labels --teacher-activation relu", BAD, "teacher_activation: "),
     ("ucurve --dataset iris", BAD, "dataset: "),
     ("ucurve --dataset none.npz", BAD, "dataset: "),
+    ("ucurve --dataset complex.npz", BAD, "x of complex.npz: "),
+    ("ucurve --dataset truth.npz", BAD, "y of truth.npz: "),
     ("ucurve --dataset diabetes --num-samples 420", BAD, "num_samples: "),
     ("ucurve --dataset diabetes --num-test 1000", BAD, "num_test: "),
     ("ucurve --num-workers 0", BAD, "num_workers: "),
@@ -78,6 +82,8 @@ INPUTS: tuple[tuple[str, int, str], ...] = (
     ("ucurve --config unknown.toml", BAD, "config: "),
     ("ucurve --config file", BAD, "config: "),
     ("ucurve --config kind.nc", BAD, "config: "),
+    ("ucurve --config folder.nc", BAD, "is a folder"),
+    ("show folder.nc", BAD, "is a folder"),
     ("show none.nc", BAD, "none.nc: "),
     ("show file", BAD, "file: "),
     ("show 'x[/red]/p.nc'", BAD, "x[/red]/p.nc: "),
@@ -110,8 +116,19 @@ INPUTS: tuple[tuple[str, int, str], ...] = (
     ("advise --budget 1e-300", BAD, "budget: "),
     ("advise --budget 1e-9 --num-features 5 --num-folds 2", BAD, "budget: "),
     ("advise --step-size -1", BAD, "step_size: "),
+    ("advise complex.npz", BAD, "x of complex.npz: "),
+    ("advise phase.npz", BAD, "y of phase.npz: "),
+    ("advise table.npz", BAD, "x of table.npz: "),
+    ("advise truth.npz", BAD, "y of truth.npz: "),
+    ("advise text.npz", BAD, "y of text.npz: "),
+    ("advise date.npz", BAD, "x of date.npz: "),
+    ("advise duration.npz", BAD, "x of duration.npz: "),
+    ("advise mixed.npz", BAD, "x_train holds "),
+    ("advise cut.npz", BAD, "cut.npz"),
     ("advise none.csv --target y", BAD, "none.csv"),
     ("advise 'x[/red]/p.csv' --target z", BAD, "z"),
+    ("advise 'x[/red]/p.csv' --target a,a", BAD, "target: "),
+    ("advise 'x[/red]/p.csv' --target a --inputs b,b", BAD, "inputs: "),
     ("advise 'x[/red]/p.csv' --target '[/b]' --num-folds 2 --num-features 3 --num-times 8 --figure None", 0, ""),
     ("help", 0, ""),
     ("-V", 0, ""),
@@ -195,9 +212,31 @@ def _make_files(folder: Path) -> None:
         attributes = {"kind": kind, "layout": store.LAYOUT, "provenance": provenance}
         store.save(folder / name, store.Result(attrs=attributes))
     (folder / "x[/red]").mkdir(parents=True)
+    _make_arrays(folder)
     rows = np.random.default_rng(0).normal(size=(30, 3)).tolist()
     lines = ["[/b],a,b", *(",".join(map(str, row)) for row in rows)]
     (folder / "x[/red]" / "p.csv").write_text("\n".join(lines))
+
+
+def _make_arrays(folder: Path) -> None:
+    """Files of arrays that hold no real numbers, and one that is cut."""
+    days = np.arange(30.0)
+    x, y = np.stack([days, days % 7], axis=1), days
+    for name, inputs, targets in (
+        ("complex", x + 1j, y),
+        ("phase", x, y + 1j),
+        ("table", np.zeros(30, "f8,i4"), y),
+        ("truth", x, y > 9),
+        ("text", x, y.astype(str)),
+        ("date", x.astype("M8[D]"), y),
+        ("duration", x.astype("m8[D]"), y),
+    ):
+        np.savez(folder / f"{name}.npz", x=inputs, y=targets)
+    np.savez(folder / "mixed.npz", x_train=x, x_test=x.astype("M8[D]"), y_train=y, y_test=y)
+    np.savez_compressed(folder / "cut.npz", x=x, y=y)
+    content = bytearray((folder / "cut.npz").read_bytes())
+    content[60:90] = bytes(30)
+    (folder / "cut.npz").write_bytes(content)
 
 
 def try_stops(folder: Path, chance: random.Random, seconds: float) -> list[Row]:

@@ -177,9 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without arguments it takes those of the process, which Ctrl-C and SIGTERM then end at once, with 130 and 143.
     """
     if arguments is None:
-        exits.leave_on_signals("rfm")
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return exits.guarded("rfm", lambda: _obey(given))
+        return exits.whole_process("rfm", lambda: _obey(sys.argv[1:]))
+    return exits.guarded("rfm", lambda: _obey(list(arguments)))
 
 
 def _obey(arguments: Sequence[str]) -> int:
@@ -260,8 +259,9 @@ def _values(path: Path, kind: str) -> dict[str, Any]:
     if str(path) in named:
         return dataclasses.asdict(named[str(path)])
     if not path.is_file():
+        what = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         known = f"; the settings of {kind} with a name are: {', '.join(named)}" if named else ""
-        raise ValueError(f"config: there is no file {path}{known}")
+        raise ValueError(f"config: {what}{known}")
     if path.suffix != ".toml":
         from experiments.store import stored_configuration
 

@@ -57,7 +57,7 @@ class TaskConfig(Config):
     input_dim: int = 5
     """d, the number of inputs; a data set brings its own."""
     num_hidden: int = 10
-    """Hidden units of the teacher."""
+    """Hidden units of the teacher; a data set has none."""
     teacher_activation: str = "tanh"
     """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
     teacher_weight_std: float = 3.0
@@ -75,7 +75,15 @@ class TaskConfig(Config):
     """Standard deviation of the features' biases."""
 
     def ignored(self) -> dict[str, str]:
-        return {"truth": "without --dataset"} if self.dataset is None else {}
+        if self.dataset is None:
+            return {"truth": "without --dataset"}
+        return {
+            "input_dim": "beside --dataset, which brings its own inputs",
+            **dict.fromkeys(_TEACHER, "beside --dataset, whose labels come from no teacher"),
+        }
+
+
+_TEACHER = ("num_hidden", "teacher_activation", "teacher_weight_std")
 
 
 @dataclasses.dataclass(frozen=True)

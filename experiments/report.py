@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments.exits import drop_output
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of, turns_of_means
 from experiments.variables import Advance, Stage
-from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
+from rfm.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME, SIGNIFICANT
 from rfm.progress import bars
 
 
@@ -264,17 +264,29 @@ def _print_switch(console: Console, result: Result) -> None:
     for label, cell in zip(_SWITCH_ROWS, _cells([(result, name) for name in _SWITCH_ROWS.values()]), strict=True):
         table.add_row(label, cell)
     console.print(table)
-    plain = steps - result["best_step"].values
-    best = f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f})"
-    if _is_below_rounding(result, "best_risk"):
-        best += f"; the error is then {BELOW_ROUNDING}."
-    else:
-        gain = result["mixup_turning_risk"] / result["best_risk"] - 1
-        best += f", which lowers the error of Mixup stopped at its best by {_with_error(*_estimated(100 * gain))} %."
     console.print(
-        f"{best} Real training of the first seed lies within {float(result['agreement']):.1e} of its closed form.",
+        f"{_switching(result)} Real training of the first seed lies within {float(result['agreement']):.1e} of its "
+        "closed form.",
         highlight=False,
     )
+
+
+def _switching(result: Result) -> str:
+    """When to switch, and what that is worth beside stopping Mixup at its best."""
+    plain = int(result["num_steps"]) - result["best_step"].values
+    best = f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f})"
+    no_help = "Switching does not help here: the error is no lower than that of Mixup stopped at its best"
+    if np.median(plain) == 0 or _is_below_rounding(result, "mixup_turning_risk"):
+        return f"{no_help}."
+    if _is_below_rounding(result, "best_risk"):
+        return f"{best}; the error is then {BELOW_ROUNDING}."
+    gain, its_error = _estimated(100 * (1 - result["best_risk"] / result["mixup_turning_risk"]))
+    if gain <= 0:
+        return f"{no_help}."
+    lower = f"{_with_error(gain, its_error)} %"
+    if gain <= SIGNIFICANT * its_error:
+        return f"{no_help} by two standard errors ({lower})."
+    return f"{best}, which lowers the error of Mixup stopped at its best by {lower}."
 
 
 _SWITCH_ROWS = {

@@ -83,8 +83,10 @@ def read(path: Path, kind: str | None = None) -> Result:
         kind: the experiment that it must come from; None for any.
 
     Raises:
-        ValueError: no such file, not a result, cut short, of another layout, or of another kind.
+        ValueError: no such file, a folder, not a result, cut short, of another layout, or of another kind.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; pass a file in it that one of the experiments wrote, such as ucurve.nc")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; run one of the experiments that `rfm --help` lists")
     try:

@@ -180,8 +180,8 @@ def _noise_left(found: list[_Found], since: np.ndarray) -> Variables:
     left = [noise for *_, noise in found if noise is not None]
     if not left:
         return {}
-    edges = (1.0, *BANDS, 0.0)
-    names = [f"{high:g} to {low:g}" for high, low in itertools.pairwise(edges)]
+    edges = ("1", *(f"1e{round(np.log10(edge))}" for edge in BANDS), "0")
+    names = [f"{high} to {low}" for high, low in itertools.pairwise(edges)]
     return {
         "band": Variable(("band",), np.asarray([*names, "none"]), "1", "eigenvalues relative to the largest"),
         "since": Variable(("since",), since, "1", "steps of plain training"),

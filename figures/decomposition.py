@@ -39,7 +39,7 @@ def draw(result: Result) -> Figure:
     ]
     handles += [
         style.entry("closed form (dashed: flow)", style.GUIDE),
-        style.entry("simulation, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"),
+        style.entry(style.with_error("simulation", result.sizes["seed"]), style.GUIDE, marker="o", linestyle="none"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handlelength=1.6)
     return figure

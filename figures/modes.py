@@ -35,6 +35,7 @@ def draw(result: Result) -> Figure:
             panel.vlines(eigenvalues, 0, values, color=colour, linewidth=0.5, alpha=0.6)
             panel.plot(eigenvalues, values, color=colour, marker=marker, label=part, **_DOTS)
         panel.set_title(f"{phase}, {style.time(time)}", loc="left")
+    figure.suptitle(f"{law['law'].item()}, first seed", fontsize=8)
     panels[0].set_xscale("log")
     panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
     panels[0].set_yscale("symlog", linthresh=LINEAR_BELOW)

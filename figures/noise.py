@@ -47,7 +47,9 @@ def _against_ratio(axes: Axes, result: Result) -> None:
         style.entry(f"teacher's weights {std:g}", colour)
         for std, colour in zip(result["weight_std"].values, SHADES, strict=False)
     ]
-    handles.append(style.entry("drawn pairs, mean ± s.e.", style.GUIDE, marker="o", linestyle="none"))
+    handles.append(
+        style.entry(style.with_error("drawn pairs", result.sizes["seed"]), style.GUIDE, marker="o", linestyle="none")
+    )
     axes.set_ylim(0)
     axes.legend(handles=handles, **_ABOVE)
 
@@ -68,18 +70,23 @@ def _against_distance(axes: Axes, result: Result) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("distance of the pair  $|x - x'|$")
     axes.set_ylabel("label noise  $|z|$  at  $\\lambda = 1/2$")
-    axes.legend(**_ABOVE)
+    axes.legend(title=f"teacher's weights {result['weight_std'].values[-1]:g}", title_fontsize=7, **_ABOVE)
 
 
 def _hard_labels(axes: Axes, result: Result) -> None:
     lam = result["lam"]
     mean, error = over_seeds(result["sampled_label_error"])
     axes.plot(lam, over_seeds(result["label_error"])[0], color=style.BLACK, label="closed form")
-    axes.errorbar(lam, mean, error, color=style.BLACK, marker="o", label="drawn labels, mean ± s.e.", **style.POINTS)
+    drawn = style.with_error("drawn labels", result.sizes["seed"])
+    axes.errorbar(lam, mean, error, color=style.BLACK, marker="o", label=drawn, **style.POINTS)
     axes.plot(lam, over_seeds(result["total_variation"])[0], color=style.GREEN, linestyle=style.DASHED,
               label="lower bound, total variation")  # fmt: skip
     axes.plot(
-        lam, over_seeds(result["sup_bound"])[0], color=style.BLUE, linestyle=(0, (1, 1)), label="lower bound, sup"
+        lam,
+        over_seeds(result["sup_bound"])[0],
+        color=style.BLUE,
+        linestyle=(0, (1, 1)),
+        label="lower bound, worst class",
     )
     axes.set_xlabel("mixing ratio  $\\lambda$")
     axes.set_ylabel("P(hard label is wrong)")

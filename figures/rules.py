@@ -44,7 +44,8 @@ def draw(result: Result) -> Figure:
             result["rule"].values, result["num_steps"].values, LOOKS, strict=True
         )
     ]
-    title = f"rule, and its steps (mean of {result.sizes['seed']} seeds)"
+    seeds = result.sizes["seed"]
+    title = f"rule, and its steps ({f'mean of {seeds} seeds' if seeds > 1 else 'one seed'})"
     figure.legend(handles=handles, title=title, title_fontsize=7, loc="outside upper center", ncols=2, handlelength=1.8)
     return figure
 

@@ -28,7 +28,9 @@ def draw(result: Result) -> Figure:
         )
     above.set_ylabel("penalty = final / turning")
     below.set_ylabel("test error")
-    above.set_title(f"closed form until {style.time(float(result['final_time']))}, mean ± s.e.", loc="left")
+    seeds = result.sizes["seed"]
+    mean = style.with_error("mean", seeds) if seeds > 1 else "one seed"
+    above.set_title(f"closed form until {style.time(float(result['final_time']))}, {mean}", loc="left")
     below.set_xscale("log")
     style.plain_log_ticks(below.xaxis, sizes.tolist())
     below.tick_params(which="minor", bottom=False)

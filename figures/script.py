@@ -38,17 +38,22 @@ def draw_from_file(
         default=Path("figures") / name,
         help="the figure's path without its ending, .pdf and .png",
     )
+
+    def run() -> int:
+        arguments = parser.parse_args(argv)
+        return _draw(draw, kind, arguments.result, arguments.output)
+
     if argv is None:
-        exits.leave_on_signals(f"figures.{name}")
         exits.once_stopped("a figure is stored whole or not at all")
-    arguments = parser.parse_args(argv)
-    return exits.guarded(f"figures.{name}", lambda: _draw(draw, kind, arguments.result, arguments.output))
+        return exits.whole_process(f"figures.{name}", run)
+    return exits.guarded(f"figures.{name}", run)
 
 
 def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path) -> int:
     check_figure(stem, "output")
     style.use()
     figure = draw(read(result, kind))
+    style.label_log_axes(figure)
     pictures = {}
     for ending in FIGURE_ENDINGS:
         picture = io.BytesIO()

@@ -13,8 +13,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 
 COLUMN_WIDTH = 3.4
 """Inches: a single column of the usual journals."""
@@ -71,6 +72,45 @@ def use() -> None:
             "pdf.fonttype": 42,  # whole TrueType fonts, which every journal takes and every editor can edit
         }
     )
+
+
+def with_error(label: str, number: int) -> str:
+    """The label of a mean over so many, which one alone has no standard error beside."""
+    return f"{label} ± s.e." if number > 1 else label
+
+
+def label_log_axes(figure: Figure) -> None:
+    """Sees to it that every logarithmic axis has two labels or more, or nobody can read a ratio from it."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log" and _num_labels(axis) < LEAST_LABELS:
+                _label_round_numbers(axis)
+
+
+LEAST_LABELS = 2
+ROUND = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+"""Digits of the numbers that an axis may be labelled with, the fewest first."""
+
+
+def _num_labels(axis: Axis) -> int:
+    low, high = sorted(axis.get_view_interval())
+    seen = [value for value in axis.get_majorticklocs() if low <= value <= high]
+    return sum(bool(label) for label in axis.get_major_formatter().format_ticks(seen))
+
+
+def _label_round_numbers(axis: Axis) -> None:
+    low, high = sorted(axis.get_view_interval())
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for digits in ROUND:
+        values = [digit * power for power in powers for digit in digits if low <= digit * power <= high]
+        if len(values) >= LEAST_LABELS:
+            break
+    else:
+        values = [value for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high]
+    if digits == ROUND[0]:
+        axis.set_major_locator(FixedLocator(values))
+    else:
+        plain_log_ticks(axis, values)
 
 
 def plain_log_ticks(axis: Axis, values: Sequence[float]) -> None:

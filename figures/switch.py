@@ -1,5 +1,6 @@
 """Mixup first, plain training at the end: the test error against how long it is switched off, and what is forgotten."""
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from figures import style
 from figures.script import draw_from_file
 
 BAND_COLOURS = (style.BROWN, style.VERMILION, style.ORANGE, style.SKY, style.GREY)
+_POWER = re.compile(r"1e(-\d+)")
 SMALLEST_SHARE = 1e-8
 """Of the noise that is shown."""
 
@@ -37,9 +39,11 @@ def _draw_risk(axes: Axes, result: Result) -> None:
     switched = plain_steps > 0
     mean, error = (values.values[switched] for values in over_seeds(result["risk"]))
     steps = plain_steps[switched]
-    axes.plot(steps, mean, color=style.BLACK, label="Mixup, then plain; ± s.e.")
-    axes.fill_between(steps, mean - error, mean + error, color=style.BLACK, alpha=0.15, linewidth=0)
-    axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
+    (line,) = axes.plot(steps, mean, color=style.BLACK)
+    band = axes.fill_between(steps, mean - error, mean + error, color=style.BLACK, alpha=0.15, linewidth=0)
+    several = result.sizes["seed"] > 1
+    if several:
+        axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
     drawn = total - result["simulated_step"].values
     axes.errorbar(drawn, result["simulated_risk"], color=style.GUIDE, marker="o", **style.POINTS)
     for name, colour, label in (
@@ -47,17 +51,22 @@ def _draw_risk(axes: Axes, result: Result) -> None:
         ("mixup_turning_risk", style.ORANGE, "Mixup, stopped at its best"),
         ("plain_turning_risk", style.BLUE, "plain, stopped at its best"),
     ):
-        line = "-" if name == "mixup_final_risk" else style.DASHED
-        axes.axhline(float(result[name].mean()), color=colour, linestyle=line, linewidth=0.9, label=label)
+        dashes = "-" if name == "mixup_final_risk" else style.DASHED
+        axes.axhline(float(result[name].mean()), color=colour, linestyle=dashes, linewidth=0.9, label=label)
     axes.set_yscale("log")
     ticks = np.asarray([0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10])
     low, high = axes.get_ylim()
     style.plain_log_ticks(axes.yaxis, [tick for tick in ticks if low <= tick <= high])
     axes.set_ylabel("test error at the end")
     axes.set_title(f"{total} steps in all", loc="left")
-    lines, _ = axes.get_legend_handles_labels()
-    one = style.entry("one seed, and its training", style.GUIDE, marker="o", linewidth=0.7)
-    axes.legend(handles=[lines[0], one, *lines[1:]], loc="upper left")
+    levels, names = axes.get_legend_handles_labels()
+    one = style.entry("", style.GUIDE, marker="o", **({"linewidth": 0.7} if several else {"linestyle": "none"}))
+    label = style.with_error("Mixup, then plain", result.sizes["seed"])
+    axes.legend(
+        [(band, line), one, *levels],
+        [label, "one seed, and its training" if several else "its training", *names],
+        loc="upper left",
+    )
 
 
 def _draw_noise(axes: Axes, result: Result) -> None:
@@ -67,7 +76,7 @@ def _draw_noise(axes: Axes, result: Result) -> None:
     for colour, band in zip(BAND_COLOURS, result["band"].values, strict=True):
         share = left.sel(band=band).values / whole
         if share[0] > SMALLEST_SHARE:
-            label = "no mode of it" if band == "none" else str(band)
+            label = "no mode of it" if band == "none" else _POWER.sub(r"$10^{\1}$", str(band))
             axes.plot(since[1:], share[1:], color=colour, label=label)
     axes.set_yscale("log")
     axes.set_ylim(SMALLEST_SHARE, 2)

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from experiments.store import Result, over_seeds, turns_of_means
 from figures import style
@@ -51,7 +52,7 @@ def draw(result: Result) -> Figure:
         (flow[-1], _short(name), colour)
         for flow, name, (colour, _) in zip(flows, result["law"].values, style.LAWS, strict=True)
     ])  # fmt: skip
-    axes.legend(handles=_SOURCES, loc="best", handlelength=1.8, labelspacing=0.3)
+    axes.legend(handles=_sources(result.sizes["seed"]), loc="best", handlelength=1.8, labelspacing=0.3)
     _compare(strip, result["time"].values, flows, errors, turns)
     return figure
 
@@ -60,12 +61,15 @@ VISIBLE = 0.02
 """The strip marks differences of at least this part of ERM's test error, where they are above rounding; smaller ones
 cannot be seen in the curves."""
 
-_SOURCES = [
-    style.entry("gradient descent", style.GUIDE),
-    style.entry("gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
-    style.entry("training ± s.e.", style.GUIDE, marker="o", linestyle="none"),
-    style.entry("turn of the mean", style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
-]
+
+def _sources(num_seeds: int) -> list[Line2D]:
+    turn = "turn of the mean" if num_seeds > 1 else "turn of the flow"
+    return [
+        style.entry("gradient descent", style.GUIDE),
+        style.entry("gradient flow", style.GUIDE, linewidth=0.8, linestyle=style.DASHED),
+        style.entry(style.with_error("training", num_seeds), style.GUIDE, marker="o", linestyle="none"),
+        style.entry(turn, style.GUIDE, marker=r"$\uparrow$", markersize=6, linestyle="none"),
+    ]
 
 
 def _compare(strip: Axes, times: np.ndarray, flows: np.ndarray, errors: np.ndarray, turns: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.files import check_is_file
 from rfm.tables import load_table
 from rfm.truths import Inputs, Values
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
@@ -119,9 +120,6 @@ def as_numbers(
     inputs = inputs.reshape(len(inputs), -1).astype(float, copy=False)
     targets = targets.reshape(len(targets), -1)
     targets = targets[:, 0] if targets.shape[1] == 1 else targets
-    for name, array in zip(names, (inputs, targets), strict=True):
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
         return inputs, targets.astype(float, copy=False), False
     classes, codes = np.unique(targets, return_inverse=True)
@@ -136,7 +134,7 @@ LEAST_ROWS = 2
 
 
 def check_arrays(inputs: np.ndarray, targets: np.ndarray, names: tuple[str, str]) -> None:
-    """Raises unless there are rows and columns of real numbers, one row of targets for each of inputs."""
+    """Raises unless there are rows and columns of finite real numbers, one row of targets for each of inputs."""
     for name, array in zip(names, (inputs, targets), strict=True):
         check_real(name, array)
         if array.ndim == 0 or len(array) < LEAST_ROWS:
@@ -144,6 +142,8 @@ def check_arrays(inputs: np.ndarray, targets: np.ndarray, names: tuple[str, str]
             raise ValueError(f"{name}: {rows}; pass {LEAST_ROWS} rows or more, one a sample")
         if array.size == 0:
             raise ValueError(f"{name}: has shape {array.shape}; pass one column or more")
+        if not np.all(np.isfinite(array.astype(float, copy=False))):
+            raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
     check_same_rows(names[1], targets, names[0].removeprefix("dataset: "), len(inputs))
 
 
@@ -276,21 +276,25 @@ def _columns_of(name: str) -> tuple[str, str]:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if not path.is_file():
-        raise FileNotFoundError(f"dataset: there is no file {path}")
+    check_is_file("dataset", path)
     try:
         if not is_zipfile(path):
             raise ValueError("it is one array, as numpy.save writes it" if _begins(path, NPY) else "it is no archive")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             x, y = _inputs_and_targets(archive, path)
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zip, zlib and numpy all have their own
         # numpy would have objects unpickled, which runs whatever code is in there.
         what = "x or y hold Python objects, no numbers" if "allow_pickle" in str(error) else error
         raise ValueError(
             f"dataset: {path} is not a readable .npz file ({what}); write it with numpy.savez(path, x=..., y=...)"
         ) from error
     names = _columns_of(str(path))
-    check_arrays(x, y, names)
+    try:
+        check_arrays(x, y, names)
+    except TypeError as error:  # whoever passes a file has passed a path, of the right type
+        raise ValueError(str(error)) from error
     for name, array in zip(names, (x, y), strict=True):
         check_varies(name, array)
     return x, y
@@ -320,6 +324,8 @@ def _joined(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     train, test = archive[f"{name}_train"], archive[f"{name}_test"]
     if train.ndim == 0 or train.shape[1:] != test.shape[1:]:
         raise ValueError(f"{name}_train has shape {train.shape} and {name}_test {test.shape}, which cannot be joined")
+    if not np.can_cast(train.dtype, test.dtype, "same_kind") and not np.can_cast(test.dtype, train.dtype, "same_kind"):
+        raise ValueError(f"{name}_train holds {train.dtype} and {name}_test {test.dtype}, which cannot be joined")
     return np.concatenate([train, test])
 
 

@@ -51,6 +51,14 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def check_is_file(name: str, path: Path) -> None:
+    """Raises FileNotFoundError if there is nothing of that path, ValueError if it is a folder; `name` says whose."""
+    if path.is_dir():
+        raise ValueError(f"{name}: {path} is a folder; pass a file in it")
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: there is no file {path}")
+
+
 def check_writable(name: str, path: Path) -> None:
     """Makes the folder of a future file and tries to write there; nothing is left of that.
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from rfm.files import check_is_file
+
 DELIMITERS = (",", ";", "\t")
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for a missing value, in small letters."""
@@ -45,8 +47,8 @@ def load_table(path: str | Path, target: str, inputs: Sequence[str] | None = Non
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no header, names that are not known or not unique, lines of another length, values that are missing
-            or no numbers in the columns asked for, fewer than two rows.
+        ValueError: no header, names that are not known, not unique or given twice, lines of another length, values that
+            are missing or no numbers in the columns asked for, fewer than two rows.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +77,7 @@ _Rows = list[tuple[int, list[str]]]
 
 def _read(path: Path) -> tuple[list[str], _Rows]:
     """The names of the columns, and all rows below them; empty lines are passed over."""
-    if not path.is_file():
-        raise FileNotFoundError(f"dataset: there is no file {path}")
+    check_is_file("dataset", path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
@@ -108,7 +109,7 @@ def _check_header(path: Path, header: list[str]) -> None:
             f"dataset: column {header.index('') + 1} of {path} has no name; name it, or write the file without row "
             "numbers (index=False in pandas)"
         )
-    if twice := sorted(name for name, count in Counter(header).items() if count > 1):
+    if twice := _repeated(header):
         raise ValueError(f"dataset: {path} has several columns named {', '.join(twice)}; rename all but one")
 
 
@@ -117,7 +118,13 @@ def _known(path: Path, argument: str, names: list[str], header: list[str]) -> li
         raise ValueError(f"{argument}: none was named; the columns of {path} are {', '.join(header)}")
     if unknown := [name for name in names if name not in header]:
         raise ValueError(f"{argument}: {path} has no column {', '.join(unknown)}; it has {', '.join(header)}")
+    if twice := _repeated(names):
+        raise ValueError(f"{argument}: {', '.join(twice)} is named more than once; name each column once")
     return names
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _numbers(path: Path, header: list[str], rows: _Rows, names: list[str]) -> np.ndarray:

@@ -157,9 +157,10 @@ OUTSIDE = "call this outside of them (theory.decompose, theory.risk and theory.d
 
 
 def check_real(name: str, values: object) -> None:
-    """Raises TypeError unless the array holds real numbers: complex ones, truth values and text are refused."""
+    """Raises TypeError unless the array holds real numbers: complex ones, truth values, text and dates are refused."""
     dtype = values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype
-    if jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer):
+    is_duration = jnp.issubdtype(dtype, np.timedelta64)  # which numpy counts among the whole numbers
+    if not is_duration and (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
         return
     if jnp.issubdtype(dtype, jnp.complexfloating):
         remedy = "pass real ones, such as real and imaginary parts side by side"

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 
 import numpy as np
 import pytest
 
 from experiments import cli, store
-from experiments.configs import CURVED
+from experiments.configs import CURVED, TaskConfig
 from tests.experiments.small import NOISE, SAMPLE_SIZE, UCURVE, flags
 
 PRINTED = 0.1  # two digits of the standard error, which two seeds make large
@@ -131,10 +132,6 @@ UCURVE_ERRORS = [
     (["--beyond-simulation", "0.5"], "beyond_simulation: must be a number of at least 1, got 0.5"),
     (["--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of "),
     (["--teacher-activation", "step"], "teacher_activation: 'step' is not known; pass one of "),
-    (["--dataset", "iris"], "dataset: 'iris' is not known; pass one of diabetes, digits, or the path of an .npz file"),
-    (["--dataset", "none.npz"], "dataset: there is no file none.npz"),
-    (["--dataset", "diabetes", "--num-samples", "420"], "num_samples: 420 asked for, but 'diabetes' has 442 rows"),
-    (["--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
     (["--output", "result.txt"], "output: 'result.txt' must end in .nc"),
     (["--seed", "99999999999999999999999"], "seed: must be at most 2^63 - 1 = 9223372036854775807, got 9999999999999"),
@@ -195,6 +192,11 @@ def test_bad_input_of_the_sample_size(arguments, message, tmp_path, monkeypatch,
 
 
 OTHER_ERRORS = [
+    (["ucurve", "--dataset", "iris"], "dataset: 'iris' is not known; pass one of diabetes, digits, or the path of an"),
+    (["ucurve", "--dataset", "none.npz"], "dataset: there is no file none.npz"),
+    (["ucurve", "--dataset", "diabetes", "--num-samples", "420"],
+     "num_samples: 420 asked for, but 'diabetes' has 442 rows"),
+    (["ucurve", "--dataset", "diabetes", "--num-test", "1000"], "num_test: 1000 of 442 rows"),
     (["rules", "--ridge", "1e9", "--num-samples", "4", "--num-features", "5", "--num-seeds", "1"],
      "ridge: 1e+09 makes steps of step_fraction 0.6 diverge; pass less than 2 / step_size - mu_max = "),
     (["rules", "--step-fraction", "1e-300"], "step_fraction: must be at least 1e-06, got 1e-300"),
@@ -226,6 +228,50 @@ def test_bad_input_of_the_other_experiments(arguments, message, tmp_path, monkey
     assert printed.err.startswith(f"rfm: error: {message}")
     assert printed.err.count("\n") == 1
     assert not list(tmp_path.rglob("*.nc"))
+
+
+DAYS = np.arange(12.0)
+ARRAYS = [
+    ("x", DAYS + 1j, "complex128; pass real ones, such as real and imaginary parts side by side"),
+    ("y", DAYS + 1j, "complex128; pass real ones, such as real and imaginary parts side by side"),
+    ("x", np.zeros(12, "f8,i4"), "[('f0', '<f8'), ('f1', '<i4')]; pass an array of numbers"),
+    ("y", DAYS > 3, "bool; pass numbers (values.astype(float)), or whole numbers where classes are meant "),
+    ("y", DAYS.astype(str), "<U32; pass an array of numbers"),
+    ("x", DAYS.astype("M8[D]"), "datetime64[D]; pass an array of numbers"),
+    ("x", DAYS.astype("m8[D]"), "timedelta64[D]; pass an array of numbers"),
+]
+
+
+@pytest.mark.parametrize("arguments", [["advise", "a.npz"], ["ucurve", "--dataset", "a.npz"]], ids=_readable)
+@pytest.mark.parametrize(("name", "array", "message"), ARRAYS, ids=_readable)
+def test_a_file_that_holds_no_real_numbers_is_bad_input(name, array, message, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", **({"x": DAYS, "y": DAYS} | {name: array}))
+    assert cli.main([*arguments, "--figure", "None"]) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"rfm: error: dataset: {name} of a.npz: holds values of type {message}")
+    assert printed.count("\n") == 1
+
+
+TEACHERS = {"num-hidden": "7", "teacher-activation": "relu", "teacher-weight-std": "2", "input-dim": "7"}
+WITH_TASKS = [kind for kind in cli.EXPERIMENTS if issubclass(typing.get_type_hints(kind)["run"], TaskConfig)]
+
+
+@pytest.mark.parametrize("truth", [[], ["--truth", "labels"], ["--truth", "kernel"]], ids=_readable)
+@pytest.mark.parametrize("flag", TEACHERS)
+@pytest.mark.parametrize("experiment", WITH_TASKS, ids=lambda kind: kind.kind)
+def test_a_teacher_beside_a_data_set_is_refused(experiment, flag, truth, capsys):
+    arguments = [experiment.kind, "--dataset", "diabetes", *truth, f"--{flag}", TEACHERS[flag]]
+    assert cli.main(arguments) == cli.BAD_INPUT
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"rfm: error: {flag.replace('-', '_')}: is ignored beside --dataset, ")
+    assert printed.count("\n") == 1
+
+
+def test_a_data_set_takes_the_place_of_a_teacher_that_nobody_asked_for(tmp_path):
+    store.write(tmp_path / "a.nc", "ucurve", {}, {"configuration": dataclasses.asdict(UCURVE)})
+    for source in ("curved", str(tmp_path / "a.nc")):
+        assert cli._parse(["ucurve", "--config", source, "--dataset", "diabetes"]).run.dataset == "diabetes"
 
 
 def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not(tmp_path, capsys):
@@ -283,6 +329,35 @@ def test_text_of_users_is_no_markup(name, tmp_path, monkeypatch, capsys):
     assert f"result: {name}/p.nc" in capsys.readouterr().out
     assert cli.main(["show", f"{name}/p.nc"]) == 0
     assert f"{name}/p.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "a"], "a: is a folder; pass a file in it that one of the experiments wrote, such as ucurve.nc"),
+        (["ucurve", "--config", "a"], "config: a is a folder; the settings of ucurve with a name are: curved"),
+        (["ucurve", "--dataset", "a.npz"], "dataset: a.npz is a folder; pass a file in it"),
+        (["advise", "a.csv", "--target", "y"], "dataset: a.csv is a folder; pass a file in it"),
+    ],
+    ids=_readable,
+)
+def test_a_folder_in_the_place_of_a_file_is_called_one(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "a.npz", "a.csv"):
+        (tmp_path / name).mkdir()
+    assert cli.main(arguments) == cli.BAD_INPUT
+    assert capsys.readouterr().err == f"rfm: error: {message}\n"
+
+
+@pytest.mark.parametrize(("flag", "names", "argument"), [("--target", "y,y", "target"), ("--inputs", "a, a", "inputs")])
+def test_a_column_is_named_once(flag, names, argument, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("a,b,y\n1,2,3\n4,6,5\n")
+    assert cli.main(["advise", "a.csv", *(["--target", "y"] if argument == "inputs" else []), flag, names]) == 2
+    twice = names[0]
+    assert capsys.readouterr().err == (
+        f"rfm: error: {argument}: {twice} is named more than once; name each column once\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -481,24 +556,73 @@ def test_a_program_that_swallows_exceptions_is_stopped_all_the_same(number, stat
     assert (tmp_path / "bound.nc").read_bytes() == b"an earlier result"
 
 
+DRAWING = """
+import time
+from pathlib import Path
+from experiments import exits
+from rfm.files import replacing
+def draw():
+    with replacing(Path("a.pdf")):
+        print("drawing", flush=True)
+        time.sleep(600)
+exits.whole_process("figures.a", draw)
+"""
+AT_ONCE = 2.0
+"""Seconds, on a busy machine."""
+
+
+@pytest.mark.parametrize("child", [DRAWING, "import time; print('drawing', flush=True); time.sleep(600)"], ids=len)
+@pytest.mark.parametrize("started_by", ["", "signal.signal(signal.SIGHUP, signal.SIG_IGN)"], ids=["shell", "nohup"])
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_stop_while_the_figure_is_drawn_says_that_the_result_is_stored(number, status, word):
-    slow = "import time; print('drawing', flush=True); time.sleep(600)"
+def test_a_stop_while_the_figure_is_drawn_stops_both_at_once(number, status, word, started_by, child, tmp_path):
     code = (
-        "import sys, experiments.cli as cli\n"
+        f"import signal, sys\n{started_by}\n"
         "from experiments import exits\n"
-        f"exits.once_stopped('stored'); exits.leave_on_signals('rfm')\n"
-        f"exits.run_child([sys.executable, '-c', {slow!r}])"
+        "exits.once_stopped('stored')\n"
+        f"exits.whole_process('rfm', lambda: exits.run_child([sys.executable, '-c', {child!r}]))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     ) as process:
         assert process.stdout.readline() == "drawing\n"
+        assert list(tmp_path.iterdir()) or child != DRAWING
+        start = time.monotonic()
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)  # which lasts until the child has closed its end too
+    assert time.monotonic() - start < AT_ONCE
     assert (process.returncode, errors) == (status, f"rfm: {word}; stored\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_leaves_no_child_that_was_just_starting():
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "from experiments import exits\n"
+        "class Slow(subprocess.Popen):\n"
+        "    def __init__(self, *a, **k): super().__init__(*a, **k); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "exits.subprocess.Popen = Slow\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "exits.whole_process('rfm', lambda: exits.run_child(sleep))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 143
+    assert finished.stderr.startswith("rfm: terminated; ")
+
+
+def test_a_stop_after_all_is_done_changes_nothing():
+    code = (
+        "import os, signal, sys\n"
+        "from experiments import cli\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT): kill(me, number)\n"
+        "late = Late()  # which goes when the interpreter has let go of signals\n"
+        "sys.argv = ['rfm', '--version']\n"
+        "sys.exit(cli.main())"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_the_module_runs_as_a_program(tmp_path):

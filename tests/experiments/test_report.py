@@ -48,6 +48,32 @@ def test_the_turn_of_the_mean_is_that_of_the_figure(result_of, tmp_path):
     assert line.split()[4:] == [f"{time:.3g}" for time in lowest]
 
 
+STOPPED = [0.4, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("best", "plain", "words"),
+    [
+        ([0.2, 0.26], 30, "30 to 30), which lowers the error of Mixup stopped at its best by 49.0 ± 1.0 %."),
+        ([0.42, 0.55], 30, "no lower than that of Mixup stopped at its best."),
+        ([0.3, 0.499], 30, "no lower than that of Mixup stopped at its best by two standard errors (13 ± 12 %)."),
+        ([0.4, 0.5], 0, "no lower than that of Mixup stopped at its best."),
+        ([0.2, 0.26], 0, "no lower than that of Mixup stopped at its best."),
+        ([1e-20, 1e-20], 30, "30 to 30); the error is then below rounding."),
+    ],
+)
+def test_a_switch_that_does_not_help_is_not_said_to_lower_the_error(best, plain, words, result_of, tmp_path):
+    variables = dict(result_of(*RUNS["switch"]))
+    steps = int(variables["num_steps"].values) - plain
+    for name, values in {"best_risk": best, "mixup_turning_risk": STOPPED, "best_step": [steps, steps]}.items():
+        variables[name] = variables[name]._replace(values=np.asarray(values, float))
+    text = " ".join(printed("switch", variables, RUNS["switch"][1], tmp_path).split())
+    assert words in text
+    assert ("does not help here" in text) == words.startswith("no lower")
+    assert "last 0 steps" not in text
+    assert "by -" not in text
+
+
 def test_estimates_beside_one_another_have_one_form():
     assert _written([(0.0198, 0.0025), (0.1991, 0.0301), None]) == [
         "0.0198 ± 0.0025", "0.199 ± 0.030", "below rounding",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 
 from experiments import store
 from experiments.advice import run_advice
@@ -120,6 +121,62 @@ def test_the_ucurve_marks_nothing_below_rounding(results):
     assert arrow.xy[0] == reached
     ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].patches if round(bar.get_y() + 0.4) == 0]
     assert max(ends) <= reached
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["ucurve", "decomposition", "sample_size", "noise", "switch", "rules"])
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_the_mean_of_one_seed_has_no_standard_error(name, num_seeds, results):
+    style.use()
+    result = store.read(results / _source(name))
+    figure = SCRIPTS[name].draw(result.isel(seed=slice(0, num_seeds)))
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert ("s.e." in words) == (num_seeds > 1 and name != "rules")
+    assert "1 seeds" not in words
+    plt.close("all")
+
+
+@pytest.mark.parametrize("limits", [(0.28, 0.35), (50, 300), (30, 2000), (2e-7, 2.3e-7), (1, 1e6), (0.9, 1.4)])
+@pytest.mark.parametrize(
+    "label", [style.log_time_axis, lambda axes: None, lambda axes: style.plain_log_ticks(axes.xaxis, [0.3])]
+)
+def test_a_logarithmic_axis_has_two_labels_at_least(limits, label):
+    style.use()
+    figure, axes = plt.subplots()
+    axes.set_xscale("log")
+    label(axes)
+    axes.set_xlim(*limits)
+    style.label_log_axes(figure)
+    figure.draw_without_rendering()
+    seen = [tick for tick in axes.xaxis.get_major_ticks() if limits[0] <= tick.get_loc() <= limits[1]]
+    labels = [tick.label1.get_text() for tick in seen if tick.label1.get_text()]
+    assert len(set(labels)) >= 2
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_logarithmic_axis_of_a_figure_has_two_labels(name, results):
+    style.use()
+    figure = SCRIPTS[name].draw(store.read(results / _source(name)))
+    style.label_log_axes(figure)
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if axis.get_scale() == "log"]
+    assert all(style._num_labels(axis) >= 2 for axis in axes)
+    plt.close("all")
+
+
+def test_modes_say_whose_they_are(results):
+    style.use()
+    assert "Mixup(lam=0.5" in (title := modes.draw(store.read(results / "ucurve.nc")).get_suptitle())
+    assert title.endswith(", first seed")
+    plt.close("all")
+
+
+def test_bands_of_eigenvalues_are_powers_of_ten(results):
+    style.use()
+    legend = switch.draw(store.read(results / "switch.nc")).axes[1].get_legend()
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[0] == "1 to $10^{-2}$"
+    assert not any("0.0" in word or "e-" in word for word in words)
     plt.close("all")
 
 

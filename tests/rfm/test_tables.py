@@ -130,6 +130,12 @@ X, Y = np.eye(4), np.arange(4.0)
         ({"x": X.astype(str), "y": Y}, "x of {path}: holds values of type <U32; pass an array of numbers"),
         ({"x": X, "y": Y + 1j}, "y of {path}: holds values of type complex128; pass real ones"),
         ({"x": X, "y": Y > 1}, "y of {path}: holds values of type bool; pass numbers"),
+        ({"x": X.astype("M8[D]"), "y": Y}, "x of {path}: holds values of type datetime64[D]; pass an array of numbers"),
+        (
+            {"x": X.astype("m8[D]"), "y": Y},
+            "x of {path}: holds values of type timedelta64[D]; pass an array of numbers",
+        ),
+        ({"x": X, "y": np.asarray([0, 1, 2, np.inf])}, "y of {path}: holds values that are not finite"),
         ({"x": X, "y": np.asarray([1.0, None] * 2)}, "{path} is not a readable .npz file (x or y hold Python objects"),
         ({"x": np.ones((4, 2)), "y": Y}, "x of {path}: all rows are the same, so there is nothing to learn"),
         ({"x": X, "y": np.ones(4)}, "y of {path}: all rows are the same, so there is nothing to learn"),
@@ -137,6 +143,10 @@ X, Y = np.eye(4), np.arange(4.0)
         (
             {"x_train": X, "x_test": X[:, 1:], "y_train": Y, "y_test": Y},
             "{path} is not a readable .npz file (x_train has shape (4, 4) and x_test (4, 3), which cannot be joined)",
+        ),
+        (
+            {"x_train": X, "x_test": X.astype("M8[D]"), "y_train": Y, "y_test": Y},
+            "{path} is not a readable .npz file (x_train holds float64 and x_test datetime64[D], which cannot be ",
         ),
     ],
 )
@@ -146,7 +156,7 @@ def test_what_is_wrong_with_a_file_of_arrays_is_said_in_one_line(
     path = tmp_path / "a.npz"
     np.savez(path, **arrays)
     for read in (rfm.read_arrays, rfm.load_dataset):
-        with pytest.raises((ValueError, TypeError), match=r"^[^\n]*$") as caught:
+        with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
             read(str(path))
         said = str(caught.value)
         assert said.startswith(f"dataset: {message.format(path=path)}"), said
