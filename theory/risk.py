@@ -17,7 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import check_finite, check_not_negative, check_real, check_type
+from theory.checks import as_floating, check_finite, check_not_negative, check_real, check_type
 from theory.population import Averages, RiskParts
 from theory.rules import Response, Rule
 from theory.spectrum import Spectrum
@@ -47,7 +47,7 @@ class Start(eqx.Module):
         for name in ("weights", "noise_weights", "spread"):
             if (part := getattr(self, name)) is not None:
                 check_real(name, part)
-                check_finite(name, part, degree=2)
+                check_finite(name, as_floating(name, part), degree=2)
         if self.noise_weights is not None and self.weights is None:
             raise ValueError("noise_weights: they are a part of the weights, and there are none; pass weights= as well")
 
