@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import floor, isfinite, log10
+from math import floor, isfinite, log10, nan
 from statistics import median
 
 import numpy as np
@@ -95,6 +95,16 @@ def _table(title: str, *headers: str) -> Table:
     return table
 
 
+def _folded(console: Console, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose errors stand below their means where they do not fit beside them."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    fits = sum(widths) + len(widths) - 1 <= console.width
+    table = _table(title, *headers)
+    for row in rows:
+        table.add_row(*(cell if fits else cell.replace(" ± ", "\n± ") for cell in row))
+    return table
+
+
 def _of(number: int, what: str = "seed") -> str:
     """What the numbers of a table are: a mean and its error, or the numbers of the only one that there is."""
     return f"mean ± standard error of {number} {what}s" if number > 1 else f"one {what}"
@@ -105,7 +115,7 @@ def _print_ucurve(console: Console, result: Result) -> None:
     end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
     table = _table(f"Gradient descent to {end}, {_of(seeds)}", "", *map(str, laws))
     turns = result["time"].values[turns_of_means(result["flow_risk"], result["flow_error"])]
-    table.add_row("turn of the mean", *(f"{turn:.3g}" for turn in turns))
+    table.add_row("turn of the mean" if seeds > 1 else "turn of the flow", *(f"{turn:.3g}" for turn in turns))
     for label, name in _UCURVE_ROWS.items():
         table.add_row(label, *_cells([(result.sel(law=law), name) for law in laws]))
     table.add_section()
@@ -121,8 +131,7 @@ def _print_ucurve(console: Console, result: Result) -> None:
         table.add_row(label, *values)
     console.print(table)
     notes = [
-        "turn of the mean: time at which the mean flow over seeds is lowest, as in the figure; turning time: of each "
-        "seed by itself. risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
+        f"{_turns(seeds)} risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
         f"late risk: of gradient flow at t = {far:.3g}. / ERM's: risk over ERM's of the same seed. agreement:"
         " largest relative deviation of simulation and closed form.",
     ]
@@ -135,6 +144,17 @@ def _print_ucurve(console: Console, result: Result) -> None:
         )
     for note in notes:
         console.print(note, highlight=False)
+
+
+def _turns(num_seeds: int) -> str:
+    """What the two turns of the table are, which differ for one seed as well."""
+    descent = "of gradient descent, within its steps"
+    if num_seeds == 1:
+        return f"turn of the flow: time at which gradient flow is lowest, as in the figure; turning time: {descent}."
+    return (
+        "turn of the mean: time at which the mean gradient flow over seeds is lowest, as in the figure; turning time: "
+        f"{descent}, of each seed by itself."
+    )
 
 
 _UCURVE_ROWS = {
@@ -185,14 +205,21 @@ def _print_noise(console: Console, result: Result) -> None:
         "correlation": "noise_correlation",
     }
     for label, name in rows.items():
-        table.add_row(label, *_written([_estimated(middle[name].sel(weight_std=std)) for std in stds]))
+        estimates = [_estimated(middle[name].sel(weight_std=std)) for std in stds]
+        table.add_row(label, *_written([None if abs(one[0]) < NOISE_ROUNDING else one for one in estimates]))
     console.print(table)
     error, floor = float(middle["label_error"].mean()), float(middle["total_variation"].mean())
     console.print(
         f"Hard labels at lam = {float(middle['lam']):g}: wrong with probability {error:.3f}; no way to draw them does "
-        f"better than {floor:.3f}. correlation: of the noise with the truth at the mixed input.",
+        f"better than {floor:.3f}. correlation: of the noise with the truth at the mixed input."
+        + ("" if np.all(np.isfinite(result["smoothness_bound"])) else f" {_NO_CURVATURE}"),
         highlight=False,
     )
+
+
+NOISE_ROUNDING = 1e-14
+"""What closed forms of the noise, of labels of order one, leave of it by rounding."""
+_NO_CURVATURE = "The upper bound by curvature does not exist for a teacher's activation with a kink."
 
 
 def _print_bound(console: Console, result: Result) -> None:
@@ -202,7 +229,7 @@ def _print_bound(console: Console, result: Result) -> None:
     for index in range(0, result.sizes["time"], max(1, result.sizes["time"] // 6)):
         row = result.isel(time=index).median("seed")
         names = ("excess", "paper_bound", "noise_risk", "variance_bound")
-        table.add_row(f"{float(result['time'][index]):.3g}", *(f"{float(row[name]):.3g}" for name in names))
+        table.add_row(f"{float(result['time'][index]):.3g}", *(_with_error(float(row[name]), nan) for name in names))
     console.print(table)
     console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)
 
@@ -210,30 +237,30 @@ def _print_bound(console: Console, result: Result) -> None:
 def _print_minibatch(console: Console, result: Result) -> None:
     steps, runs = int(result["step"][-1]), result.sizes["seed"]
     title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, {_of(runs, 'run')}"
-    headers, columns = [], []
+    headers: list[str] = []
+    columns: list[list[tuple[float, float]]] = []
     for law in result["law"].values:
         for size in result["batch_size"].values:
             headers.append(f"{str(law).partition('(')[0]}, B = {size}")
             row = result.sel(law=law, batch_size=size)
             end, drawn = row.sel(long_step=steps), row.isel(step=-1)
             norm = float(drawn["simulated_gradient_power"].mean()) ** 0.5
-            of_runs, _, its_error = _with_error(*_estimated(drawn["simulated_risk"])).partition(" ± ")
             columns.append(
-                (
-                    f"{float(end['risk']):.4g}",
-                    of_runs,
-                    f"± {its_error}" if its_error else "",
-                    f"{float(end['spread']):.2g}",
-                    f"{float(end['gradient_norm']):.3g}",
-                    f"{norm:.3g}",
-                    f"{float(row['gradient_floor']):.2g}",
-                    f"{float(row['largest_stable_step']):.3g}",
-                )
+                [
+                    (float(end["risk"]), nan),
+                    _estimated(drawn["simulated_risk"]),
+                    (float(end["spread"]), nan),
+                    (float(end["gradient_norm"]), nan),
+                    (norm, nan),
+                    (float(row["gradient_floor"]), nan),
+                    (float(row["largest_stable_step"]), nan),
+                ]
             )
-    table = _table(title, "", *headers)
-    for name, *cells in zip(_MINIBATCH_ROWS, *columns, strict=True):
-        table.add_row(name, *cells)
-    console.print(table)
+    rounding = SPREADLESS * float(result["gradient_norm"].max())
+    rows = [_written([None if one[0] < rounding else one for one in row]) for row in zip(*columns, strict=True)]
+    console.print(
+        _folded(console, title, ["", *headers], [[n, *row] for n, row in zip(_MINIBATCH_ROWS, rows, strict=True)])
+    )
     expected = result["risk"].sel(long_step=result["step"].values).rename(long_step="step")
     mean, error = over_seeds(result["simulated_risk"])
     largest = float((abs(mean - expected.values) / error.where(error > SPREADLESS * mean)).max())
@@ -249,7 +276,6 @@ def _print_minibatch(console: Console, result: Result) -> None:
 _MINIBATCH_ROWS = (
     "expected risk",
     "  of the runs",
-    "",
     "spread",
     "gradient norm",
     "  of the runs",
@@ -318,12 +344,12 @@ def _print_penalty_map(console: Console, result: Result) -> None:
     final = float(result["time"][-1])
     sizes = result["num_samples"].values
     title = f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, {_of(result.sizes['seed'])}"
-    table = _table(title, "alpha", *(f"n = {n}" for n in sizes))
+    rows = []
     for alpha in result["alpha"].values:
         row = result.sel(alpha=alpha)
         cells = _cells([(row.sel(num_samples=n), "overtraining_penalty") for n in sizes])
-        table.add_row(f"{alpha:g}", *(cell.replace(" ± ", "\n± ") for cell in cells))
-    console.print(table)
+        rows.append([f"{alpha:g}", *cells])
+    console.print(_folded(console, title, ["alpha", *(f"n = {n}" for n in sizes)], rows))
 
 
 def _print_advise(console: Console, result: Result) -> None:
@@ -542,8 +568,8 @@ def _with_error(mean: float, error: float, *, sign: str = "", exponent: bool | N
     """mean ± error, with two digits of the error, or three of a mean without one."""
     exponent = _needs_exponent(mean, error) if exponent is None else exponent
     if not _has_error(mean, error):
-        return f"{mean:{sign}.2e}" if exponent else f"{mean:{sign}.3g}"
-    form = ".2e" if exponent else f".{_decimals(error)}f"
+        return f"{mean:{sign}.2e}" if exponent else f"{mean:{sign}.{_decimals(mean, 3)}f}"
+    form = ".2e" if exponent else f".{_decimals(error, 2)}f"
     return f"{mean:{sign}{form}} ± {error:{form}}"
 
 
@@ -551,14 +577,15 @@ def _has_error(mean: float, error: float) -> bool:
     return isfinite(error) and error > SPREADLESS * abs(mean)
 
 
-def _decimals(error: float) -> int:
-    return max(0, 1 - floor(log10(error)))
+def _decimals(value: float, digits: int) -> int:
+    """Places after the point that show so many digits of a value."""
+    return max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
 
 
 def _needs_exponent(mean: float, error: float) -> bool:
     if not _has_error(mean, error):
         return mean != 0 and not 10.0**-MOST_DECIMALS <= abs(mean) < LARGEST_PLAIN
-    return abs(mean) >= LARGEST_PLAIN or _decimals(error) > MOST_DECIMALS
+    return abs(mean) >= LARGEST_PLAIN or _decimals(error, 2) > MOST_DECIMALS
 
 
 BELOW_ROUNDING = "below rounding"

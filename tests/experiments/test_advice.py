@@ -109,7 +109,7 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
     assert "'Mixup, stop' has a risk lower by 0.10 ± 0.20: less than two standard errors" in text
     text = advised(0.5, 0.4, 0.1, 0.01)
     assert "train with Mixup and stop" in text
-    assert re.search(r"Over-training: going on to .* costs 10 % more risk than stopping\.", text)
+    assert re.search(r"Over-training: going on to .* costs 10.0 % more risk than stopping\.", text)
     assert "Over-training is not seen" in advised(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
 
 

@@ -104,7 +104,7 @@ def test_penalties_are_at_least_one_and_the_followed_alpha_is_in_both_maps(penal
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("switch", ("200 steps in all", "Mixup, then plain", "Best: the last", "lies within")),
+        ("switch", ("200 steps in all", "Mixup, then plain", "Switching does not help here", "lies within")),
         ("rules", ("The U-curve by rule", "heavy ball", "averaged descent", "All end at the effective time")),
         ("penalty-map", ("Penalty of training to t = 1e+05", "n = 6", "0.5")),
     ],

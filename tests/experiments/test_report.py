@@ -8,7 +8,7 @@ from rich.console import Console
 
 from experiments import report, store
 from experiments.advice import run_advice
-from experiments.report import _of, _written
+from experiments.report import _folded, _of, _written
 from tests.experiments.small import ADVISE, BOUND, RUNS, UCURVE
 
 
@@ -79,7 +79,55 @@ def test_estimates_beside_one_another_have_one_form():
         "0.0198 ± 0.0025", "0.199 ± 0.030", "below rounding",
     ]  # fmt: skip
     assert _written([(2.0, 0.1), (3e-9, 1e-10)]) == ["2.00e+00 ± 1.00e-01", "3.00e-09 ± 1.00e-10"]
-    assert _written([(2.5, float("nan")), (0.125, 0.0)]) == ["2.5", "0.125"]
+    assert _written([(2.5, float("nan")), (0.125, 0.0)]) == ["2.50", "0.125"]
+    assert _written([(0.0251, float("nan")), (0.012, 0.0), (0.0, 0.0)]) == ["0.0251", "0.0120", "0"]
+
+
+def test_numbers_below_rounding_are_said_to_be(result_of, tmp_path):
+    text = printed("minibatch", result_of(*RUNS["minibatch"]), RUNS["minibatch"][1], tmp_path)
+    (line,) = (line for line in text.splitlines() if line.startswith("  at infinity"))
+    assert "below rounding" in line
+    assert "e-" not in line
+    variables = dict(result_of(*RUNS["noise"]))
+    power = variables["noise_power"]
+    variables["noise_power"] = power._replace(values=np.where([[[True]], [[False]]], 7.3e-17, power.values))
+    text = printed("noise", variables, RUNS["noise"][1], tmp_path)
+    assert "below rounding" in text
+    assert "e-17" not in text
+
+
+def test_errors_stand_beside_their_means_where_they_fit(result_of, tmp_path):
+    for kind in ("minibatch", "penalty-map"):
+        text = printed(kind, result_of(*RUNS[kind]), RUNS[kind][1], tmp_path)
+        assert not any(line.strip().startswith("±") for line in text.splitlines())
+    rows = [["a", *["0.123 ± 0.001"] * 6]]
+    console = Console(record=True, width=80)
+    console.print(_folded(console, "six", ["", *"123456"], rows))
+    folded = console.export_text().splitlines()
+    assert [line.split() for line in folded[-2:]] == [["a", *["0.123"] * 6], ["±", "0.001"] * 6]
+
+
+def test_the_note_of_one_seed_says_what_the_two_turns_are(result_of, tmp_path):
+    whole = result_of(*RUNS["ucurve"])
+    first = {
+        name: variable._replace(values=variable.values.take([0], axis=variable.dims.index("seed")))
+        if "seed" in variable.dims
+        else variable
+        for name, variable in whole.items()
+    }
+    text = " ".join(printed("ucurve", first, UCURVE, tmp_path).split())
+    assert "turn of the mean" not in text
+    assert "turn of the flow: time at which gradient flow is lowest" in text
+    assert "turning time: of gradient descent, within its steps." in text
+
+
+def test_a_kink_has_no_bound_by_curvature_and_the_table_says_so(result_of, tmp_path):
+    variables = dict(result_of(*RUNS["noise"]))
+    words = "upper bound by curvature does not exist"
+    assert words not in printed("noise", variables, RUNS["noise"][1], tmp_path)
+    bound = variables["smoothness_bound"]
+    variables["smoothness_bound"] = bound._replace(values=np.full_like(bound.values, np.inf))
+    assert words in printed("noise", variables, RUNS["noise"][1], tmp_path)
 
 
 def test_one_seed_has_no_standard_error():
