@@ -103,7 +103,7 @@ def turning_risk(
     Works under ``jit``, ``vmap``, ``jvp`` and ``grad``. One eigen-decomposition serves the search and the derivatives,
     so that a gradient in all settings costs little more than the value. The value is that of
     `theory.risk_curve` by the Gram route; its trusted times are as late, and whether a rule is stable is for
-    `theory.check_stable` to say. Where two minima are equally low, the derivative is that of one of them. The turning
+    `Rule.check_stable` to say. Where two minima are equally low, the derivative is that of one of them. The turning
     time has derivatives too, which are not given here: they would need the risk's second ones.
 
     Args:
