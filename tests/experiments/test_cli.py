@@ -430,7 +430,8 @@ def test_ctrl_c_ends_a_run_with_130_and_leaves_the_old_result_whole(tmp_path):
     endless = ["ucurve", *flags(UCURVE), "--num-seeds", "1", "--num-steps", "2000000000", "--output", str(output)]
     # A line of its own says that training begins, so that the signal falls into it.
     code = (
-        "import sys, experiments.cli as cli, experiments.ucurve as ucurve\n"
+        "import signal, sys, experiments.cli as cli, experiments.ucurve as ucurve\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real = ucurve.rfm.simulate_many\n"
         "def begun(*a, **k): print('begun', flush=True); return real(*a, **k)\n"
         "ucurve.rfm.simulate_many = begun\n"
