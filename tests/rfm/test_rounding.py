@@ -32,7 +32,7 @@ def linear(law: rfm.Law, population: theory.Averages = POPULATION) -> rfm.Proble
 
 
 def in_single_precision(problem: rfm.Problem) -> rfm.Problem:
-    return jax.tree.map(lambda array: array.astype(jnp.float32), problem)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), problem)
 
 
 def check(curve: theory.Curve) -> None:
