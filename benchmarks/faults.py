@@ -308,7 +308,7 @@ def _fill(folder: Path, index: int, size: int) -> list[str]:
     faults += [f"{what}left {name}" for name in {path.name for path in folder.iterdir()} - before]
     if finished.returncode not in (0, BAD) or finished.stderr.count("\n") != (finished.returncode == BAD):
         faults.append(f"{what}status {finished.returncode}, said {finished.stderr!r}")
-    if "┏" not in finished.stdout:
+    if "───" not in finished.stdout:  # the rule under a table's head
         faults.append(f"{what}the table is lost")
     return faults
 
