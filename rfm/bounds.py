@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 import theory
 from rfm.problem import Problem
-from rfm.solve import Solution, solution_of
+from rfm.solve import Solution, problem_of, solution_of
 from theory.checks import Clock, check_clock, check_type, untraced
 
 
@@ -31,8 +31,7 @@ def liu2023_risk_bound(
     >>> liu2023_risk_bound(problem, [50.0]).looseness.round(3).tolist()
     [16.0]
     """
-    solution = solution_of(problem)
-    rows = solution.known_problem("its rows")
+    rows = problem_of(problem)
     check_type("problem", rows, Problem, "an rfm.Problem")
     assert isinstance(rows, Problem)
     if rows.clean_labels is None:
@@ -42,7 +41,7 @@ def liu2023_risk_bound(
     if not isinstance(rows.population, theory.TestSet):
         raise ValueError("population: the bound asks for the largest |phi| among test inputs; pass an rfm.TestSet")
     return theory.bounds.liu2023_risk_bound(
-        solution.spectrum,
+        solution_of(problem).spectrum,
         rows.population,
         theory.GradientFlow(),
         jnp.asarray(check_clock("times", times), rows.features.dtype),

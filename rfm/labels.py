@@ -9,7 +9,7 @@ import theory
 from rfm.clocks import checked_clock, latest_time
 from rfm.precision import warn_of_rounding
 from rfm.problem import Solvable
-from rfm.solve import Solution, solution_of
+from rfm.solve import Solution, problem_of, solution_of
 from theory.checks import Clock, check_not_negative, check_positive, untraced
 from theory.spectrum import Method
 
@@ -54,10 +54,11 @@ def risk_over_labels(
     """
     check_not_negative("label_noise_variance", label_noise_variance)
     check_positive("tolerance", tolerance)
+    smoother = problem_of(problem, "the originals").label_smoother()
     rule, t = checked_clock(rule, times, steps)
-    solution = solution_of(problem, latest_time(rule, t), method)
-    smoother = solution.known_problem("the originals").label_smoother()
-    spectrum = solution.spectrum_until(latest_time(rule, t))
+    latest = latest_time(rule, t)
+    solution = solution_of(problem, latest, method)
+    spectrum = solution.spectrum_until(latest)
     curve = theory.risk_curve(spectrum, solution.population, rule, t)
     clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
     over = theory.labels.risk_over_labels(spectrum, solution.population, smoother, rule, clock, label_noise_variance)

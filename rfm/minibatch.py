@@ -21,7 +21,7 @@ from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
-from rfm.solve import Solution, solution_of
+from rfm.solve import Solution, problem_of, solution_of
 from rfm.stability import limit_of
 from theory.batches.moments import MAX_EXACT_MODES
 from theory.checks import Clock, check_choice, check_shape, check_steps, untraced
@@ -67,11 +67,11 @@ def minibatch_curve(
     >>> curve.risk.round(4).tolist()  # half of the labels are seen in the first step
     [1.0, 0.625, 0.0]
     """
-    solution = solution_of(problem)
-    source = solution.known_problem("what batches are drawn from").source()
+    source = problem_of(problem, "what batches are drawn from").source()
     check_batches(batches, source)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     check_start(start)
+    solution = solution_of(problem)
     spectrum = solution.spectrum
     if start is not None and start.weights is not None:
         check_shape("start.weights", start.weights, ndim=2, rows=spectrum.modes.shape[0],
@@ -161,12 +161,12 @@ def simulate_minibatch(
     >>> runs.parts.risk[0, :, 0].tolist()
     [1.0, 0.625]
     """
-    solution = solution_of(problem)
-    source = solution.known_problem("what batches are drawn from").source()
+    source = problem_of(problem, "what batches are drawn from").source()
     check_batches(batches, source)
     recorded = check_steps(steps)
     check_keys("keys", keys, "run")
     rule = theory.GradientDescent(step_size, ridge)
+    solution = solution_of(problem)
     spectrum = solution.spectrum
     _check_stable(spectrum, source, batches, rule)
     num_targets, num_features = spectrum.label_coordinates.shape[1], spectrum.modes.shape[0]

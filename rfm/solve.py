@@ -256,12 +256,6 @@ class Solution:
             )
         return self._late[0]
 
-    def known_problem(self, what: str) -> Solvable:
-        """The problem that was solved; raises ValueError if the solution was loaded without it."""
-        if self.problem is None:
-            raise ValueError(f"problem: a loaded solution does not know {what}; solve the problem again with rfm.solve")
-        return self.problem
-
     @property
     def own_coordinates(self) -> bool:
         """Whether its weights mean nothing to another problem."""
@@ -315,9 +309,15 @@ def problem_of(problem: Solvable | Solution, what: str = "its rows") -> Solvable
     """The problem itself, of a solution too.
 
     Raises:
+        TypeError: neither.
         ValueError: a loaded solution, which does not know it.
     """
-    return problem.known_problem(what) if isinstance(problem, Solution) else problem
+    check_solvable(problem)
+    if not isinstance(problem, Solution):
+        return problem
+    if problem.problem is None:
+        raise ValueError(f"problem: a loaded solution does not know {what}; solve the problem again with rfm.solve")
+    return problem.problem
 
 
 def solution_of(

@@ -13,7 +13,7 @@ from rfm.batches import Source, check_batches
 from rfm.expected import ExpectedProblem
 from rfm.precision import warn
 from rfm.problem import Problem
-from rfm.solve import Solution, solution_of
+from rfm.solve import Solution, problem_of, solution_of
 from theory.checks import check_not_negative, untraced
 
 LANCZOS = 1e-7
@@ -44,10 +44,9 @@ def largest_stable_step(
     >>> round(largest_stable_step(problem, rfm.Batches(1)), 6)  # 2 E phi^2 / E phi^4
     0.243902
     """
-    solution = solution_of(problem)
-    source = solution.known_problem("what batches are drawn from").source()
+    source = problem_of(problem, "what batches are drawn from").source()
     check_batches(batches, source)
-    return limit_of(solution.spectrum, source, batches, ridge)
+    return limit_of(solution_of(problem).spectrum, source, batches, ridge)
 
 
 def limit_of(spectrum: theory.Spectrum, source: Source, batches: theory.Batches, ridge: float) -> float:

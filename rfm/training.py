@@ -29,10 +29,10 @@ from rfm.minibatch import simulate_minibatch
 from rfm.phases import TrainingPhase, check_phases
 from rfm.problem import Problem, Solvable, check_population, check_problem
 from rfm.runs import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
-from rfm.solve import Solution, check_solvable, problem_of
+from rfm.solve import Solution, problem_of
 from theory.checks import Clock, check_steps, untraced
 from theory.phases import check_reached
-from theory.rules.rule import State, traced
+from theory.rules.rule import State, check_takes_steps, traced
 
 SMALL_SIDE = 20
 
@@ -76,7 +76,7 @@ def simulate(
     >>> simulate(problem, step_size=1.0, steps=[0, 1, 2]).risk.tolist()
     [1.0, 0.25, 0.0625]
     """
-    check_solvable(problem)
+    known = problem_of(problem)
     if batches is not None:
         if step_size is None or rule is not None:
             raise ValueError("step_size, rule: batches are trained by gradient descent; pass step_size=, and no rule=")
@@ -92,7 +92,7 @@ def simulate(
             start=start,
             progress=progress,
         ).curve(0)
-    if isinstance(problem_of(problem), ExpectedProblem):
+    if isinstance(known, ExpectedProblem):
         raise ValueError(
             "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
         )
@@ -141,7 +141,7 @@ def simulate_phases(
     check_reached(recorded, ends[-1])
     problems = [_trainable(phase.problem) for phase in phases]
     for problem, phase in zip(problems, phases, strict=True):
-        _check_steps(phase.rule)
+        check_takes_steps(phase.rule)
         phase.rule.check_stable(largest_eigenvalue(problem))
     first = problems[0]
     num_features, num_targets, dtype = first.features.shape[1], first.labels.shape[1], first.features.dtype
@@ -257,14 +257,6 @@ def _trainable(solvable: Solvable | Solution) -> Problem:
             "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
         )
     return problem
-
-
-def _check_steps(rule: theory.Rule) -> None:
-    if not rule.counts_steps:
-        raise TypeError(
-            f"rule: {type(rule).__name__} takes no steps that could be trained; pass one that does, such as "
-            "theory.GradientDescent(step_size)"
-        )
 
 
 class _Model(eqx.Module):

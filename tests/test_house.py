@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,14 @@ def test_every_public_name_exists_and_says_what_it_is(module: object, name: str)
 def test_every_public_function_has_an_example_or_a_reason(module: object, name: str) -> None:
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(getattr(module, name)) or "")
     assert bool(examples) != (name in WITHOUT_EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "path", [*modules(*FLOORS), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name
+)
+def test_tests_that_are_named_exist(path: Path) -> None:
+    named = re.findall(r"tests/[\w/]+\.py", path.read_text(encoding="utf-8"))
+    assert not [name for name in named if not (ROOT / name).is_file()]
 
 
 def test_reasons_are_given_only_for_what_exists() -> None:

@@ -18,7 +18,7 @@ The diagonal approximation keeps the entries (k, k), of S and of d dᵀ, and lea
 where no other entry ever feeds these. Elsewhere its error is measured, not bounded. On Mixup of random features, of 12
 to 60 originals: 10 to 80 percent of the spread in the first steps, where d dᵀ is far from diagonal; once training has
 settled, up to 25 percent of it, up to half at steps close to the limit of single rows, and a few percent for many
-originals (``tests/theory/test_minibatch.py`` holds one such problem).
+originals (``tests/theory/batches/test_minibatch.py`` holds one such problem).
 
 Source: derived here.
 """
@@ -150,8 +150,8 @@ def minibatch_curve(
     """The expected risk of training on fresh batches: the mean's risk, and the spread tr(C S) about it.
 
     Exact at any number of steps and in the limit, to rounding: where eigenvalues span eight decades, within 1e-9 of 60
-    digits after 1e9 steps (``tests/theory/test_minibatch.py``). Rates below machine epsilon times mu_max are lost, and
-    ``trusted_until`` says from when on that may be felt.
+    digits after 1e9 steps (``tests/theory/batches/test_minibatch.py``). Rates below machine epsilon times mu_max are
+    lost, and ``trusted_until`` says from when on that may be felt.
 
     Costs an eigen-decomposition of as many rows as there are entries, entries^2 operations for each number of steps,
     and for the limit.

@@ -50,7 +50,7 @@ def dual(
 
     Returns:
         Accurate to 1e-12 of sqrt(E s^2 E q^2) where the activations are analytic, or have their only kink at zero and
-        no bias (``tests/theory/test_duals.py``); closed forms at any norm from 1e-6 to 1e4 and any angle. Other
+        no bias (``tests/theory/duals/test_duals.py``); closed forms at any norm from 1e-6 to 1e4 and any angle. Other
         callables are seen down to a feature of 1e-5 of the range of their pre-activations. Differentiable in weights,
         biases and correlation, if the activations have two derivatives or a closed form serves.
 

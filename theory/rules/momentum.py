@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from theory.linalg import is_traced
 from theory.rules.powers import after, mean_after
-from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, rows
+from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, recorded, rows
 
 
 class Moving(NamedTuple):
@@ -253,25 +253,18 @@ def _rising(
     progress: Float[Array, "modes"], steps: Float[Array, "*times"]
 ) -> tuple[Float[Array, "*times modes"], Float[Array, "*times modes"]]:
     """What is left, and how far a force of 1/eta has moved it, under the momentum k / (k + 3)."""
-    wanted = jnp.sort(steps.ravel())
 
-    def step(k: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        left, speed, moved, lefts, moveds = carry
+    def step(k: Array, mode: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        left, speed, moved = mode
         beta = jnp.asarray(k / (k + 3), progress.dtype)
         speed = beta * (1 - progress) * speed + left
         moved = moved + speed
         # Of a slow mode 1 - s moved has all digits; of a fast one the difference, which keeps its small size.
         left = jnp.where(progress * moved < 0.5, 1 - progress * moved, left - progress * speed)
-        # Each step writes to the row of the next time to come, which its own step writes last.
-        row = jnp.searchsorted(wanted, jnp.asarray(k + 1, wanted.dtype))
-        return left, speed, moved, lefts.at[row].set(left), moveds.at[row].set(moved)
+        return left, speed, moved
 
     ones, zeros = jnp.ones_like(progress), jnp.zeros_like(progress)
-    empty = jnp.zeros((wanted.size, 1), progress.dtype)
-    start = (ones, zeros, zeros, empty + ones[None, :], empty + zeros[None, :])
-    _, _, _, lefts, moveds = jax.lax.fori_loop(0, wanted[-1].astype(int), step, start)
-    place = jnp.searchsorted(wanted, steps)
-    return lefts[place], moveds[place]
+    return recorded(step, (ones, zeros, zeros), lambda mode, _: (mode[0], mode[2]), steps)
 
 
 @_rising.defjvp

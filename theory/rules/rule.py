@@ -79,10 +79,7 @@ class Rule(eqx.Module):
         Raises:
             TypeError: the rule takes no steps.
         """
-        raise TypeError(
-            f"rule: {type(self).__name__} takes no steps that could be trained; pass a rule that does, such as "
-            "theory.GradientDescent(step_size)"
-        )
+        raise _takes_no_steps(self)
 
     def answer(self, state: State, k: Array | int) -> Weights:
         """The weights that the rule answers with after k steps."""
@@ -216,39 +213,70 @@ def check_rule(rule: object) -> None:
     check_type("rule", rule, Rule, "a rule, such as theory.GradientFlow() or theory.GradientDescent(step_size)")
 
 
+def check_takes_steps(rule: Rule) -> None:
+    """Raises TypeError unless the rule counts steps, which can be trained."""
+    if not rule.counts_steps:
+        raise _takes_no_steps(rule)
+
+
+def _takes_no_steps(rule: Rule) -> TypeError:
+    return TypeError(
+        f"rule: {type(rule).__name__} takes no steps that could be trained; pass one that does, such as "
+        "theory.GradientDescent(step_size)"
+    )
+
+
 def over_rate(bound: float | Array, rate: float | Array) -> float | Array:
     """Bound / rate, infinite at rate zero for plain numbers too: where nothing is learnt, nothing diverges."""
     return math.inf if isinstance(rate, int | float) and rate == 0 else bound / rate
 
 
+Records = TypeVar("Records")
+
+
+def recorded(
+    step: Callable[[Array, State], State],
+    start: State,
+    read: Callable[[State, Array | int], Records],
+    t: Float[Array, "*times"],
+) -> Records:
+    """What is read of a state after t steps, for all t by one pass over the steps; arrays of it get the times in front.
+
+    What is held does not grow with the number of steps; there is no derivative in reverse.
+    """
+    wanted = jnp.sort(t.ravel())
+
+    def one(k: Array, carry: tuple[State, Records]) -> tuple[State, Records]:
+        state, records = carry
+        state = step(k, state)
+        # Each step writes to the row of the next time to come, which its own step writes last.
+        row = jnp.searchsorted(wanted, jnp.asarray(k + 1, wanted.dtype))
+        return state, jax.tree.map(lambda rows, new: rows.at[row].set(new), records, read(state, k + 1))
+
+    begun = jax.tree.map(lambda entry: jnp.broadcast_to(entry, (wanted.size, *entry.shape)), read(start, 0))
+    _, records = jax.lax.fori_loop(0, wanted[-1].astype(int), one, (start, begun))
+    place = jnp.searchsorted(wanted, t)
+    return jax.tree.map(lambda rows: rows[place], records)
+
+
 def _by_steps(rule: Rule, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> tuple[Response, Response]:
     """Residual and gain after t steps, and their means over all steps until then, by taking the steps.
 
-    One row of weights starts from one and is not pushed, the other is pushed from zero. What is held does not grow
-    with the number of steps; there is no derivative in reverse.
+    One row of weights starts from one and is not pushed, the other is pushed from zero.
     """
     rate = eigenvalues + rule.ridge
     start = jnp.stack([jnp.ones_like(rate), jnp.zeros_like(rate)])
     force = 1 - start
-    wanted = jnp.sort(t.ravel())
 
     def gradient(weights: Weights) -> Weights:
         return rate[None, :] * weights - force
 
-    def one(k: Array, carry: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
-        state, total, answers, means = carry
-        state = rule.step(gradient, k, state)
-        answer = rule.answer(state, k + 1)
-        total = total + answer
-        # Each step writes to the row of the next time to come, which its own step writes last.
-        row = jnp.searchsorted(wanted, jnp.asarray(k + 1, wanted.dtype))
-        return state, total, answers.at[row].set(answer), means.at[row].set(total / (k + 1))
+    def step(k: Array, sums: tuple[State, Array]) -> tuple[State, Array]:
+        state = rule.step(gradient, k, sums[0])
+        return state, sums[1] + rule.answer(state, k + 1)
 
-    begun = jnp.broadcast_to(start, (wanted.size, *start.shape))
-    carry = (rule.begin(start), jnp.zeros_like(start), begun, begun)
-    _, _, answers, means = jax.lax.fori_loop(0, wanted[-1].astype(int), one, carry)
-    place = jnp.searchsorted(wanted, t)
-    return (
-        Response(answers[place][..., 0, :], answers[place][..., 1, :]),
-        Response(means[place][..., 0, :], means[place][..., 1, :]),
-    )
+    def read(sums: tuple[State, Array], k: Array | int) -> tuple[Response, Response]:
+        state, total = sums
+        return Response(*rule.answer(state, k)), Response(*jnp.where(k > 0, total / jnp.maximum(k, 1), start))
+
+    return recorded(step, (rule.begin(start), jnp.zeros_like(start)), read, t)
