@@ -33,7 +33,7 @@ def draw(result: Result) -> Figure:
     style.log_time_axis(axes)
     axes.set_ylabel("test error and its parts")
     axes.set_title(str(law["law"].item()))
-    names = {"risk": "test error = clean + noise + cross"}
+    names = {"risk": "test error, their sum"}
     handles = [
         style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in style.PARTS.items()
     ]
