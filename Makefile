@@ -10,7 +10,7 @@ CODE := theory rfm experiments figures tests benchmarks
 KERNELS := Haswell Prescott
 ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk phases) tests/theory/rules/test_averaging \
   tests/theory/batches/test_minibatch tests/theory/derivatives/test_covariance \
-  $(addprefix tests/rfm/test_,kernels rounding ratios)
+  $(addprefix tests/rfm/,test_kernels test_rounding expected/test_quadrature)
 
 .PHONY: help ucurve figures test test-kernels accuracy faults bench bench-peer scaling clean
 

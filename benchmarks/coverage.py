@@ -80,7 +80,7 @@ def truth_of(
     fresh_x: np.ndarray,
     fresh_y: np.ndarray,
     features: rfm.RandomFeatures,
-    advice: rfm.Advice,
+    advice: rfm.decide.Advice,
     key: jax.Array,
 ) -> Truth:
     """All rows are trained on, the fresh ones held out."""

@@ -80,7 +80,7 @@ def gradients() -> list[Row]:
     settings = jnp.asarray([1.0, 1e-4, 0.1])
 
     @jax.jit
-    def value(settings: jax.Array, family: rfm.MixupFamily) -> jax.Array:
+    def value(settings: jax.Array, family: rfm.decide.MixupFamily) -> jax.Array:
         alpha, ridge, variance = settings
         moments = family.ratios.at(alpha)
         rule = theory.GradientFlow(ridge)
@@ -91,7 +91,7 @@ def gradients() -> list[Row]:
     slope = jax.jit(jax.value_and_grad(value))
 
     @jax.jit
-    def at_budget(alpha: float, ridge: float, family: rfm.MixupFamily) -> jax.Array:
+    def at_budget(alpha: float, ridge: float, family: rfm.decide.MixupFamily) -> jax.Array:
         return family.risk(alpha, theory.GradientFlow(ridge), grid[-1:])[0]
 
     def on_a_grid() -> object:

@@ -13,7 +13,7 @@ import scipy.linalg
 import rfm
 from benchmarks import peak, problems
 from benchmarks.harness import Row, compare, interleave, now, own_clock
-from rfm.accumulate import Method
+from rfm.expected.sums import Method
 
 LAW = rfm.Mixup(alpha=1.0, pairs="expected")
 NUM_FEATURES = 1000

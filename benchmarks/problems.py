@@ -14,7 +14,9 @@ TIMES = np.concatenate([[0.0], np.geomspace(0.1, 1e6, 199)])
 
 
 @functools.cache
-def mixup_problem(num_originals: int, num_features: int, seed: int = 0, law: rfm.Law | None = None) -> rfm.Problem:
+def mixup_problem(
+    num_originals: int, num_features: int, seed: int = 0, law: rfm.mixup.Law | None = None
+) -> rfm.Problem:
     """Of all pairs unless the law says otherwise, with clean labels."""
     teacher_key, feature_key, sample_key, test_key = jax.random.split(jax.random.key(seed), 4)
     task = rfm.TeacherStudent(input_dim=INPUT_DIM, num_hidden=10, activation="tanh", key=teacher_key)
@@ -37,12 +39,12 @@ def plain() -> rfm.Problem:
 
 
 @functools.cache
-def family() -> rfm.MixupFamily:
+def family() -> rfm.decide.MixupFamily:
     """Of 60 originals with noisy labels, in 200 features."""
     task = rfm.TeacherStudent(5, 10, weight_std=1.0, label_noise_std=0.5, key=jax.random.key(0))
     features = rfm.RandomFeatures(5, 200, weight_std=2.0, key=jax.random.key(1))
     sample = task.sample(60, key=jax.random.key(2))
-    return rfm.mixup_family(sample, features, population=task.population(features))
+    return rfm.decide.mixup_family(sample, features, population=task.population(features))
 
 
 def wide() -> rfm.Problem:

@@ -29,12 +29,12 @@ def run_advice(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     """
     check_advise(config)
     names = None if config.inputs is None else [name.strip() for name in config.inputs.split(",")]
-    raw = rfm.read_arrays(config.dataset, target=config.target, inputs=names)
+    raw = rfm.data.read_arrays(config.dataset, target=config.target, inputs=names)
     inputs, targets = np.asarray(raw.inputs, float).reshape(len(raw.inputs), -1), _of_kind(config, raw.targets)
     features_key, advice_key, check_key = jax.random.split(jax.random.key(config.seed), 3)
     features = _features(config, inputs.shape[1], features_key)
 
-    def advise(rows: np.ndarray, key: jax.Array, advance: Advance | None) -> rfm.Advice:
+    def advise(rows: np.ndarray, key: jax.Array, advance: Advance | None) -> rfm.decide.Advice:
         return rfm.advise(
             inputs[rows],
             targets[rows],
@@ -92,7 +92,7 @@ def _law(config: AdviseConfig) -> rfm.Mixup:
     return rfm.Mixup(alpha=config.alpha, pairs="expected" if config.num_pairs is None else config.num_pairs)
 
 
-def _variables(advice: rfm.Advice) -> Variables:
+def _variables(advice: rfm.decide.Advice) -> Variables:
     actions, gains = advice.actions, [advice.gain(action) for action in advice.actions]
     cost = advice.overtraining_cost
     of_actions = {

@@ -14,8 +14,8 @@ import numpy as np
 import rfm
 from experiments.configs import AdviseConfig
 from experiments.variables import Stage, Variable, Variables
-from rfm.advice import Split, feature_map
-from rfm.datasets import as_numbers
+from rfm.data.datasets import as_numbers
+from rfm.decide.advice import Split, feature_map
 
 PAIRS_PER_ROW = 20
 """Random pairs of the table on which Mixup is really trained, per row."""
@@ -26,14 +26,14 @@ TEST_SHARE = 4
 MOST_STEPS = 1_000_000
 NUM_RECORDED = 80
 
-Adviser = Callable[[np.ndarray, jax.Array, Callable[[int], object] | None], rfm.Advice]
+Adviser = Callable[[np.ndarray, jax.Array, Callable[[int], object] | None], rfm.decide.Advice]
 
 
 def check_advice(
     config: AdviseConfig,
     inputs: np.ndarray,
     targets: np.ndarray,
-    features: rfm.FeatureMap | Literal["raw"],
+    features: rfm.features.FeatureMap | Literal["raw"],
     advise: Adviser,
     key: jax.Array,
     stage: Stage,
@@ -79,7 +79,7 @@ def _problems(
     config: AdviseConfig,
     inputs: np.ndarray,
     targets: np.ndarray,
-    features: rfm.FeatureMap | Literal["raw"],
+    features: rfm.features.FeatureMap | Literal["raw"],
     rows: np.ndarray,
     test: np.ndarray,
     key: jax.Array,
@@ -95,7 +95,7 @@ def _problems(
     return mixup, plain
 
 
-def _losses(advice: rfm.Advice, mixup: rfm.Problem, plain: rfm.Problem, key: jax.Array) -> dict[str, float]:
+def _losses(advice: rfm.decide.Advice, mixup: rfm.Problem, plain: rfm.Problem, key: jax.Array) -> dict[str, float]:
     last = advice.steps(advice.budget)
     if not 1 <= last <= MOST_STEPS:
         raise ValueError(f"budget: is {last} steps of {advice.step_size:.3g}; a check trains 1 to {MOST_STEPS} of them")
@@ -120,12 +120,12 @@ def _losses(advice: rfm.Advice, mixup: rfm.Problem, plain: rfm.Problem, key: jax
 
 def _trained(
     problem: rfm.Problem, step_size: float, steps: np.ndarray, key: jax.Array, start: rfm.Start | None = None
-) -> rfm.MinibatchRuns:
+) -> rfm.training.MinibatchRuns:
     return rfm.simulate_minibatch(
         problem, rfm.Batches(BATCH_SIZE), step_size=step_size, steps=steps, keys=[key], start=start
     )
 
 
-def _risk(runs: rfm.MinibatchRuns) -> np.ndarray:
+def _risk(runs: rfm.training.MinibatchRuns) -> np.ndarray:
     """Summed over targets, at each of the steps."""
     return np.asarray(runs.parts.risk[0]).sum(axis=1)

@@ -92,11 +92,11 @@ _HARD_LABELS = {
 }
 
 
-def _teacher(config: NoiseConfig, weight_std: float, key: PRNGKeyArray) -> rfm.TwoLayerTeacher:
+def _teacher(config: NoiseConfig, weight_std: float, key: PRNGKeyArray) -> rfm.data.TwoLayerTeacher:
     task = rfm.TeacherStudent(
         config.input_dim, config.num_hidden, config.teacher_activation, weight_std=weight_std, key=key
     )
-    assert isinstance(task.truth, rfm.TwoLayerTeacher)
+    assert isinstance(task.truth, rfm.data.TwoLayerTeacher)
     return task.truth
 
 
@@ -109,7 +109,7 @@ def _distance_edges(config: NoiseConfig) -> np.ndarray:
 
 
 def _by_distance(
-    truth: rfm.TwoLayerTeacher, inputs: Array, others: Array, edges: np.ndarray
+    truth: rfm.data.TwoLayerTeacher, inputs: Array, others: Array, edges: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest and root mean square noise of the pairs in each bin; NaN in an empty one."""
     noise = np.abs(np.asarray(theory.mixup_noise(truth, inputs, others, HALF)))
@@ -122,7 +122,7 @@ def _by_distance(
     return largest, typical
 
 
-def _distance_bounds(truth: rfm.TwoLayerTeacher, distances: np.ndarray) -> tuple[Array, Array]:
+def _distance_bounds(truth: rfm.data.TwoLayerTeacher, distances: np.ndarray) -> tuple[Array, Array]:
     """The two upper bounds at each distance, from constants that hold everywhere; infinite where there is none."""
     steps = jnp.asarray(distances)[:, None]
     zeros = jnp.zeros_like(steps)

@@ -99,7 +99,7 @@ _LIMITS = {
 }
 
 
-def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.Law, rfm.Problem | rfm.ExpectedProblem]:
+def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.mixup.Law, rfm.Problem | rfm.expected.ExpectedProblem]:
     population = seed.population()
     mixup = rfm.Mixup(alpha=config.alpha, pairs="expected")
     averaged = rfm.expected_mixup(seed.sample, seed.features, mixup, population=population)

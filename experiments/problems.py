@@ -65,7 +65,7 @@ class Data(NamedTuple):
 
     inputs: Array
     targets: Array
-    truth: rfm.KernelTruth | None
+    truth: rfm.data.KernelTruth | None
 
 
 def check_ucurve(config: UCurveConfig) -> None:
@@ -244,7 +244,7 @@ def fixed_law(config: UCurveConfig | BoundConfig | SwitchConfig | RulesConfig) -
     return rfm.Mixup(lam=config.lam)
 
 
-def laws(config: UCurveConfig) -> list[rfm.Law]:
+def laws(config: UCurveConfig) -> list[rfm.mixup.Law]:
     """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
     num_pairs = config.num_samples**2 if config.num_pairs is None else config.num_pairs
     return [rfm.ERM(), fixed_law(config), rfm.Mixup(alpha=config.alpha, pairs=num_pairs)]
@@ -272,7 +272,7 @@ def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
             f"num_samples: {largest_sample} asked for, but {config.dataset!r} has {len(inputs)} rows, of which "
             f"{available} are left to train on; pass fewer, or a smaller num_test"
         )
-    return Data(inputs, targets, rfm.KernelTruth(inputs, targets) if config.truth == "kernel" else None)
+    return Data(inputs, targets, rfm.data.KernelTruth(inputs, targets) if config.truth == "kernel" else None)
 
 
 class Seed(NamedTuple):
@@ -322,7 +322,7 @@ class Seed(NamedTuple):
         assert isinstance(test, rfm.TestSet)  # the features are finitely many
         return test
 
-    def problem(self, law: rfm.Law, population: rfm.Population | rfm.TestSet) -> rfm.Problem:
+    def problem(self, law: rfm.mixup.Law, population: rfm.Population | rfm.TestSet) -> rfm.Problem:
         """The seed's problem under a law."""
         problem = rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
         assert isinstance(problem, rfm.Problem)  # without block_rows it always is

@@ -15,7 +15,7 @@ import theory
 from experiments.configs import SwitchConfig
 from experiments.problems import Seed, check_switch, fixed_law, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
-from rfm.runs import deviation
+from rfm.training.start import deviation
 from theory.spectrum import Spectrum
 
 BANDS = (1e-2, 1e-4, 1e-6)

@@ -15,7 +15,7 @@ import theory
 from experiments.configs import UCurveConfig
 from experiments.problems import Seed, check_ucurve, laws, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
-from rfm.runs import deviation
+from rfm.training.start import deviation
 
 FIRST_SCALED_TIME = 0.03
 """Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""
@@ -47,7 +47,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         [seed.problem(law, population) for seed, population in zip(seeds, populations, strict=True)]
         for law in laws(config)
     ]
-    largest = max(rfm.largest_eigenvalue(problem) for row in problems for problem in row)
+    largest = max(rfm.training.largest_eigenvalue(problem) for row in problems for problem in row)
     clock = _Clock.of(config, largest)
 
     advance = stage("closed form", sum(map(len, problems)))

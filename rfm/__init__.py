@@ -1,89 +1,64 @@
-"""Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training."""
+"""Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training.
 
-from rfm.advice import Action, Advice, Estimate, advise
+What most need is here by name; the rest is in the chapters: `rfm.data`, `rfm.mixup`, `rfm.expected`, `rfm.training`,
+`rfm.decide`.
+"""
+
+from rfm import data, decide, expected, mixup, training
 from rfm.bounds import liu2023_risk_bound
-from rfm.cures import Cure, best_ridge, compare_cures
-from rfm.datasets import DATASETS, DataSet, KernelTruth, RawData, load_dataset, prepare, read_arrays
-from rfm.expected import ExpectedProblem, expected_mixup
-from rfm.features import FeatureMap, RandomFeatures
-from rfm.kernels import KernelProblem, KernelTest
+from rfm.data import DataTask, GaussianTask, Sample, TeacherStudent, load_dataset
+from rfm.decide import advise, closed_form_switch, compare_cures, tune_mixup
+from rfm.expected import expected_mixup
+from rfm.features import RandomFeatures
 from rfm.labels import risk_over_labels
-from rfm.minibatch import MinibatchRuns, minibatch_curve, simulate_minibatch
-from rfm.mixup import ERM, Law, Mixup, PairTable
-from rfm.phases import TrainingPhase, closed_form_phases, closed_form_switch
+from rfm.mixup import ERM, Mixup
+from rfm.phases import TrainingPhase, closed_form_phases
 from rfm.precision import PrecisionWarning
-from rfm.problem import Problem, StreamedProblem
+from rfm.problem import Problem
 from rfm.progress import progress_bar
-from rfm.ratios import RatioRule, ratio_rule
 from rfm.solve import Solution, closed_form, solve
-from rfm.stability import largest_stable_step
 from rfm.synthesis import synthesize
-from rfm.tables import Table, load_table
-from rfm.tasks import DataTask, GaussianTask, Sample, TeacherStudent
-from rfm.training import largest_eigenvalue, simulate, simulate_many, simulate_phases
-from rfm.truths import GaussianTruth, LinearTruth, QuadraticTruth, Truth, TwoLayerTeacher
-from rfm.tuning import MixupFamily, Tuned, mixup_family, tune_mixup
+from rfm.training import (
+    largest_stable_step,
+    minibatch_curve,
+    simulate,
+    simulate_many,
+    simulate_minibatch,
+    simulate_phases,
+)
 from theory import Batches, Population, Start, TestSet
 
 __all__ = [
-    "DATASETS",
     "ERM",
-    "Action",
-    "Advice",
     "Batches",
-    "Cure",
-    "DataSet",
     "DataTask",
-    "Estimate",
-    "ExpectedProblem",
-    "FeatureMap",
     "GaussianTask",
-    "GaussianTruth",
-    "KernelProblem",
-    "KernelTest",
-    "KernelTruth",
-    "Law",
-    "LinearTruth",
-    "MinibatchRuns",
     "Mixup",
-    "MixupFamily",
-    "PairTable",
     "Population",
     "PrecisionWarning",
     "Problem",
-    "QuadraticTruth",
     "RandomFeatures",
-    "RatioRule",
-    "RawData",
     "Sample",
     "Solution",
     "Start",
-    "StreamedProblem",
-    "Table",
     "TeacherStudent",
     "TestSet",
     "TrainingPhase",
-    "Truth",
-    "Tuned",
-    "TwoLayerTeacher",
     "advise",
-    "best_ridge",
     "closed_form",
     "closed_form_phases",
     "closed_form_switch",
     "compare_cures",
+    "data",
+    "decide",
+    "expected",
     "expected_mixup",
-    "largest_eigenvalue",
     "largest_stable_step",
     "liu2023_risk_bound",
     "load_dataset",
-    "load_table",
     "minibatch_curve",
-    "mixup_family",
-    "prepare",
+    "mixup",
     "progress_bar",
-    "ratio_rule",
-    "read_arrays",
     "risk_over_labels",
     "simulate",
     "simulate_many",
@@ -91,5 +66,6 @@ __all__ = [
     "simulate_phases",
     "solve",
     "synthesize",
+    "training",
     "tune_mixup",
 ]

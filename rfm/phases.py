@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 import theory
-from rfm.clocks import checked_clock, log_clock
-from rfm.precision import warn, warn_if_rounded
+from rfm.clocks import checked_clock
+from rfm.precision import warn_if_rounded
 from rfm.problem import Solvable
 from rfm.solve import Solution, check_solvable, solution_of
 from theory.checks import Clock, check_positive, check_type, untraced
@@ -17,7 +16,6 @@ from theory.phases import check_reached
 from theory.population import check_same_map
 from theory.risk import check_start
 from theory.spectrum import Method
-from theory.switching import check_budget
 
 
 class TrainingPhase(NamedTuple):
@@ -91,67 +89,14 @@ def closed_form_phases(
     return curve
 
 
-@untraced
-def closed_form_switch(
-    first: Solvable | Solution,
-    second: Solvable | Solution,
-    *,
-    budget: float,
-    rule: theory.Rule | None = None,
-    switch_times: Clock | None = None,
-    method: Method | Literal["auto"] = "auto",
-) -> theory.switching.SwitchCurve:
-    """When to switch from one problem to another, such as from Mixup to plain training, if both share a budget.
-
-    Args:
-        first: what is trained on until the switch, or its solution.
-        second: what is trained on from there on; the risk is that over the first one's population.
-        budget: when training ends, in the rule's clock.
-        rule: of both legs; None for gradient flow.
-        switch_times: in the rule's clock; None for about `NUM_SWITCHES` of them, dense in log time at both ends.
-        method: as in `rfm.closed_form`.
-
-    Raises:
-        ValueError: as `theory.switching.switch_curve`.
-
-    Warns:
-        PrecisionWarning: rounding may exceed a millionth of the risk.
-
-    >>> import rfm
-    >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
-    >>> noisy, plain = (rfm.Problem(jnp.eye(2), labels, population=test) for labels in (2 * jnp.ones(2), jnp.ones(2)))
-    >>> curve = closed_form_switch(noisy, plain, budget=6.0)
-    >>> round(float(curve.best_time), 3), round(abs(float(curve.best_risk)), 6)
-    (1.386, 0.0)
-    """
-    rule = theory.GradientFlow() if rule is None else rule
-    check_budget(rule, budget)
-    _check_same_features({"first": first, "second": second})
-    latest = float(rule.time(jnp.asarray(float(budget))))
-    spectra = [solution_of(problem, latest, method).spectrum_until(latest) for problem in (first, second)]
-    times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
-    curve = theory.switching.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
-    tiny = jnp.finfo(curve.risk.dtype).tiny
-    worst = min(float(jnp.max(curve.rounding_error / jnp.maximum(curve.risk, tiny))), 1.0)
-    if worst > ROUNDING:
-        warn(
-            f"rounding may change the risk by a share of {worst:.1g} ({curve.risk.dtype}); switch on float64, pass "
-            "method='qr' or 'svd', or a smaller budget"
-        )
-    return curve
-
-
-ROUNDING = 1e-6
-
-
 def check_phases(phases: Sequence[TrainingPhase]) -> None:
     """Raises unless all are phases, of problems whose weights can be handed on."""
     for phase in phases:
         check_type("phases", phase, TrainingPhase, "rfm.TrainingPhase(problem, rule, duration) in a list")
-    _check_same_features({f"problem of phase {k + 1}": phase.problem for k, phase in enumerate(phases)})
+    check_same_features({f"problem of phase {k + 1}": phase.problem for k, phase in enumerate(phases)})
 
 
-def _check_same_features(problems: Mapping[str, Solvable | Solution]) -> None:
+def check_same_features(problems: Mapping[str, Solvable | Solution]) -> None:
     """Raises unless weights can be handed on from each problem to the next."""
     population = None
     for name, problem in problems.items():
@@ -163,13 +108,3 @@ def _check_same_features(problems: Mapping[str, Solvable | Solution]) -> None:
                 "handed on; pass problems of finitely many features"
             )
         check_same_map(population.signature, problem.population.signature, "features of the first problem")
-
-
-NUM_SWITCHES = 120
-
-
-def _switch_times(rule: theory.Rule, budget: float, spectra: Sequence[theory.Spectrum]) -> np.ndarray:
-    """Evenly in the log of the time trained before the switch, and of that left after it: both legs have slow modes."""
-    largest = max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
-    times = log_clock(rule, budget, largest, NUM_SWITCHES // 2)
-    return np.unique(np.concatenate([times, budget - times]))

@@ -14,9 +14,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
-from rfm.batches import Source, TableRows
 from rfm.features import FeatureMap, signature
-from rfm.mixup import PairTable
+from rfm.mixup.pairing import PairTable
+from rfm.source import Source, TableRows
 from theory.checks import (
     as_floating,
     check_finite,
@@ -69,8 +69,8 @@ class Solvable(eqx.Module):
             TypeError: rows of this problem cannot be made one by one.
         """
         raise TypeError(
-            f"problem: pass an rfm.Problem or an rfm.ExpectedProblem, got {type(self).__name__}; a batch is drawn from "
-            "rows that can be made one by one"
+            f"problem: pass an rfm.Problem or an rfm.expected.ExpectedProblem, got {type(self).__name__}; a batch is "
+            "drawn from rows that can be made one by one"
         )
 
 

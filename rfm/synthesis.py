@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from jaxtyping import Array, PRNGKeyArray
 
-from rfm.expected import ExpectedProblem, expected_mixup
+from rfm.data.sample import Sample, checked_sample
+from rfm.expected.problem import ExpectedProblem, expected_mixup
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelProblem, KernelTest
-from rfm.mixup import ERM, Law, Mixup, PairTable
+from rfm.mixup.laws import ERM, Law, Mixup
+from rfm.mixup.pairing import PairTable
 from rfm.problem import Problem, StreamedProblem, check_map
-from rfm.tasks import Sample, checked_sample
 from theory import Averages
 from theory.checks import check_count
 from theory.spectrum import Block

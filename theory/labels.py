@@ -6,7 +6,7 @@ labels y + e, e normal and independent with variance s^2,
     R(y + e) = R(y) - 2 v . e + eᵀ Q e,     Q = Kᵀ C K,     v = Kᵀ (c - C theta_t),     K = U g_t Uᵀ Hᵀ / n,
 
 of mean R(y) + s^2 tr Q and variance 4 s^2 |v|^2 + 2 s^4 tr Q^2. Expected Mixup brings such an H
-(`rfm.ExpectedProblem.smoother`); for training on the originals themselves H is Phi. Derived here.
+(`rfm.expected.ExpectedProblem.smoother`); for training on the originals themselves H is Phi. Derived here.
 """
 
 import equinox as eqx

@@ -47,7 +47,7 @@ start = jnp.ones((6, 1))
 x, y = np.asarray(sample.inputs), np.asarray(sample.labels)
 
 family = theory.derivatives.MomentsOverRatios.stacked([rfm.solve(problem).moments()] * 2)
-family = rfm.MixupFamily(family, (family, family), population)
+family = rfm.decide.MixupFamily(family, (family, family), population)
 
 def risk(labels):
     return rfm.closed_form(rfm.Problem(phi, labels, population=population), times=[0.0, 1.0]).risk[1]
@@ -92,16 +92,16 @@ REFUSED = {
         "rfm.synthesize(few, features, law, population=population, block_rows=4)",
         "rfm.synthesize(few, endless, law, population=task.test_set(endless, 5, key=key(3)))",
         "rfm.synthesize(few, features, fresh, population=population)",
-        "rfm.mixup_family(few, features, population=population)",
+        "rfm.decide.mixup_family(few, features, population=population)",
         "rfm.DataTask(x, y[:5], num_test=2)",
-        "rfm.KernelTruth(x, y[:5])",
-        "rfm.prepare(x, y[:5])",
+        "rfm.data.KernelTruth(x, y[:5])",
+        "rfm.data.prepare(x, y[:5])",
         "rfm.advise(x, y[:5], features=features, key=key(0))",
     ],
     MORE: [
         "rfm.synthesize(more, features, law, population=population)",
         "rfm.expected_mixup(more, features, fresh, population=population)",
-        "rfm.prepare(x[:5], y)",
+        "rfm.data.prepare(x[:5], y)",
         "rfm.advise(x[:5], y, features=features, key=key(0))",
     ],
     r"^ValueError: labels: there are 5 for 8 rows of features": ["theory.decompose(phi, sample.labels[:5])"],
@@ -122,18 +122,18 @@ REFUSED = {
         "rfm.Population(1j * jnp.eye(2), jnp.ones(2), 1.0)",
         "rfm.Start(weights=1j * start)",
         "rfm.DataTask(x, y + 1j, num_test=2)",
-        "rfm.KernelTruth(x + 1j, y)",
-        "rfm.prepare(x + 1j, y)",
-        "rfm.prepare(x, y + 1j)",
+        "rfm.data.KernelTruth(x + 1j, y)",
+        "rfm.data.prepare(x + 1j, y)",
+        "rfm.data.prepare(x, y + 1j)",
         "rfm.advise(x, y + 1j, features=features, key=key(0))",
         "features(x + 1j)",
         "next(law.tables(8, 64)).mix(y + 1j)",
         "theory.decompose(1j * phi, y)",
         "theory.StepSchedule([1j])",
-        "rfm.QuadraticTruth(1j * jnp.eye(2), jnp.ones(2))",
-        "rfm.LinearTruth(1j * jnp.ones(2))",
-        "rfm.TwoLayerTeacher(jnp.ones((2, 4)), 1j * jnp.ones(2), jnp.tanh)",
-        "rfm.PairTable(jnp.arange(8), jnp.arange(8), 1j * jnp.ones(8)).mix(y)",
+        "rfm.data.QuadraticTruth(1j * jnp.eye(2), jnp.ones(2))",
+        "rfm.data.LinearTruth(1j * jnp.ones(2))",
+        "rfm.data.TwoLayerTeacher(jnp.ones((2, 4)), 1j * jnp.ones(2), jnp.tanh)",
+        "rfm.mixup.PairTable(jnp.arange(8), jnp.arange(8), 1j * jnp.ones(8)).mix(y)",
     ],
     r"^ValueError: times: pass a non-empty one-dimensional list of numbers, got shape \(2,\), complex": [
         "rfm.closed_form(problem, times=[0, 1j])"
@@ -145,7 +145,7 @@ REFUSED = {
         "rfm.synthesize(sample, jnp.tanh, law, population=task.test_set(jnp.cos, 5, key=key(3)))",
         "rfm.synthesize(sample, bent, law, population=task.test_set(endless, 5, key=key(3)))",
         "rfm.expected_mixup(sample, other, fresh, population=population)",
-        "rfm.mixup_family(sample, other, population=population)",
+        "rfm.decide.mixup_family(sample, other, population=population)",
         "rfm.synthesize(sample, features, law, population=rfm.DataTask(x, y, num_test=2).test_set(other))",
     ],
     r"^ValueError: population: is a test set in infinitely many features": [
@@ -238,11 +238,11 @@ REFUSED = {
         "rfm.closed_form_phases([rfm.TrainingPhase(curve, flow)], times=[1.0])",
         "rfm.closed_form_switch(curve, problem, budget=1.0)",
         "rfm.compare_cures(curve, problem, budget=1.0)",
-        "rfm.largest_eigenvalue(curve)",
+        "rfm.training.largest_eigenvalue(curve)",
         "rfm.largest_stable_step(curve, batches=rfm.Batches(2))",
         "rfm.liu2023_risk_bound(curve, [1.0])",
     ],
-    r"^TypeError: family: pass what rfm.mixup_family gives, got a Curve": ["rfm.tune_mixup(curve, budget=1.0)"],
+    r"^TypeError: family: pass what rfm.decide.mixup_family gives, got a Curve": ["rfm.tune_mixup(curve, budget=1.0)"],
     r"^TypeError: phases: pass rfm.TrainingPhase\(.*\) in a list, got a Problem": [
         "rfm.closed_form_phases([problem], times=[1.0])",
         "rfm.simulate_phases([problem], steps=[1])",
@@ -264,10 +264,12 @@ REFUSED = {
         "rfm.Problem(phi, y > 0, population=population)",
         "rfm.TestSet(phi, y > 0)",
         "rfm.DataTask(x, y > 0, num_test=2)",
-        "rfm.prepare(x, y > 0)",
+        "rfm.data.prepare(x, y > 0)",
         "rfm.advise(x, y > 0, features=features, key=key(0))",
     ],
-    r"^TypeError: targets: holds values of type <U1; pass an array of numbers": ["rfm.prepare(x, list('abcdefgh'))"],
+    r"^TypeError: targets: holds values of type <U1; pass an array of numbers": [
+        "rfm.data.prepare(x, list('abcdefgh'))"
+    ],
     r"^ValueError: features: rows differ in length": ["rfm.Problem([[1.0], [1.0, 2.0]], y[:2], population=population)"],
     r"^ValueError: (lam|alpha): must lie .*, got ('all'|0.5j|an array of shape \(2,\))$": [
         "rfm.Mixup('all')",
@@ -277,7 +279,7 @@ REFUSED = {
     ],
     IN_JIT: [
         "jax.jit(lambda x: rfm.closed_form(problem, times=[1.0]).risk + x)(1.0)",
-        "jax.jit(lambda f: f.feature_moment(features))(rfm.LinearTruth(jnp.ones(4)))",
+        "jax.jit(lambda f: f.feature_moment(features))(rfm.data.LinearTruth(jnp.ones(4)))",
         "jax.jit(lambda f: f.noise_moments(lam=0.5).power)(task.truth)",
     ],
     r"^ValueError: (weights|noise_weights|spread): values of size 1e\+200 are too large to be squared": [
@@ -302,18 +304,18 @@ REFUSED = {
             "simulate_many([problem], steps=[1], step_size=0.1",
         )
     ],
-    r"^TypeError: truth: pass a callable of inputs, such as rfm.LinearTruth\(slope\), got 5$": [
+    r"^TypeError: truth: pass a callable of inputs, such as rfm.data.LinearTruth\(slope\), got 5$": [
         "rfm.synthesize(rfm.Sample(x, y, 5), features, law, population=population)",
         "rfm.synthesize(rfm.Sample(x, y, 5), features, fresh, population=population)",
         "rfm.GaussianTask(5, 4)",
         "rfm.DataTask(x, y, truth=5, num_test=2)",
     ],
     r"^ValueError: (first|second): holds the negative index -2; pass indices from 0 on$": [
-        "rfm.PairTable(jnp.arange(8) - 2, jnp.arange(8), jnp.ones(8)).mix(y)",
-        "rfm.PairTable(jnp.arange(8), jnp.arange(8) - 2, jnp.ones(8)).mix(y)",
+        "rfm.mixup.PairTable(jnp.arange(8) - 2, jnp.arange(8), jnp.ones(8)).mix(y)",
+        "rfm.mixup.PairTable(jnp.arange(8), jnp.arange(8) - 2, jnp.ones(8)).mix(y)",
     ],
     r"^ValueError: lam: must lie in \[0, 1\], got (3.0|-0.5|nan) at row 1$": [
-        f"rfm.PairTable(jnp.arange(8), jnp.arange(8), jnp.ones(8).at[1].set({share})).mix(y)"
+        f"rfm.mixup.PairTable(jnp.arange(8), jnp.arange(8), jnp.ones(8).at[1].set({share})).mix(y)"
         for share in ("3.0", "-0.5", "np.nan")
     ],
     r"^ValueError: label_noise_std: must be a finite number that is not negative, got -0.1$": [
@@ -335,7 +337,7 @@ TRACED = {
         "jax.jit(risk)(sample.labels)",
         "jax.grad(risk)(sample.labels)",
         "jax.vmap(risk)(sample.labels[None])",
-        "jax.jit(lambda phi: rfm.largest_eigenvalue(rfm.Problem(phi, y, population=population)))(phi)",
+        "jax.jit(lambda phi: rfm.training.largest_eigenvalue(rfm.Problem(phi, y, population=population)))(phi)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(problem)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(rfm.synthesize(sample, features, fresh, "
         "population=population))",
@@ -350,7 +352,7 @@ TRACED = {
     "ridge": [
         "jax.vmap(lambda r: rfm.largest_stable_step(problem, batches=rfm.Batches(2), ridge=r))(jnp.ones(2))",
         "jax.vmap(lambda r: rfm.simulate(problem, step_size=0.1, ridge=r, steps=[1]).risk)(jnp.ones(2))",
-        "jax.jit(lambda r: rfm.KernelTruth(x, y, ridge=r).coefficients)(1.0)",
+        "jax.jit(lambda r: rfm.data.KernelTruth(x, y, ridge=r).coefficients)(1.0)",
     ],
     "rule": [
         "jax.jit(lambda s: rfm.closed_form(problem, steps=[1], rule=theory.GradientDescent(s)).risk)(0.1)",
@@ -393,9 +395,9 @@ TRACED = {
         "jax.jit(lambda y: rfm.expected_mixup(rfm.Sample(x, y, None), features, fresh, population=population))(y)"
     ],
     "targets": [
-        "jax.jit(lambda y: rfm.prepare(x, y).targets)(y)",
+        "jax.jit(lambda y: rfm.data.prepare(x, y).targets)(y)",
         "jax.jit(lambda y: rfm.advise(x, y, features=features, key=key(0)).times)(y)",
-        "jax.jit(lambda y: rfm.KernelTruth(x, y).coefficients)(y)",
+        "jax.jit(lambda y: rfm.data.KernelTruth(x, y).coefficients)(y)",
     ],
     "law": [
         f"jax.{transform}(lambda r: rfm.synthesize(sample, features, rfm.Mixup({name}=r, pairs='expected'), "
@@ -405,7 +407,7 @@ TRACED = {
     ],
     "features": [
         "jax.jit(lambda phi: task.population(phi).power)(features)",
-        "jax.jit(lambda phi: rfm.LinearTruth(jnp.ones(4)).feature_moment(phi))(features)",
+        "jax.jit(lambda phi: rfm.data.LinearTruth(jnp.ones(4)).feature_moment(phi))(features)",
     ],
     "truth": [
         "jax.jit(lambda f: f.lipschitz_constant())(task.truth)",
@@ -509,11 +511,14 @@ def test_the_unit_of_a_column_does_not_matter(scale: float) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(9, 3)), rng.normal(size=9)
     units = np.asarray([1.0, scale, 1.0])
-    plain, scaled = rfm.prepare(x, y), rfm.prepare(x * units[None, :], y * scale)
+    plain, scaled = rfm.data.prepare(x, y), rfm.data.prepare(x * units[None, :], y * scale)
     assert np.max(np.abs(scaled.inputs - plain.inputs)) < 10 * IDENTITY
     assert np.max(np.abs(scaled.targets - plain.targets)) < 10 * IDENTITY
     classes = np.arange(9) % 2
-    assert np.max(np.abs(rfm.prepare(x * scale, classes).inputs - rfm.prepare(x, classes).inputs)) < 10 * IDENTITY
+    assert (
+        np.max(np.abs(rfm.data.prepare(x * scale, classes).inputs - rfm.data.prepare(x, classes).inputs))
+        < 10 * IDENTITY
+    )
 
 
 @pytest.mark.parametrize("scale", [1e200, 1e-170])
@@ -532,11 +537,11 @@ def test_the_largest_eigenvalue_of_fresh_pairs_is_that_of_their_spectrum() -> No
         SAMPLE, features_of(1), rfm.Mixup(0.5, pairs="expected"), population=TASK.population(features_of(1))
     )
     table = rfm.synthesize(SAMPLE, features_of(1), rfm.Mixup(0.5), population=TASK.population(features_of(1)))
-    assert abs(rfm.largest_eigenvalue(problem) / rfm.largest_eigenvalue(table) - 1) < 10 * IDENTITY
+    assert abs(rfm.training.largest_eigenvalue(problem) / rfm.training.largest_eigenvalue(table) - 1) < 10 * IDENTITY
     streamed = rfm.synthesize(
         SAMPLE, features_of(1), rfm.Mixup(0.5), population=TASK.population(features_of(1)), block_rows=16
     )
-    assert abs(rfm.largest_eigenvalue(streamed) / rfm.largest_eigenvalue(table) - 1) < 10 * IDENTITY
+    assert abs(rfm.training.largest_eigenvalue(streamed) / rfm.training.largest_eigenvalue(table) - 1) < 10 * IDENTITY
 
 
 def test_a_risk_that_overflows_has_no_bottom_between_grid_points_and_raises_nothing() -> None:
@@ -596,7 +601,12 @@ def test_problems_of_all_kinds_may_be_arguments_of_jit() -> None:
 
 
 def test_maps_and_truths_are_called_inside_of_jit() -> None:
-    for call in (FEATURES, TASK.truth, rfm.LinearTruth(jnp.ones(4)), rfm.QuadraticTruth(jnp.eye(4), jnp.ones(4))):
+    for call in (
+        FEATURES,
+        TASK.truth,
+        rfm.data.LinearTruth(jnp.ones(4)),
+        rfm.data.QuadraticTruth(jnp.eye(4), jnp.ones(4)),
+    ):
         assert np.allclose(jax.jit(lambda x, call=call: call(x))(X), call(X), rtol=IDENTITY)
         assert np.allclose(eqx.filter_jit(call)(X), call(X), rtol=IDENTITY)
 
@@ -606,7 +616,7 @@ def test_rows_beyond_the_values_are_no_numbers_where_the_table_is_traced(shift: 
     index = jnp.arange(8)
 
     def mixed(first: jax.Array, lam: jax.Array) -> jax.Array:
-        return rfm.PairTable(first, index, lam).mix(X)
+        return rfm.mixup.PairTable(first, index, lam).mix(X)
 
     known = (index + shift >= 0) & (index + shift < 8)
     found = jax.jit(mixed)(index + shift, jnp.full(8, 0.5))

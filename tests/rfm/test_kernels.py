@@ -98,7 +98,7 @@ def test_the_limit_of_a_kernel_below_rounding_is_not_claimed(activation: str):
     sample = rfm.Sample(inputs, jnp.sin(3 * inputs[:, 0]) + 0.3 * jnp.cos(40 * inputs[:, 0]), None)
     order = jnp.asarray([3, 0, 7, 11, 5, 1, 8, 2, 10, 4, 9, 6])
     turned = rfm.Sample(inputs[order], sample.labels[order], None)
-    test = rfm.KernelTest(features, 0.9 * inputs, jnp.sin(2.7 * inputs[:, 0]))
+    test = rfm.kernels.KernelTest(features, 0.9 * inputs, jnp.sin(2.7 * inputs[:, 0]))
     times = jnp.logspace(0, 16, 9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rfm.PrecisionWarning)

@@ -14,7 +14,7 @@ from tests.tolerances import ORACLE, SAMPLING, TURNING_RISK
 STEPS = [0, 1, 2, 41, 300]
 MIXED = make(np.asarray(named("tall").features), seed=91)
 PLAIN = make(np.asarray(named("noiseless").features), seed=92, noise_std=0.0, population=MIXED.population)
-TOP = max(rfm.largest_eigenvalue(MIXED), rfm.largest_eigenvalue(PLAIN))
+TOP = max(rfm.training.largest_eigenvalue(MIXED), rfm.training.largest_eigenvalue(PLAIN))
 KEY = jax.random.key(3)
 
 RULES = {
@@ -50,7 +50,7 @@ def test_training_by_a_rule_does_what_its_closed_form_says(rule: theory.Rule) ->
 def test_just_past_the_largest_stable_step_training_diverges_and_is_refused(kind: str) -> None:
     settings = (0.8,) if kind in ("HeavyBall", "Nesterov") else ()
     family = getattr(theory, kind)
-    largest = family(1.0, *settings).largest_stable_step(rfm.largest_eigenvalue(MIXED))
+    largest = family(1.0, *settings).largest_stable_step(rfm.training.largest_eigenvalue(MIXED))
     with pytest.raises(ValueError, match="diverges on this problem; pass a step below the largest stable one"):
         rfm.simulate(MIXED, rule=family(1.01 * largest, *settings), steps=[1])
     below = rfm.simulate(MIXED, rule=family(0.99 * largest, *settings), steps=[3000])
@@ -179,7 +179,7 @@ def test_cures_by_steps_have_whole_settings_and_only_stable_ridges() -> None:
 
 def test_strong_noise_wants_a_ridge_far_above_the_largest_eigenvalue() -> None:
     problem = rfm.Problem(jnp.eye(2), 5 * jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
-    _, ridge, risk, _ = rfm.best_ridge(problem.spectrum(), problem.population, theory.GradientFlow(), 1e4)
+    _, ridge, risk, _ = rfm.decide.best_ridge(problem.spectrum(), problem.population, theory.GradientFlow(), 1e4)
     assert np.isclose(ridge, 2.0, rtol=1e-6)  # weights 5 / 2 / (1 / 2 + ridge) are 1
     assert abs(risk) < 1e-12
 
@@ -243,7 +243,7 @@ def test_budgets_that_make_no_sense_are_refused_everywhere(rule: theory.Rule, bu
     for decide in (
         lambda: rfm.closed_form_switch(MIXED, PLAIN, budget=budget, rule=rule),
         lambda: rfm.compare_cures(MIXED, PLAIN, budget=budget, rule=rule),
-        lambda: rfm.best_ridge(spectrum, MIXED.population, rule, budget),
+        lambda: rfm.decide.best_ridge(spectrum, MIXED.population, rule, budget),
     ):
         with pytest.raises(ValueError, match=message):
             decide()

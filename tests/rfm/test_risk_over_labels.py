@@ -28,13 +28,13 @@ LAWS = [
 ]
 
 
-def problem_of(law: rfm.Law, labels: jax.Array = SAMPLE.labels) -> rfm.Problem | rfm.ExpectedProblem:
+def problem_of(law: rfm.mixup.Law, labels: jax.Array = SAMPLE.labels) -> rfm.Problem | rfm.expected.ExpectedProblem:
     sample = rfm.Sample(SAMPLE.inputs, labels, SAMPLE.truth)
     return rfm.synthesize(sample, FEATURES, law, population=TEST, key=KEYS[4])
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
-def test_mean_and_spread_are_those_of_many_draws_of_the_originals_noise(law: rfm.Law) -> None:
+def test_mean_and_spread_are_those_of_many_draws_of_the_originals_noise(law: rfm.mixup.Law) -> None:
     ours = rfm.risk_over_labels(problem_of(law), label_noise_variance=VARIANCE, times=TIMES)
     noise = np.random.default_rng(1).normal(size=(400, 5)) * VARIANCE**0.5
     draws = np.asarray(
@@ -48,7 +48,7 @@ def test_mean_and_spread_are_those_of_many_draws_of_the_originals_noise(law: rfm
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
-def test_bias_and_variance_are_those_of_the_matrices_that_labels_are_multiplied_by(law: rfm.Law) -> None:
+def test_bias_and_variance_are_those_of_the_matrices_that_labels_are_multiplied_by(law: rfm.mixup.Law) -> None:
     """All pairs are written out, and the propagator is one exponential; ours has no matrix but the spectrum."""
     originals = np.eye(5)
     if isinstance(law, rfm.Mixup) and law.is_expected:

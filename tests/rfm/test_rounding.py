@@ -16,7 +16,7 @@ import rfm
 import theory
 from tests.problems import CASES, _random, make
 
-TASK = rfm.GaussianTask(truth=rfm.LinearTruth(jnp.ones(5)), input_dim=5)
+TASK = rfm.GaussianTask(truth=rfm.data.LinearTruth(jnp.ones(5)), input_dim=5)
 FEATURES = rfm.RandomFeatures(5, 5, "identity", key=jax.random.key(1))
 SAMPLE = TASK.sample(30, key=jax.random.key(10))
 POPULATION = TASK.population(FEATURES)
@@ -25,7 +25,7 @@ TIMES = np.geomspace(1, 1e6, 100)
 METHODS = ("svd", "qr", "gram")
 
 
-def linear(law: rfm.Law, population: theory.Averages = POPULATION) -> rfm.Problem:
+def linear(law: rfm.mixup.Law, population: theory.Averages = POPULATION) -> rfm.Problem:
     problem = rfm.synthesize(SAMPLE, FEATURES, law, population=population, key=jax.random.key(3))
     assert isinstance(problem, rfm.Problem)
     return problem
@@ -80,7 +80,7 @@ def test_so_says_real_training(population: theory.Averages) -> None:
         problem = linear(law, population)
         problem = in_single_precision(problem) if single else problem
         steps = np.unique(np.round(np.geomspace(1, 3e5, 80)))
-        run = rfm.simulate(problem, step_size=1 / rfm.largest_eigenvalue(problem), steps=steps)
+        run = rfm.simulate(problem, step_size=1 / rfm.training.largest_eigenvalue(problem), steps=steps)
         check(run)
         assert run.overtraining_penalty == 1
 

@@ -24,7 +24,7 @@ FEATURES = rfm.RandomFeatures(input_dim=3, num_features=10, key=jax.random.key(1
 SAMPLE = TASK.sample(num_samples=8, key=jax.random.key(2))
 
 
-def synthesized(law: rfm.Law, features: rfm.RandomFeatures = FEATURES) -> object:
+def synthesized(law: rfm.mixup.Law, features: rfm.RandomFeatures = FEATURES) -> object:
     test = TASK.test_set(features, num_samples=20, key=jax.random.key(3))
     return rfm.synthesize(SAMPLE, features, law, population=test)
 
@@ -90,7 +90,7 @@ def test_questions_have_the_answers_of_the_short_ways(case: Case) -> None:
 
 
 def test_weights_and_predictions_are_those_of_the_plain_loop() -> None:
-    rate = 0.5 / rfm.largest_eigenvalue(MIXED)
+    rate = 0.5 / rfm.training.largest_eigenvalue(MIXED)
     rule, steps = theory.Nesterov(rate, 0.6, ridge=0.01), [0, 1, 25]
     start = theory.Start(jnp.asarray(np.random.default_rng(1).normal(size=(8, 1))))
     solution = rfm.solve(MIXED)
@@ -117,7 +117,7 @@ def test_weights_and_predictions_are_those_of_the_plain_loop() -> None:
     ],
     ids=["table", "expected", "infinitely many features"],
 )
-def test_predictions_of_inputs_have_the_risk_of_the_curve(law: rfm.Law, features: rfm.RandomFeatures) -> None:
+def test_predictions_of_inputs_have_the_risk_of_the_curve(law: rfm.mixup.Law, features: rfm.RandomFeatures) -> None:
     problem = synthesized(law, features)
     inputs = jax.random.normal(jax.random.key(3), (20, 3))  # those of the test set
     solution = rfm.solve(problem)

@@ -45,7 +45,7 @@ def draw(kind: str, dim: int, seed: int) -> Drawn:
         curvature = rng.normal(size=(dim, dim))
         curvature = jnp.asarray(curvature + curvature.T)
         eigenvalues = np.linalg.eigvalsh(curvature)
-        form = rfm.QuadraticTruth(curvature, jnp.asarray(rng.normal(size=dim)), 0.3)
+        form = rfm.data.QuadraticTruth(curvature, jnp.asarray(rng.normal(size=dim)), 0.3)
         return Drawn(form, eigenvalues[0], np.abs(eigenvalues).max(), np.inf)
     if kind == "convex":  # log-sum-exp is convex, with Hessian at most max |w|^2; and a bowl on top
         bowl = rng.uniform(0.1, 2)
@@ -95,7 +95,7 @@ def noise(drawn: Drawn, pairs: Pairs) -> np.ndarray:
 @given(seed=SEEDS, dim=DIMENSIONS)
 def test_affine_truths_make_no_noise(seed: int, dim: int) -> None:
     rng = np.random.default_rng(seed)
-    affine = Drawn(rfm.LinearTruth(jnp.asarray(rng.normal(size=dim)), 0.7), 0, 0, 0)
+    affine = Drawn(rfm.data.LinearTruth(jnp.asarray(rng.normal(size=dim)), 0.7), 0, 0, 0)
     pairs = draw_pairs(dim, seed)
     assert np.max(np.abs(noise(affine, pairs))) <= rounding(affine, pairs)
 
@@ -243,7 +243,7 @@ def test_estimated_curvature_never_leaves_the_true_range(kind: str, seed: int, d
 def test_estimated_curvature_of_a_quadratic_reaches_its_extreme_eigenvalues() -> None:
     angle = jnp.linspace(0, jnp.pi, 721)
     around = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
-    form = rfm.QuadraticTruth(jnp.asarray([[1.0, 2.0], [2.0, -3.0]]), jnp.ones(2))
+    form = rfm.data.QuadraticTruth(jnp.asarray([[1.0, 2.0], [2.0, -3.0]]), jnp.ones(2))
     estimate = theory.noise.estimate_curvature(form, around, -around, 0.3)
     assert np.allclose(estimate, np.linalg.eigvalsh(form.curvature), rtol=1e-4)  # angles are a quarter degree apart
 

@@ -1,0 +1,267 @@
+"""Expected Mixup: the average over all n^2 pairs and over the law of the ratio.
+
+Mixup is trained on fresh pairs and fresh ratios at every step. Where pairs are drawn independently, the mean gradient
+is that of the loss averaged over everything that can be drawn,
+
+    C = E_lam (1/n^2) sum_ij phi_ij phi_ijᵀ,        b = E_lam (1/n^2) sum_ij phi_ij (lam y_i + (1 - lam) y_j),
+
+so gradient descent on (C, b) is the mean dynamics of training. The force is linear in the labels of the
+originals, b = Hᵀ y / n with h_i = E_lam [ lam mean_j phi_ij + (1 - lam) mean_j phi_ji ]: expected Mixup smooths labels.
+One pass over the pairs gives C, or its triangular factor, and H; memory does not grow with n^2.
+"""
+
+import dataclasses
+import hashlib
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from rfm.data.sample import Sample, checked_sample
+from rfm.expected.fresh_pairs import FreshPairs
+from rfm.expected.quadrature import RatioRule, ratio_rule
+from rfm.expected.sums import KINDS, BlockProgress, Method, Shape, accumulate
+from rfm.expected.tiles import Tiling
+from rfm.features import FeatureMap, check_features
+from rfm.kernels import KernelTest
+from rfm.mixup.laws import Mixup
+from rfm.problem import Solvable, check_map, check_population
+from rfm.source import Source
+from theory import Averages, Spectrum
+from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
+from theory.spectrum import relabelled
+
+MOST_ROWS = 2**14
+"""Of one block."""
+BLOCK_BYTES: dict[Method, int] = {"gram": 2**24, "qr": 2**27}
+"""Of the features of one block: what the caches hold, and for QR what makes its triangle cheap beside it."""
+BLOCK_COPIES: dict[Method, int] = {"gram": 2, "qr": 3}
+SQUARE_COPIES: dict[Method, int] = {"gram": 4, "qr": 5}
+"""How many arrays as large as a block, and as features x features, are alive at once."""
+FEW = 8
+"""Originals, by whose features a map is known."""
+
+
+class ExpectedProblem(Solvable):
+    """What one pass over all pairs and ratios has found. Made by `expected_mixup`.
+
+    Attributes:
+        sample: the originals.
+        feature_map: phi.
+        law: with which pairs and ratios are drawn.
+        population: what the risk is averaged over.
+        ratios: the quadrature over lam, with its error.
+        smoother: H; the force is Hᵀ y / n.
+        found: the spectrum.
+        method: how it was found.
+    """
+
+    sample: Sample
+    feature_map: FeatureMap
+    law: Mixup
+    population: Averages
+    ratios: RatioRule
+    smoother: Float[Array, "samples features"]
+    found: Spectrum
+    method: Method = eqx.field(static=True)
+    more_accurate: ClassVar[str | None] = "pass method='qr' to rfm.expected_mixup"
+
+    def spectrum(self, method: str | None = None) -> Spectrum:
+        """The eigen-decomposition of C, with the labels in its coordinates.
+
+        Raises:
+            ValueError: another method than that of the pass.
+        """
+        if method not in (None, self.method):
+            raise ValueError(
+                f"method: {method!r} asked for, but the pass over all pairs was made by {self.method!r}; call "
+                f"rfm.expected_mixup(..., method={method!r})"
+            )
+        return self.found
+
+    def suggest_method(self, latest_time: float) -> Method:
+        """That of the pass."""
+        return self.method
+
+    def label_smoother(self) -> Float[Array, "samples features"]:
+        """H, that of the pass."""
+        return self.smoother
+
+    def source(self) -> Source:
+        """Fresh pairs at fresh ratios."""
+        labels = self.sample.labels
+        return FreshPairs(self.sample, labels.reshape(len(labels), -1), self.feature_map, self.law, self.ratios)
+
+    def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
+        """The same originals with other labels, such as another draw of their noise: no further pass.
+
+        The clean labels stay. Labels come in through the smoother, with the rounding error of the Gram route.
+
+        Raises:
+            ValueError: labels of another shape, or not finite.
+        """
+        new = as_floating("labels", labels).astype(self.smoother.dtype)
+        new = check_finite("labels", new[:, None] if new.ndim == 1 else new)
+        check_shape("labels", new, ndim=2, rows=len(self.smoother), columns=self.found.label_coordinates.shape[1])
+        force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios)
+        sample = Sample(self.sample.inputs, new, self.sample.truth)
+        return dataclasses.replace(self, sample=sample, found=relabelled(self.found, force, power), method="gram")
+
+
+@untraced
+def expected_mixup(
+    sample: Sample,
+    features: FeatureMap,
+    law: Mixup,
+    *,
+    population: Averages | KernelTest,
+    method: Method = "qr",
+    num_ratios: int | None = None,
+    tolerance: float = 1e-8,
+    memory_budget: int | None = None,
+    devices: list[jax.Device] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    progress: BlockProgress | None = None,
+) -> ExpectedProblem:
+    """Averages over all ordered pairs of a sample and over the ratio's law, in one pass.
+
+    Args:
+        sample: the originals.
+        features: phi, finitely many.
+        law: ``Mixup(alpha=..., pairs="expected")`` or ``Mixup(lam=..., pairs="expected")``.
+        population: what the risk is averaged over.
+        method: ``qr``, accurate at all times, or ``gram``, two to three times as fast; see `theory.spectrum`.
+        num_ratios: quadrature nodes over lam; None for as many as the tolerance needs.
+        tolerance: relative, of the mean of phi phiᵀ along pairs; what was reached is in ``ratios.error``.
+        memory_budget: bytes that the pass may take, about, beside the data; None for blocks of the fastest size.
+        devices: that share the rows; None for all that JAX's default backend has.
+        checkpoint: a file that keeps the sums, so that an interrupted pass goes on from its last block.
+        progress: called with the blocks done and their number; `rfm.progress_bar` draws them.
+
+    Raises:
+        ValueError: a law that is not expected, a budget too small for one block, the checkpoint of another problem.
+
+    >>> import rfm
+    >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
+    >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
+    >>> sample = task.sample(num_samples=5, key=jax.random.key(3))
+    >>> law = rfm.Mixup(alpha=1.0, pairs="expected")
+    >>> problem = expected_mixup(sample, features, law, population=task.population(features))
+    >>> problem.smoother.shape, problem.ratios.error < 1e-8
+    ((5, 6), True)
+    >>> rfm.closed_form(problem, times=[0.0, 10.0]).risk.shape
+    (2,)
+    """
+    if not isinstance(law, Mixup) or not law.is_expected:
+        raise ValueError(f'law: pass rfm.Mixup(..., pairs="expected"), got {law}')
+    if isinstance(population, KernelTest):
+        raise TypeError(
+            "features: infinitely many features have no covariance to average over all pairs; pass a number of "
+            "features, or a law with a table of pairs"
+        )
+    check_choice("method", method, KINDS)
+    sample = checked_sample(sample)
+    check_features(features, sample.inputs.shape[1])
+    labels = sample.labels.reshape(len(sample.labels), -1)
+    check_count("num_samples (for Mixup)", len(labels), least=2)
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise ValueError(f"checkpoint: there is no folder {str(Path(checkpoint).parent)!r}; make it first")
+    devices = jax.devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("devices: there is none in the list; leave it None for all")
+    probe = as_floating("features", features(sample.inputs[:FEW]))
+    check_finite("features", probe)
+    dtype = jnp.result_type(probe, labels)
+    if probe.dtype != dtype:  # sums in single precision would round labels that are known better
+        features, probe = _InPrecision(features, dtype), probe.astype(dtype)
+    ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
+    check_population(population, probe.shape[1], labels.shape[1])
+    check_map(population, features, sample.inputs.shape[1])
+    most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
+    tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
+    clean_targets = 0 if sample.truth is None else labels.shape[1]
+    shape = Shape(len(tiling.inputs), probe.shape[1], labels.shape[1], clean_targets, probe.dtype)
+    sums = accumulate(
+        tiling,
+        KINDS[method].zero(shape),
+        progress=progress,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        fingerprint=_fingerprint(sample, features, law, ratios, tiling, method, len(devices)),
+        home=min(sample.inputs.devices(), key=lambda device: device.id),
+    )
+    smoother = sums.smoother[: len(labels)] * len(labels)
+    spectrum = sums.spectrum(labels, mixed_power(labels, ratios), tiling.rows + probe.shape[1])
+    return ExpectedProblem(
+        sample=sample,
+        feature_map=features,
+        law=law,
+        population=population,
+        ratios=ratios,
+        smoother=smoother,
+        found=spectrum,
+        method=method,
+    )
+
+
+class _InPrecision(eqx.Module):
+    """Features in the precision of what they stand beside."""
+
+    features: FeatureMap
+    dtype: jnp.dtype = eqx.field(static=True)
+
+    def __call__(self, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
+        return self.features(inputs).astype(self.dtype)
+
+
+def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> Float[Array, "targets"]:
+    """E (lam y_i + (1 - lam) y_j)^2 over all pairs and ratios."""
+    same = float(ratios.weights @ (ratios.lam**2 + (1 - ratios.lam) ** 2))
+    cross = float(ratios.weights @ (2 * ratios.lam * (1 - ratios.lam)))
+    return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
+
+
+def _most_rows(
+    num_samples: int, probe: Array, num_ratios: int, devices: list[jax.Device], method: Method, budget: int | None
+) -> int:
+    """Rows of a block, from the budget: at least one pair a device."""
+    num_features, item, fewest = probe.shape[1], probe.dtype.itemsize, num_ratios * len(devices) ** 2
+    least = 2048 if method == "gram" else 2 * num_features
+    rows = max(least, min(MOST_ROWS, BLOCK_BYTES[method] // (num_features * item)))
+    if budget is None:
+        return max(fewest, rows)
+    check_count("memory_budget", budget)
+    # Every device sums for itself; those of a CPU do it in the same memory.
+    sums = len(devices) if devices[0].platform == "cpu" else 1
+    fixed = sums * (SQUARE_COPIES[method] * num_features + 2 * num_samples) * num_features * item
+    row = BLOCK_COPIES[method] * num_features * item
+    if fixed + fewest * row > budget:
+        raise ValueError(
+            f"memory_budget: {budget} bytes cannot hold one block; {num_features} features, {num_samples} originals "
+            f"and {fewest} rows need at least {fixed + fewest * row}"
+        )
+    return min(rows, (budget - fixed) // row)
+
+
+def _fingerprint(
+    sample: Sample, features: FeatureMap, law: Mixup, ratios: RatioRule, tiling: Tiling, method: Method, devices: int
+) -> dict[str, str]:
+    """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""
+    few = sample.inputs[:FEW]
+    arrays = {
+        "inputs": sample.inputs,
+        "labels": sample.labels,
+        "features": features(few),
+        "truth": np.zeros(0) if sample.truth is None else sample.truth(few),
+        "ratios": np.stack([ratios.lam, ratios.weights]),
+    }
+    digests = {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for name, array in arrays.items()
+    }
+    blocks = f"{tiling.side} x {tiling.side} pairs on {devices} device(s)"
+    return digests | {"law": str(law), "method": method, "blocks (memory_budget, devices)": blocks}

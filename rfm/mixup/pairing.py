@@ -1,0 +1,70 @@
+"""Which samples are mixed with which: one outcome of a law, in which nothing is random."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from theory.checks import as_floating, check_real
+from theory.linalg import is_traced
+
+
+class PairTable(eqx.Module):
+    """Which samples are mixed with which, and how: row k is lam_k of `first`_k and 1 - lam_k of `second`_k.
+
+    Attributes:
+        first: i, indices into the samples.
+        second: j.
+        lam: the share of `first`, in [0, 1].
+    """
+
+    first: Int[Array, "rows"]
+    second: Int[Array, "rows"]
+    lam: Float[Array, "rows"]
+
+    def mix(self, values: Shaped[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
+        """Lam values_i + (1 - lam) values_j, row by row: for inputs and labels alike.
+
+        Rows that cannot be mixed, of an index beyond the values or a share beyond [0, 1], are refused; where the table
+        is traced, they are NaN.
+
+        >>> table = PairTable(jnp.asarray([0, 1]), jnp.asarray([1, 1]), jnp.asarray([0.25, 0.5]))
+        >>> table.mix(jnp.asarray([0.0, 4.0])).tolist()
+        [3.0, 4.0]
+        """
+        values = as_floating("values", values)
+        check_real("lam", self.lam)
+        _check_rows(self, len(values))
+        last = len(values) - 1  # JAX would take the last row for those beyond it
+        known = _within(self.first, last) & _within(self.second, last) & _within(self.lam, 1)
+        lam = jnp.where(known, self.lam, jnp.nan).astype(values.dtype)
+        lam = lam.reshape(lam.shape + (1,) * (values.ndim - 1))
+        return lam * values[self.first] + (1 - lam) * values[self.second]
+
+    def __len__(self) -> int:
+        return self.lam.shape[0]
+
+
+def _check_rows(table: PairTable, number: int) -> None:
+    """Raises ValueError for rows that cannot be mixed of so many values, as far as the table is known."""
+    for name, index in (("first", table.first), ("second", table.second)):
+        if is_traced(index):
+            continue
+        there = np.asarray(index)
+        least, last = int(there.min()), int(there.max())
+        if least < 0:
+            raise ValueError(f"{name}: holds the negative index {least}; pass indices from 0 on")
+        if last >= number:
+            raise ValueError(f"values: there are {number}, but the table mixes the one at index {last}")
+    if is_traced(table.lam):
+        return
+    shares = np.asarray(table.lam)
+    outside = ~_within(shares, 1)
+    if outside.any():
+        raise ValueError(f"lam: must lie in [0, 1], got {shares[outside][0]} at row {outside.argmax()}")
+
+
+def _within(numbers: Array | np.ndarray, last: int) -> Any:
+    return (numbers >= 0) & (numbers <= last)

@@ -1,0 +1,124 @@
+"""What a batch is drawn from: pairs of originals mixed afresh, or rows of a table.
+
+Training draws from it, one key a step; theory enumerates it, all equally likely pairs at all ratios of the quadrature.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+import theory
+from theory.checks import check_type
+
+BLOCK_BYTES = 2**26
+"""Of the features of pairs that are enumerated at a time."""
+GOLDEN_RATIO = 0.6180339887498949
+
+Rows = tuple[Float[Array, "rows features"], Float[Array, "rows columns"]]
+
+
+class Source(eqx.Module):
+    """What a batch is drawn from.
+
+    Attributes:
+        called: what is drawn, in the plural.
+    """
+
+    called: eqx.AbstractClassVar[str]
+
+    @property
+    @abstractmethod
+    def num_pairs(self) -> int:
+        """How many equally likely pairs (or rows of a table) there are."""
+
+    @property
+    @abstractmethod
+    def node_weights(self) -> Float[Array, "nodes"]:
+        """Probabilities of the ratios."""
+
+    @abstractmethod
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
+        """A batch: features, and the labels with the clean labels beside them, if they are known."""
+
+    @abstractmethod
+    def pairs(
+        self, index: Int[np.ndarray, "pairs"]
+    ) -> tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]:
+        """Some of the pairs, at all ratios."""
+
+    def blocks(self, most: int | None = None) -> Iterator[tuple[Array, Array]]:
+        """All pairs, or so many of them, block by block."""
+        index = np.arange(self.num_pairs)
+        if most is not None and most < self.num_pairs:
+            index = spread_evenly(most, self.num_pairs)
+        probe = self.pairs(index[:1])[0]
+        length = max(1, BLOCK_BYTES // (probe.size * probe.dtype.itemsize))
+        for first in range(0, len(index), length):
+            yield self.pairs(index[first : first + length])
+
+
+class TableRows(Source):
+    """The rows of a `Problem`."""
+
+    features: Float[Array, "samples features"]
+    columns: Float[Array, "samples columns"]
+    num_targets: int = eqx.field(static=True)
+    called: ClassVar[str] = "rows"
+
+    @property
+    def num_pairs(self) -> int:
+        return self.features.shape[0]
+
+    @property
+    def node_weights(self) -> Float[Array, "nodes"]:
+        return jnp.ones(1, self.features.dtype)
+
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
+        rows = draw_pairs(key, batches, self.num_pairs)
+        return self.features[rows], self.columns[rows]
+
+    def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
+        return self.features[index][:, None, :], self.columns[index][:, None, : self.num_targets]
+
+
+def check_batches(batches: theory.Batches, source: Source) -> None:
+    """Raises unless it is a way to draw batches, and there are as many different rows as it asks for."""
+    check_type("batches", batches, theory.Batches, "rfm.Batches(size)")
+    if not batches.replacement and batches.size > source.num_pairs:
+        raise ValueError(
+            f"batches: {batches.size} different {source.called} asked for, but there are only {source.num_pairs}; "
+            "pass at most that many, or replacement=True"
+        )
+
+
+def draw_pairs(key: PRNGKeyArray, batches: theory.Batches, num_pairs: int) -> Int[Array, "rows"]:
+    """B of the pairs, uniformly: independent ones, or all different."""
+    if batches.replacement:
+        return jax.random.randint(key, (batches.size,), 0, num_pairs)
+    if batches.size**2 > num_pairs:
+        return jax.random.permutation(key, num_pairs)[: batches.size]
+
+    # Drawn again until all differ, which a small batch mostly does at once: uniform over all different ones.
+    def clashes(state: tuple[PRNGKeyArray, Array]) -> Array:
+        ordered = jnp.sort(state[1])
+        return jnp.any(ordered[1:] == ordered[:-1])
+
+    def again(state: tuple[PRNGKeyArray, Array]) -> tuple[PRNGKeyArray, Array]:
+        now, later = jax.random.split(state[0])
+        return later, jax.random.randint(now, (batches.size,), 0, num_pairs)
+
+    return jax.lax.while_loop(clashes, again, again((key, jnp.zeros(batches.size, int))))[1]
+
+
+def spread_evenly(most: int, num_pairs: int) -> Int[np.ndarray, "pairs"]:
+    """So many indices of pairs, or fewer, ascending.
+
+    Steps of the golden ratio spread evenly over both originals of a pair, whatever their number.
+    """
+    return np.unique((np.arange(most) * GOLDEN_RATIO % 1 * num_pairs).astype(int))

@@ -1,0 +1,17 @@
+"""The real thing: training by steps, on all rows or on fresh batches, and what is known of batches in closed form."""
+
+from rfm.training.batches import MinibatchRuns, minibatch_curve, simulate_minibatch
+from rfm.training.ensemble import simulate_many
+from rfm.training.full import largest_eigenvalue, simulate, simulate_phases
+from rfm.training.stability import largest_stable_step
+
+__all__ = [
+    "MinibatchRuns",
+    "largest_eigenvalue",
+    "largest_stable_step",
+    "minibatch_curve",
+    "simulate",
+    "simulate_many",
+    "simulate_minibatch",
+    "simulate_phases",
+]

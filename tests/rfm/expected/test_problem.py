@@ -1,0 +1,431 @@
+"""Expected Mixup: the average over all pairs and ratios, against enumeration, against draws, and against itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+import rfm
+import theory
+from rfm.expected.tiles import Tiling
+from tests.tolerances import ESTIMATE, EXACT, FLOAT32, GRAM_AT_1E6, IDENTITY, ORACLE, SAMPLING
+
+KEYS = jax.random.split(jax.random.key(23), 6)
+TASK = rfm.TeacherStudent(input_dim=4, num_hidden=5, weight_std=2.0, label_noise_std=0.1, key=KEYS[0])
+FEATURES = rfm.RandomFeatures(input_dim=4, num_features=12, bias_std=0.3, key=KEYS[1])
+SAMPLE = TASK.sample(num_samples=7, key=KEYS[2])
+TEST = TASK.test_set(FEATURES, num_samples=40, key=KEYS[3])
+UNIFORM = rfm.Mixup(alpha=1.0, pairs="expected")
+METHODS = ["gram", "qr"]
+TIMES = [0.0, 1.0, 30.0, 1e3, 1e5]
+
+
+def expected(law: rfm.Mixup = UNIFORM, **settings: object) -> rfm.expected.ExpectedProblem:
+    return rfm.expected_mixup(SAMPLE, FEATURES, law, population=TEST, **settings)
+
+
+def moments(problem: rfm.expected.ExpectedProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """C, b, the clean force and the power of the labels, put together again from the spectrum."""
+    found = problem.spectrum()
+    scaled = np.asarray(found.modes) * np.sqrt(found.eigenvalues)
+    a = np.asarray(found.label_coordinates)
+    power = np.sum(a**2, axis=0) + found.label_outside
+    return scaled @ scaled.T, scaled @ a, scaled @ np.asarray(found.clean_coordinates), power
+
+
+def by_enumeration(lam: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same by loops over pairs and a dense grid of ratios; and H from its definition."""
+    x, y = np.asarray(SAMPLE.inputs), np.asarray(SAMPLE.labels)
+    n = len(x)
+    second, force, clean, power, smoother = np.zeros((12, 12)), np.zeros(12), np.zeros(12), 0.0, np.zeros((n, 12))
+    for i in range(n):
+        for j in range(n):
+            inputs = lam[:, None] * x[i] + (1 - lam[:, None]) * x[j]
+            labels = lam * y[i] + (1 - lam) * y[j]
+            phi = np.asarray(FEATURES(jnp.asarray(inputs)))
+            second += phi.T @ (weights[:, None] * phi) / n**2
+            force += phi.T @ (weights * labels) / n**2
+            clean += phi.T @ (weights * np.asarray(TASK.truth(jnp.asarray(inputs)))) / n**2
+            power += weights @ labels**2 / n**2
+            smoother[i] += (weights * lam) @ phi / n
+            smoother[j] += (weights * (1 - lam)) @ phi / n
+    return second, force, clean, power, smoother
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lam", [0.3, 0.5, 1.0])
+def test_a_fixed_ratio_gives_the_curve_of_the_table_of_all_pairs(lam: float, method: str) -> None:
+    table = rfm.synthesize(SAMPLE, FEATURES, rfm.Mixup(lam=lam), population=TEST)
+    theirs = rfm.closed_form(table, times=TIMES, method="svd")
+    ours = rfm.closed_form(expected(rfm.Mixup(lam=lam, pairs="expected"), method=method), times=TIMES)
+    tolerance = ORACLE if method == "qr" else GRAM_AT_1E6
+    for field in ("risk", "clean_risk", "noise_risk", "train_loss"):
+        a, b = np.asarray(getattr(ours, field)), np.asarray(getattr(theirs, field))
+        assert np.allclose(a, b, rtol=tolerance, atol=tolerance * np.max(b)), field
+    assert ours.method == method
+    assert ours.trusted_until >= (TIMES[-1] if method == "qr" else 1e4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("alpha", [1.0, 3.0])
+def test_the_average_over_ratios_is_that_over_a_dense_grid(alpha: float, method: str) -> None:
+    lam = np.linspace(0, 1, 2001)
+    weights = scipy.integrate.simpson(np.eye(2001) * scipy.stats.beta.pdf(lam, alpha, alpha), lam)
+    problem = expected(rfm.Mixup(alpha=alpha, pairs="expected"), method=method, tolerance=1e-12)
+    *ours, power = moments(problem)
+    *theirs, their_power, smoother = by_enumeration(lam, weights)
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.allclose(np.squeeze(a), b, rtol=0, atol=ORACLE)
+    assert np.isclose(power[0], their_power, rtol=ORACLE)
+    assert np.allclose(problem.smoother, smoother, rtol=0, atol=ORACLE)
+
+
+def test_the_mean_over_many_tables_of_random_pairs_is_the_expected_problem() -> None:
+    second, force, clean, _ = moments(expected())
+    draws = []
+    for key in jax.random.split(KEYS[4], 120):
+        table = rfm.synthesize(SAMPLE, FEATURES, rfm.Mixup(alpha=1.0, pairs=60), population=TEST, key=key)
+        phi, y, star = (np.asarray(a) for a in (table.features, table.labels, table.clean_labels))
+        draws.append(np.concatenate([phi.T @ phi, phi.T @ y, phi.T @ star], axis=1) / 60)
+    mean, error = np.mean(draws, axis=0), np.std(draws, axis=0) / np.sqrt(len(draws))
+    assert np.all(np.abs(mean - np.concatenate([second, force, clean], axis=1)) < SAMPLING * error)
+    assert np.max(error) < 0.03 * np.max(mean)
+
+
+def test_the_force_is_the_smoother_applied_to_the_labels() -> None:
+    problem = expected()
+    _, force, _, _ = moments(problem)
+    assert np.allclose(problem.smoother.T @ SAMPLE.labels / 7, force[:, 0], rtol=0, atol=IDENTITY)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_labels_need_no_other_pass(method: str) -> None:
+    labels = SAMPLE.labels + jnp.sin(3.0 * jnp.arange(7.0))
+    ours = rfm.closed_form(expected(method=method).with_labels(labels), times=TIMES)
+    again = rfm.expected_mixup(rfm.Sample(SAMPLE.inputs, labels, TASK.truth), FEATURES, UNIFORM, population=TEST)
+    theirs = rfm.closed_form(again, times=TIMES)
+    for field in ("risk", "clean_risk", "noise_risk", "train_loss"):
+        assert np.allclose(getattr(ours, field), getattr(theirs, field), rtol=GRAM_AT_1E6, atol=GRAM_AT_1E6), field
+    assert ours.method == "gram"  # it rounds like that, and says so
+
+
+def test_labels_beyond_the_features_reach_are_lost_whether_they_are_new_or_not() -> None:
+    inputs = jnp.linspace(-1.0, 1.0, 8)[:, None]
+    features = rfm.RandomFeatures(1, 40, key=KEYS[1])  # of some ten modes above rounding
+    sample = rfm.Sample(inputs, jnp.cos(9.0 * inputs[:, 0]), None)
+    test = theory.TestSet(features(inputs), sample.labels)
+    problem = rfm.expected_mixup(sample, features, UNIFORM, population=test)
+    times = jnp.asarray([1.0, 1e3, 1e6])
+    ours, theirs = (theory.risk.train_loss(p.spectrum(), theory.GradientFlow(), times)
+                    for p in (problem.with_labels(sample.labels), problem))  # fmt: skip
+    assert np.allclose(ours, theirs, rtol=GRAM_AT_1E6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_size_of_the_blocks_changes_rounding_only(method: str) -> None:
+    whole = expected(method=method)
+    smallest = _smallest_budget(method)
+    for budget in (smallest, smallest + 60_000):
+        totals: set[int] = set()
+        parts = expected(method=method, memory_budget=budget, progress=lambda _, total, seen=totals: seen.add(total))
+        assert totals.pop() > 1
+        for a, b in zip(moments(parts), moments(whole), strict=True):
+            assert np.allclose(a, b, rtol=0, atol=IDENTITY)
+        assert np.allclose(parts.smoother, whole.smoother, rtol=0, atol=IDENTITY)
+
+
+def _smallest_budget(method: str) -> int:
+    with pytest.raises(ValueError, match="memory_budget: 1 bytes cannot hold one block") as caught:
+        expected(method=method, memory_budget=1)
+    return int(str(caught.value).split()[-1])
+
+
+def test_a_budget_bounds_the_rows_of_a_block() -> None:
+    ratios = rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, FEATURES)
+    for most in (1, 100, 400, 10**6):
+        tiling = Tiling.of(
+            SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, most, jax.devices()[:1]
+        )  # fmt: skip
+        assert tiling.rows <= max(most, len(ratios))
+        covered = sum(1 if i == j else 2 for i, j in tiling.positions) * tiling.side**2
+        assert covered >= 49
+
+
+def test_swapping_a_pair_halves_the_work_and_a_lopsided_ratio_does_not() -> None:
+    def blocks(law: rfm.Mixup) -> int:
+        ratios = rfm.expected.ratio_rule(law, SAMPLE.inputs, FEATURES)
+        return len(
+            Tiling.of(SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, 1, jax.devices()[:1]).positions
+        )
+
+    assert blocks(UNIFORM) == blocks(rfm.Mixup(lam=0.5, pairs="expected")) == 7 * 8 // 2
+    assert blocks(rfm.Mixup(lam=0.3, pairs="expected")) == 49
+
+
+# --- interruptions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("last", [1, 4])
+def test_an_interrupted_pass_goes_on_from_its_last_block_to_the_same_bits(
+    method: str, last: int, tmp_path: Path
+) -> None:
+    settings = {"method": method, "memory_budget": _smallest_budget(method)}
+    whole = expected(**settings)
+    file = tmp_path / "pass.npz"
+
+    def interrupt(done: int, total: int) -> None:
+        if done == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        expected(**settings, checkpoint=file, progress=interrupt)
+    done: list[int] = []
+    resumed = expected(**settings, checkpoint=file, progress=lambda count, total: done.append(count))
+    assert done[0] == last + 1
+    for a, b in zip(jax.tree.leaves(resumed.spectrum()), jax.tree.leaves(whole.spectrum()), strict=True):
+        assert np.array_equal(a, b)
+    assert np.array_equal(resumed.smoother, whole.smoother)
+    # A finished one is only read.
+    (tmp_path / "pass.npz").chmod(0o400)
+    before = file.stat().st_mtime_ns
+    assert np.array_equal(expected(**settings, checkpoint=file, progress=interrupt).smoother, whole.smoother)
+    assert file.stat().st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pass.npz"]
+
+
+def test_the_checkpoint_of_another_problem_is_refused_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "pass.npz"
+    expected(checkpoint=file)
+    before = file.read_bytes()
+    other = TASK.sample(num_samples=7, key=KEYS[5])
+    by_hand = rfm.TestSet(TEST.features, TEST.targets)
+    cases = (
+        ({"sample": other}, "features, inputs, labels, truth"),
+        ({"features": rfm.RandomFeatures(4, 12, bias_std=0.3, key=KEYS[5]), "population": by_hand}, "features"),
+        ({"law": rfm.Mixup(alpha=2.0, pairs="expected")}, "law, ratios"),
+        ({"method": "gram"}, "method"),
+        ({"memory_budget": _smallest_budget("qr")}, r"blocks \(memory_budget, devices\)"),
+    )
+    for change, what in cases:
+        settings = {"sample": SAMPLE, "features": FEATURES, "law": UNIFORM, "population": TEST} | change
+        with pytest.raises(ValueError, match=f"checkpoint: .*pass.npz belongs to another problem.* differs in {what};"):
+            rfm.expected_mixup(**settings, checkpoint=file)
+    assert file.read_bytes() == before
+    file.write_bytes(before[: len(before) // 2])
+    with pytest.raises(ValueError, match=r"checkpoint: .*pass.npz is not a whole checkpoint"):
+        expected(checkpoint=file)
+
+
+SEVERAL_DEVICES = """
+import json, sys
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+from tests.rfm import test_expected as t
+
+def numbers(**settings):
+    problem = t.expected(memory_budget=400_000, **settings)
+    return [np.asarray(a).tolist() for a in (*t.moments(problem), problem.smoother)]
+
+def interrupt(done, total):
+    if done == 1:
+        raise KeyboardInterrupt
+
+answer = {"devices": len(jax.devices())}
+for method in t.METHODS:
+    for count in (1, 2, 3):
+        answer[f"{method} {count}"] = numbers(method=method, devices=jax.devices()[:count])
+    try:
+        numbers(method=method, checkpoint=f"{sys.argv[1]}/{method}.npz", progress=interrupt)
+    except KeyboardInterrupt:
+        pass
+    answer[f"{method} resumed"] = numbers(method=method, checkpoint=f"{sys.argv[1]}/{method}.npz")
+own = t.rfm.expected_mixup(t.SAMPLE, lambda x: t.FEATURES(x), t.UNIFORM, population=t.TEST, method="gram")
+answer["gram of a callable"] = [np.asarray(a).tolist() for a in (*t.moments(own), own.smoother)]
+print(json.dumps(answer))
+"""
+
+
+def test_the_number_of_devices_changes_rounding_only_and_resuming_on_several_nothing(tmp_path: Path) -> None:
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", SEVERAL_DEVICES, str(tmp_path)]
+    ran = subprocess.run(command, env=os.environ | flags | {"PYTHONPATH": root}, cwd=root, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode()
+    answer = json.loads(ran.stdout.splitlines()[-1])
+    assert answer.pop("devices") == 3
+    alone = expected()
+    for name, numbers in answer.items():
+        for a, b in zip(numbers, (*moments(alone), alone.smoother), strict=True):
+            assert np.allclose(a, b, rtol=0, atol=IDENTITY), name
+    for method in METHODS:
+        assert answer[f"{method} resumed"] == answer[f"{method} 3"]
+
+
+# --- the quadrature over ratios ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["tanh", "erf", "relu"])
+@pytest.mark.parametrize("num_ratios", [4, 8, 16])
+def test_the_error_of_the_ratios_is_about_what_it_says(activation: str, num_ratios: int) -> None:
+    features = rfm.RandomFeatures(4, 12, activation, weight_std=3.0, key=KEYS[1])
+    test = TASK.test_set(features, num_samples=5, key=KEYS[3])
+
+    def second_moment(number: int) -> tuple[np.ndarray, float]:
+        problem = rfm.expected_mixup(SAMPLE, features, UNIFORM, population=test, num_ratios=number)
+        return moments(problem)[0], problem.ratios.error
+
+    (ours, said), (exact, _) = second_moment(num_ratios), second_moment(256)
+    off = np.linalg.norm(ours - exact) / np.linalg.norm(exact)
+    assert off < ESTIMATE * said + EXACT
+    assert said < 100 * off + EXACT
+
+
+def test_the_ratios_do_not_depend_on_how_the_sample_is_sorted() -> None:
+    inputs = jnp.linspace(-3.0, 3.0, 300)[:, None]
+    features = rfm.RandomFeatures(1, 12, weight_std=1.5, key=KEYS[1])
+    ordered = rfm.expected.ratio_rule(UNIFORM, inputs, features)
+    shuffled = rfm.expected.ratio_rule(UNIFORM, jax.random.permutation(KEYS[4], inputs), features)
+    assert len(ordered) == len(shuffled) > 8
+
+
+def test_the_ratios_are_enough_for_the_truth_too() -> None:
+    flat = rfm.RandomFeatures(4, 12, "identity", key=KEYS[1])
+    assert len(rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, flat)) == 4
+    assert 4 < len(rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, flat, TASK.truth)) < 64
+
+
+def test_a_ratio_near_one_half_is_not_one_half() -> None:
+    lopsided = rfm.expected.ratio_rule(rfm.Mixup(lam=0.5 + 1e-9, pairs="expected"), SAMPLE.inputs, FEATURES)
+    assert not lopsided.is_symmetric
+    assert all(rfm.expected.ratio_rule(rfm.Mixup(alpha=a, pairs="expected"), SAMPLE.inputs, FEATURES).is_symmetric for a in (0.1, 1.0, 9.0))  # fmt: skip  # noqa: E501
+
+
+def test_a_tighter_tolerance_takes_more_ratios_and_reaches_it() -> None:
+    rules = [rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, FEATURES, tolerance=10.0**-k) for k in (2, 6, 12)]
+    assert [len(rule) for rule in rules] == sorted({len(rule) for rule in rules})
+    assert all(rule.error <= 10.0**-k for rule, k in zip(rules, (2, 6, 12), strict=True))
+    kinked = rfm.RandomFeatures(4, 12, "relu", key=KEYS[1])
+    rule = rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, kinked, tolerance=1e-12)
+    assert len(rule) == 64
+    assert rule.error > 1e-12  # out of reach, and it says so
+
+
+# --- other inputs --------------------------------------------------------------------------------------------------
+
+
+def test_several_targets_and_any_callable_go_through() -> None:
+    def of_numpy(x: jax.Array) -> jax.Array:
+        return jnp.asarray(np.tanh(np.asarray(x) @ np.ones((4, 3))))
+
+    def two(x: jax.Array) -> jax.Array:
+        return jnp.stack([TASK.truth(x), x[:, 0]], axis=1)
+
+    sample = rfm.Sample(SAMPLE.inputs, two(SAMPLE.inputs), two)
+    test = theory.TestSet(of_numpy(SAMPLE.inputs), two(SAMPLE.inputs))
+    law = rfm.Mixup(lam=0.4, pairs="expected")
+    ours = rfm.closed_form(rfm.synthesize(sample, of_numpy, law, population=test), times=TIMES)
+    table = rfm.synthesize(sample, of_numpy, rfm.Mixup(lam=0.4), population=test)
+    theirs = rfm.closed_form(table, times=TIMES, method="svd")
+    assert np.allclose(ours.risk_by_target, theirs.risk_by_target, rtol=ORACLE)
+    assert np.allclose(ours.noise_risk, theirs.noise_risk, rtol=ORACLE, atol=ORACLE)
+
+
+def test_whole_numbers_are_averaged_as_numbers() -> None:
+    def whole(sample: rfm.Sample, kind: type) -> rfm.Sample:  # what a user can make whose types nobody checks
+        return jax.tree.map(lambda a: jnp.round(4 * a).astype(kind), rfm.Sample(sample.inputs, sample.labels, None))
+
+    ours, theirs = (
+        rfm.expected_mixup(whole(SAMPLE, kind), FEATURES, UNIFORM, population=TEST) for kind in (int, float)
+    )
+    assert np.array_equal(ours.spectrum().label_coordinates, theirs.spectrum().label_coordinates)
+    step = rfm.largest_stable_step(ours, rfm.Batches(2))
+    assert step == rfm.largest_stable_step(theirs, rfm.Batches(2))
+
+
+def test_without_a_truth_the_total_is_there_and_the_split_is_not() -> None:
+    bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
+    # The truth has a say in the number of ratios.
+    curve = rfm.closed_form(rfm.expected_mixup(bare, FEATURES, UNIFORM, population=TEST, num_ratios=16), times=TIMES)
+    assert np.allclose(curve.risk, rfm.closed_form(expected(num_ratios=16), times=TIMES).risk, rtol=ORACLE)
+    assert curve.decomposition is None
+
+
+def test_single_precision_stays_there() -> None:
+    def narrow(tree: object) -> object:
+        return jax.tree.map(lambda a: a.astype(jnp.float32) if isinstance(a, jax.Array) else a, tree)
+
+    for method in METHODS:
+        problem = rfm.expected_mixup(narrow(SAMPLE), narrow(FEATURES), UNIFORM, population=narrow(TEST), method=method)
+        curve = rfm.closed_form(problem, times=[0.0, 1.0, 10.0], tolerance=0.1)
+        assert curve.risk.dtype == problem.smoother.dtype == jnp.float32
+        assert np.allclose(curve.risk, rfm.closed_form(expected(), times=[0.0, 1.0, 10.0]).risk, rtol=FLOAT32)
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_averaged_is_refused() -> None:
+    bare = rfm.Sample(SAMPLE.inputs, SAMPLE.labels, None)
+    with pytest.raises(
+        ValueError, match=r'law: pass rfm.Mixup\(..., pairs="expected"\), got Mixup\(lam=0.5, pairs=all'
+    ):
+        expected(rfm.Mixup(lam=0.5))
+    with pytest.raises(ValueError, match=r"law: .* has no table of rows; rfm.expected_mixup averages"):
+        list(UNIFORM.tables(5, 10))
+    with pytest.raises(ValueError, match=r"method: 'gram' asked for, but the pass .* was made by 'qr'"):
+        rfm.closed_form(expected(), times=TIMES, method="gram")
+    with pytest.raises(ValueError, match=r"num_samples \(for Mixup\): must be a whole number of at least 2, got 1"):
+        rfm.expected_mixup(TASK.sample(1, key=KEYS[2]), FEATURES, UNIFORM, population=TEST)
+    with pytest.raises(ValueError, match="memory_budget: must be a whole number"):
+        expected(memory_budget=0)
+    with pytest.raises(ValueError, match="checkpoint: there is no folder 'nowhere'; make it first"):
+        expected(checkpoint="nowhere/pass.npz")
+    with pytest.raises(ValueError, match="num_ratios: must be a whole number"):
+        expected(num_ratios=0)
+    with pytest.raises(ValueError, match="tolerance: must be a positive number, got 0"):
+        expected(tolerance=0.0)
+    for shape in ((7, 2), (1, 7), (6,)):
+        with pytest.raises(ValueError, match=r"labels: has shape .*; pass an array of shape \(7, 1\)"):
+            expected().with_labels(jnp.ones(shape))
+    with pytest.raises(ValueError, match=r"labels: 1 of 7 values are not finite"):
+        expected().with_labels(jnp.ones(7).at[3].set(jnp.nan))
+    holed = rfm.Sample(SAMPLE.inputs.at[2, 1].set(jnp.inf), SAMPLE.labels, None)
+    with pytest.raises(ValueError, match=r"inputs: 1 of 28 values are not finite, the first \(inf\) at index \(2, 1\)"):
+        rfm.expected_mixup(holed, FEATURES, UNIFORM, population=TEST)
+    short = jax.tree.unflatten(jax.tree.structure(bare), [SAMPLE.inputs, SAMPLE.labels[:5]])
+    with pytest.raises(ValueError, match="labels: there are 5 for 7 rows of inputs; pass one a row"):
+        rfm.expected_mixup(short, FEATURES, UNIFORM, population=TEST)
+    with pytest.raises(ValueError, match="devices: there is none in the list"):
+        expected(devices=[])
+    with pytest.raises(ValueError, match="block_rows: expected Mixup chooses its own"):
+        rfm.synthesize(SAMPLE, FEATURES, UNIFORM, population=TEST, block_rows=10)
+    infinite = rfm.RandomFeatures(4, np.inf, key=KEYS[1])
+    with pytest.raises(TypeError, match="features: infinitely many features have no covariance"):
+        rfm.synthesize(SAMPLE, infinite, UNIFORM, population=TASK.test_set(infinite, 5, key=KEYS[3]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_single_precision_features_beside_double_labels_are_summed_in_double(method: str) -> None:
+    def single(inputs: jax.Array) -> jax.Array:
+        return FEATURES(inputs).astype(jnp.float32)
+
+    def double(inputs: jax.Array) -> jax.Array:
+        return single(inputs).astype(jnp.float64)
+
+    found = [
+        rfm.expected_mixup(SAMPLE, features, UNIFORM, population=TEST, method=method).with_labels(SAMPLE.labels)
+        for features in (single, double)
+    ]
+    one, other = (rfm.closed_form(problem, times=TIMES) for problem in found)
+    assert found[0].smoother.dtype == jnp.float64
+    assert np.allclose(one.risk, other.risk, rtol=IDENTITY)
