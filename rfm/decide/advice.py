@@ -272,7 +272,7 @@ def advise(
     times = np.geomspace(first, budget, num_times)
     switch_times = _switch_times(first, budget, num_times)
     rows_alone = len(parts) == 1
-    slowdown = mean_same(law)
+    slowdown = law.ratio.mean_same
     errors = [part.errors(times, switch_times, slowdown, rows_alone) for part in parts]
     null, *curves = (np.concatenate(column) for column in zip(*errors, strict=True))
     unit = null.mean()  # of all parts together: that of a single row may be next to nothing
@@ -394,7 +394,7 @@ def linear_mixup(
     >>> problem.spectrum().eigenvalues.round(3).tolist()  # of [[1.5, 1.0], [1.0, 1.0]]
     [2.281, 0.219]
     """
-    same = mean_same(law)
+    same = law.ratio.mean_same
 
     def rows(values: Array) -> Array:
         scale = len(values) + 1  # of the mean over the new rows
@@ -402,18 +402,6 @@ def linear_mixup(
         return jnp.concatenate([(same * scale / len(values)) ** 0.5 * values, ((1 - same) * scale) ** 0.5 * mean])
 
     return Problem(rows(features), rows(labels), population=population)
-
-
-def mean_same(law: Mixup) -> float:
-    """E (lam^2 + (1 - lam)^2) = 1 - 2 E lam (1 - lam).
-
-    >>> mean_same(rfm.Mixup(lam=0.5)), round(mean_same(rfm.Mixup(alpha=1.0)), 6)
-    (0.5, 0.666667)
-    """
-    if law.lam is not None:
-        return float(law.lam**2 + (1 - law.lam) ** 2)
-    assert law.alpha is not None
-    return float((law.alpha + 1) / (2 * law.alpha + 1))
 
 
 def feature_map(features: FeatureMap | str) -> FeatureMap:

@@ -16,8 +16,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from rfm.data.truths import Truth
-from rfm.expected.quadrature import RatioRule
 from rfm.features import FeatureMap, RandomFeatures
+from rfm.mixup.ratios import RatioQuadrature
 
 AXIS = "devices"
 
@@ -79,7 +79,7 @@ class Tiling(eqx.Module):
         labels: Float[Array, "samples targets"],
         features: FeatureMap,
         truth: Truth | None,
-        ratios: RatioRule,
+        ratios: RatioQuadrature,
         most_rows: int,
         devices: list[jax.Device],
     ) -> "Tiling":

@@ -21,7 +21,6 @@ from rfm.decide.advice import (
     feature_map,
     is_significant,
     linear_mixup,
-    mean_same,
 )
 from tests.tolerances import IDENTITY, ORACLE
 
@@ -214,12 +213,12 @@ def test_where_features_mix_as_inputs_do_mixup_is_found_to_make_no_difference(la
     identity = rfm.RandomFeatures(COLUMNS, 8, "identity", key=jax.random.key(1))
     for features in ("raw", identity, lambda x: 2 * x[:, :2]):
         found = rfm.advise(x, y, features=features, law=law, folds=FOLDS, num_times=9, key=KEY)
-        assert found.slowdown == mean_same(law)
+        assert found.slowdown == law.ratio.mean_same
         assert found.choices == (found.plain,)
         assert found.recommended is found.lowest is found.plain
         faster = rfm.advise(
             x, y, features=features, law=rfm.Mixup(lam=1.0, pairs="expected"), folds=FOLDS, num_times=9, key=KEY,
-            budget=found.budget * mean_same(law), step_size=1e-3,
+            budget=found.budget * law.ratio.mean_same, step_size=1e-3,
         )  # fmt: skip
         assert np.allclose(faster.mixup_risk[:, -1], found.mixup_risk[:, -1], rtol=ORACLE)
 
