@@ -30,7 +30,7 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
         problems.append(seed.problem(fixed_law(config), seed.population()))
-    largest = max(rfm.training.largest_eigenvalue(problem) for problem in problems)
+    largest = max(problem.largest_eigenvalue() for problem in problems)
     step_size = config.step_fraction * 2 / largest
     if config.ridge >= 2 / step_size - largest:
         raise ValueError(

@@ -47,7 +47,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         [seed.problem(law, population) for seed, population in zip(seeds, populations, strict=True)]
         for law in laws(config)
     ]
-    largest = max(rfm.training.largest_eigenvalue(problem) for row in problems for problem in row)
+    largest = max(problem.largest_eigenvalue() for row in problems for problem in row)
     clock = _Clock.of(config, largest)
 
     advance = stage("closed form", sum(map(len, problems)))

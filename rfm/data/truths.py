@@ -83,12 +83,11 @@ class GaussianTruth(eqx.Module):
         >>> abs(float(linear.noise_moments(alpha=1.0).power)) < 1e-12
         True
         """
-        if (lam is None) == (alpha is None):
-            raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
-        if lam is not None:
+        if lam is not None and alpha is None:
             return noise_moments(self.overlap, self.mean, lam)
-        assert alpha is not None
-        return beta_noise_moments(self.overlap, self.mean, alpha)
+        if alpha is not None and lam is None:
+            return beta_noise_moments(self.overlap, self.mean, alpha)
+        raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
 
     def conditional_noise(self, inputs: Inputs, lam: float) -> Float[Array, "samples"]:
         """E[z | x] = lam f(x) + (1 - lam) E f - E f(lam x + (1 - lam) x'), over the partner x'.

@@ -30,9 +30,9 @@ from rfm.expected.sums import KINDS, BlockProgress, Method, Shape, accumulate
 from rfm.expected.tiles import Tiling
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelTest
-from rfm.mixup.laws import Mixup
+from rfm.mixup.laws import Law, Mixup
 from rfm.mixup.ratios import RatioQuadrature
-from rfm.problem import Solvable, check_map, check_population
+from rfm.problem import Problem, Solvable, check_map, check_population
 from rfm.source import Source
 from theory import Averages, Spectrum
 from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
@@ -94,6 +94,16 @@ class ExpectedProblem(Solvable):
         """H, that of the pass."""
         return self.smoother
 
+    def table(self) -> Problem:
+        """There is none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
+        )
+
     def source(self) -> Source:
         """Fresh pairs at fresh ratios."""
         labels = self.sample.labels
@@ -119,7 +129,7 @@ class ExpectedProblem(Solvable):
 def expected_mixup(
     sample: Sample,
     features: FeatureMap,
-    law: Mixup,
+    law: Law,
     *,
     population: Averages | KernelTest,
     method: Method = "qr",

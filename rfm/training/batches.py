@@ -16,9 +16,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.checks import check_keys
-from rfm.expected.problem import ExpectedProblem
 from rfm.precision import warn
-from rfm.problem import Problem
+from rfm.problem import Solvable
 from rfm.solve import Solution, problem_of, solution_of
 from rfm.source import Source, check_batches
 from rfm.training.stability import limit_of
@@ -34,7 +33,7 @@ ENSEMBLE_BYTES = 2**25
 
 @untraced
 def minibatch_curve(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     batches: theory.Batches,
     *,
     step_size: float,
@@ -127,7 +126,7 @@ class MinibatchRuns(eqx.Module):
 
 @untraced
 def simulate_minibatch(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     batches: theory.Batches,
     *,
     step_size: float,

@@ -156,7 +156,7 @@ def test_the_largest_eigenvalue_is_that_of_the_covariance(shape: tuple[int, int]
         jnp.asarray(phi), jnp.ones(shape[0]), population=theory.TestSet(jnp.ones((2, shape[1])), jnp.ones(2))
     )
     expected = np.linalg.norm(phi, 2) ** 2 / shape[0]
-    assert np.isclose(rfm.training.largest_eigenvalue(problem), expected, rtol=1e-10)
+    assert np.isclose(problem.largest_eigenvalue(), expected, rtol=1e-10)
 
 
 # --- synthesis -----------------------------------------------------------------------------------------------------
