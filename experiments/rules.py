@@ -116,7 +116,7 @@ def _clock(num_steps: int, count: int) -> np.ndarray:
     return np.round(np.geomspace(1, num_steps, count))
 
 
-def _spread(curve: theory.Curve, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spread(curve: theory.curve.RiskCurve, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Time and risk at steps of which some may come twice; a curve has each of them once."""
     place = np.searchsorted(np.asarray(curve.steps), steps)
     return np.asarray(curve.times)[place], np.asarray(curve.risk)[place]

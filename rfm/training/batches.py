@@ -117,7 +117,7 @@ class MinibatchRuns(eqx.Module):
     weights: Float[Array, "runs times features targets"]
     population: theory.Averages
 
-    def curve(self, run: int) -> theory.Curve:
+    def curve(self, run: int) -> theory.curve.MeasuredCurve:
         """One of the runs, as `rfm.simulate` records it."""
         parts = jax.tree.map(lambda leaf: leaf[run], self.parts)
         power = jnp.sum(self.weights[run] ** 2, axis=(1, 2))

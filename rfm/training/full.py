@@ -43,7 +43,7 @@ def simulate(
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
-) -> theory.Curve:
+) -> theory.curve.MeasuredCurve:
     """Trains on all rows, or by gradient descent on batches of fresh ones, and records the risk.
 
     Args:
@@ -100,7 +100,7 @@ def simulate_phases(
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
-) -> theory.Curve:
+) -> theory.curve.MeasuredCurve:
     """Trains in phases, such as Mixup until t_1 and plain training after it; momentum begins anew with each.
 
     Args:

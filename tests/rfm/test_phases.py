@@ -31,7 +31,7 @@ RULES = {
 rules = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 
 
-def assert_same(run: theory.Curve, exact: theory.Curve) -> None:
+def assert_same(run: theory.curve.RiskCurve, exact: theory.Curve) -> None:
     scale = float(exact.risk.max())
     for name in ("risk", "clean_risk", "noise_risk", "cross_risk", "train_loss"):
         assert np.allclose(getattr(run, name), getattr(exact, name), rtol=ORACLE, atol=ORACLE * scale), name
