@@ -14,7 +14,7 @@ from rich.table import Table
 from experiments.exits import drop_output
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of, turns_of_means
 from experiments.variables import Advance, Stage
-from rfm.decide.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME, SIGNIFICANT
+from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME, SIGNIFICANT
 from rfm.progress import bars
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfm.data.truths import Truth
+from rfm.data.sample import Truth
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import Nodes, RatioQuadrature

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from rfm.data.truths import Truth
+from rfm.data.sample import Truth
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.mixup.ratios import RatioQuadrature
 
