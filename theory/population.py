@@ -8,7 +8,7 @@ Clean + noise + cross is the risk to within its rounding error, then as ever.
 """
 
 from abc import abstractmethod
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -95,7 +95,11 @@ AveragesKind = TypeVar("AveragesKind", bound=Averages)
 
 def in_precision(averages: AveragesKind, dtype: jnp.dtype) -> AveragesKind:
     """The same in at least that precision: sums of single-precision rows would round what is known better."""
-    return jax.tree.map(lambda array: array.astype(jnp.result_type(array, dtype)), averages)
+
+    def finer(leaf: Any) -> Any:
+        return leaf.astype(jnp.result_type(leaf, dtype)) if eqx.is_inexact_array(leaf) else leaf
+
+    return jax.tree.map(finer, averages)
 
 
 def check_same_map(signature: Array | None, other: Array | None, whose: str) -> None:
