@@ -16,8 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rfm.checks import check_key
 from rfm.mixup.pairing import PairTable
-from theory.checks import check_alpha, check_count, described, is_number
-from theory.linalg import is_traced
+from theory.checks import check_alpha, check_count, described, is_number, is_traced
 
 
 class ERM(eqx.Module):

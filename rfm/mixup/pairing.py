@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from theory.checks import as_floating, check_real
-from theory.linalg import is_traced
+from theory.checks import as_floating, check_real, is_traced
 
 
 class PairTable(eqx.Module):
