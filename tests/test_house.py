@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import graphlib
 import inspect
 import re
 import subprocess
@@ -59,6 +60,70 @@ def test_imports_only_point_down(path: Path) -> None:
 
 def test_the_rule_about_imports_would_catch_one_that_points_up() -> None:
     assert list(imports(ast.parse("def f():\n    from rfm.data.tasks import Sample"))) == ["rfm.data.tasks.Sample"]
+
+
+LEVELLED = ("theory",)
+"""Floors whose modules are stacked no higher than `MOST_LEVELS`."""
+MOST_LEVELS = 8
+
+
+def graph(floor: str) -> dict[str, set[str]]:
+    """The modules of a floor, and those of them that each imports, wherever in it."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(floor)}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    found = {}
+    for module, path in paths.items():
+        heads = [name.split(".") for name in imports(parse(path))]
+        longest = {next((n for n in map(".".join, prefixes(head)) if n in paths), module) for head in heads}
+        found[module] = longest - {module}
+    return found
+
+
+def prefixes(parts: list[str]) -> Iterator[list[str]]:
+    """The longest first."""
+    return (parts[:length] for length in range(len(parts), 0, -1))
+
+
+def doors(floor: str) -> set[str]:
+    """Packages whose ``__init__`` only passes names on."""
+    paths = [path for path in modules(floor) if path.name == "__init__.py"]
+    return {".".join(path.parent.relative_to(ROOT).parts) for path in paths if passes_on(parse(path))}
+
+
+def passes_on(tree: ast.Module) -> bool:
+    body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    return all(ast.unparse(node).startswith("__all__ = ") for node in body[ast.get_docstring(tree) is not None :])
+
+
+def levels(graph: dict[str, set[str]], doors: set[str]) -> dict[str, int]:
+    """How many modules are stacked up to each; a door is as high as the highest that it passes on.
+
+    Raises:
+        graphlib.CycleError: they import each other in a circle.
+    """
+    found: dict[str, int] = {}
+    for module in graphlib.TopologicalSorter(graph).static_order():
+        below = max((found[name] for name in graph[module]), default=0)
+        found[module] = below if module in doors else below + 1
+    return found
+
+
+@pytest.mark.parametrize("floor", LEVELLED)
+def test_modules_are_stacked_no_higher_than_a_reader_can_follow(floor: str) -> None:
+    found = levels(graph(floor), doors(floor))
+    assert len(found) > 10
+    assert {module: level for module, level in found.items() if level > MOST_LEVELS} == {}
+
+
+def test_the_rule_about_levels_would_catch_a_stack_and_a_circle() -> None:
+    stack = {f"theory.{n}": {f"theory.{n - 1}"} if n else set() for n in range(MOST_LEVELS + 1)}
+    assert max(levels(stack, set()).values()) == MOST_LEVELS + 1
+    assert max(levels(stack, {"theory.4"}).values()) == MOST_LEVELS
+    with pytest.raises(graphlib.CycleError):
+        levels(stack | {"theory.0": {"theory.8"}}, set())
+    assert graph("theory")["theory.risk"] >= {"theory.checks", "theory.rules.rule"}
+    assert {"theory", "theory.rules"} <= doors("theory")
+    assert not passes_on(ast.parse("from theory.rules import rule\nNUM = 3"))
 
 
 @pytest.mark.parametrize("path", modules("theory"), ids=lambda path: path.stem)

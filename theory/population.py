@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory import linalg
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape, is_traced
 
 
 class RiskParts(eqx.Module):
@@ -109,7 +109,7 @@ def check_same_map(signature: Array | None, other: Array | None, whose: str) -> 
 
     >>> check_same_map(jnp.ones((2, 3)), None, "features")
     """
-    if signature is None or other is None or linalg.is_traced(signature, other) or signature.shape != other.shape:
+    if signature is None or other is None or is_traced(signature, other) or signature.shape != other.shape:
         return
     first, second = np.asarray(signature, float), np.asarray(other, float)
     precision = max(float(jnp.finfo(array.dtype).eps) for array in (signature, other, jnp.zeros((), jnp.float32)))

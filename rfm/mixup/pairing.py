@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from theory.checks import as_floating, check_count, check_real
-from theory.linalg import is_traced
+from theory.checks import as_floating, check_count, check_real, is_traced
 
 
 class Pairing(eqx.Module):

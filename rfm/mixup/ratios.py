@@ -17,8 +17,7 @@ import scipy.special
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
-from theory.checks import check_alpha, described, is_number
-from theory.linalg import is_traced
+from theory.checks import check_alpha, described, is_number, is_traced
 
 Nodes = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
 """Ratios, and weights of sum one."""
