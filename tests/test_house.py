@@ -6,16 +6,14 @@ import graphlib
 import inspect
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import rfm
 import theory
+from tests.structure import FLOORS, ROOT, chapters, doors, graph, imports, levels, modules, parse, passes_on
 
-ROOT = Path(__file__).parents[1]
-FLOORS = ("theory", "rfm", "experiments", "figures")
 ENTRY_POINTS = {"experiments"}
 """Where float64 may be switched on, besides the tests' own conftest.py."""
 
@@ -28,27 +26,10 @@ WITHOUT_EXAMPLE = {
 }
 
 
-def modules(*floors: str) -> list[Path]:
-    return sorted(path for floor in floors for path in (ROOT / floor).rglob("*.py"))
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import: its floor cannot be read off"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def names(tree: ast.AST) -> set[str]:
     """Every dotted name that is used or imported."""
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return used | set(imports(tree))
-
-
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
@@ -62,57 +43,26 @@ def test_the_rule_about_imports_would_catch_one_that_points_up() -> None:
     assert list(imports(ast.parse("def f():\n    from rfm.data.tasks import Sample"))) == ["rfm.data.tasks.Sample"]
 
 
-LEVELLED = ("theory",)
-"""Floors whose modules are stacked no higher than `MOST_LEVELS`."""
 MOST_LEVELS = 8
+"""To which modules of a floor are stacked."""
+MOST_LINES = 400
 
 
-def graph(floor: str) -> dict[str, set[str]]:
-    """The modules of a floor, and those of them that each imports, wherever in it."""
-    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(floor)}
-    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
-    found = {}
-    for module, path in paths.items():
-        heads = [name.split(".") for name in imports(parse(path))]
-        longest = {next((n for n in map(".".join, prefixes(head)) if n in paths), module) for head in heads}
-        found[module] = longest - {module}
-    return found
+@pytest.mark.parametrize("path", modules(*FLOORS, "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_a_chapter(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
-def prefixes(parts: list[str]) -> Iterator[list[str]]:
-    """The longest first."""
-    return (parts[:length] for length in range(len(parts), 0, -1))
-
-
-def doors(floor: str) -> set[str]:
-    """Packages whose ``__init__`` only passes names on."""
-    paths = [path for path in modules(floor) if path.name == "__init__.py"]
-    return {".".join(path.parent.relative_to(ROOT).parts) for path in paths if passes_on(parse(path))}
-
-
-def passes_on(tree: ast.Module) -> bool:
-    body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    return all(ast.unparse(node).startswith("__all__ = ") for node in body[ast.get_docstring(tree) is not None :])
-
-
-def levels(graph: dict[str, set[str]], doors: set[str]) -> dict[str, int]:
-    """How many modules are stacked up to each; a door is as high as the highest that it passes on.
-
-    Raises:
-        graphlib.CycleError: they import each other in a circle.
-    """
-    found: dict[str, int] = {}
-    for module in graphlib.TopologicalSorter(graph).static_order():
-        below = max((found[name] for name in graph[module]), default=0)
-        found[module] = below if module in doors else below + 1
-    return found
-
-
-@pytest.mark.parametrize("floor", LEVELLED)
+@pytest.mark.parametrize("floor", FLOORS)
 def test_modules_are_stacked_no_higher_than_a_reader_can_follow(floor: str) -> None:
     found = levels(graph(floor), doors(floor))
-    assert len(found) > 10
+    assert len(found) > 5
     assert {module: level for module, level in found.items() if level > MOST_LEVELS} == {}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_chapters_do_not_need_each_other_in_a_circle(floor: str) -> None:
+    levels(chapters(graph(floor)), set())
 
 
 def test_the_rule_about_levels_would_catch_a_stack_and_a_circle() -> None:
