@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import floor, isfinite, log10, nan
+from pkgutil import resolve_name
 from statistics import median
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.exits import drop_output
+from experiments.registry import known
 from experiments.store import Result, Variable, over_parts, over_seeds, provenance_of, turns_of_means
 from experiments.variables import Advance, Stage
 from rfm.decide.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME, SIGNIFICANT
@@ -44,11 +46,12 @@ def progress_bars(console: Console) -> Iterator[Stage]:
 
 def print_result(console: Console, result: Result) -> None:
     """The table of a result of any kind."""
-    kind = result.attrs["kind"]
-    if kind not in _PRINTERS:
-        raise ValueError(f"kind: {kind!r} is not known; this version prints results of {', '.join(sorted(_PRINTERS))}")
+    kind, kinds = result.attrs["kind"], known()
+    if kind not in kinds:
+        raise ValueError(f"kind: {kind!r} is not known; this version prints results of {', '.join(sorted(kinds))}")
+    print_table = resolve_name(kinds[kind].table)
     try:
-        _PRINTERS[kind](console, result)
+        print_table(console, result)
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{kind}: the result lacks what its table shows ({error}); run its experiment again"
@@ -110,7 +113,8 @@ def _of(number: int, what: str = "seed") -> str:
     return f"mean ± standard error of {number} {what}s" if number > 1 else f"one {what}"
 
 
-def _print_ucurve(console: Console, result: Result) -> None:
+def print_ucurve(console: Console, result: Result) -> None:
+    """The table of `rfm ucurve`."""
     laws, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
     end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
     table = _table(f"Gradient descent to {end}, {_of(seeds)}", "", *map(str, laws))
@@ -171,7 +175,8 @@ _UCURVE_RATIOS = {
 }
 
 
-def _print_sample_size(console: Console, result: Result) -> None:
+def print_sample_size(console: Console, result: Result) -> None:
+    """The table of `rfm sample-size`."""
     title = f"Gradient flow to t = {float(result['final_time']):.3g}, {_of(result.sizes['seed'])}"
     table = _table(title, "regime", "n", "p", "turning risk", "final risk", "penalty")
     for regime in result["regime"].values:
@@ -192,7 +197,8 @@ def _print_sample_size(console: Console, result: Result) -> None:
         console.print(f"Rounding: some curves can be trusted only until {float(result['trusted_until'].min()):.3g}.")
 
 
-def _print_noise(console: Console, result: Result) -> None:
+def print_noise(console: Console, result: Result) -> None:
+    """The table of `rfm noise`."""
     alpha = provenance_of(result)["configuration"]["alpha"]
     stds = result["weight_std"].values
     title = f"Mixup's label noise, {_of(result.sizes['seed'], 'teacher')}"
@@ -222,7 +228,8 @@ NOISE_ROUNDING = 1e-14
 _NO_CURVATURE = "The upper bound by curvature does not exist for a teacher's activation with a kink."
 
 
-def _print_bound(console: Console, result: Result) -> None:
+def print_bound(console: Console, result: Result) -> None:
+    """The table of `rfm bound`."""
     seeds = result.sizes["seed"]
     title = f"Bounds beside the exact curve, {f'median of {seeds} seeds' if seeds > 1 else 'one seed'}"
     table = _table(title, "time", "excess risk", "its upper bound", "noise risk", "its upper bound")
@@ -234,7 +241,8 @@ def _print_bound(console: Console, result: Result) -> None:
     console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)
 
 
-def _print_minibatch(console: Console, result: Result) -> None:
+def print_minibatch(console: Console, result: Result) -> None:
+    """The table of `rfm minibatch`."""
     steps, runs = int(result["step"][-1]), result.sizes["seed"]
     title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, {_of(runs, 'run')}"
     headers: list[str] = []
@@ -284,7 +292,8 @@ _MINIBATCH_ROWS = (
 )
 
 
-def _print_switch(console: Console, result: Result) -> None:
+def print_switch(console: Console, result: Result) -> None:
+    """The table of `rfm switch`."""
     seeds, steps = result.sizes["seed"], int(result["num_steps"])
     table = _table(f"{steps} steps in all, {_of(seeds)}", "", "test error")
     for label, cell in zip(_SWITCH_ROWS, _cells([(result, name) for name in _SWITCH_ROWS.values()]), strict=True):
@@ -324,7 +333,8 @@ _SWITCH_ROWS = {
 }
 
 
-def _print_rules(console: Console, result: Result) -> None:
+def print_rules(console: Console, result: Result) -> None:
+    """The table of `rfm rules`."""
     title = f"The U-curve by rule, {_of(result.sizes['seed'])}"
     table = _table(title, "rule", "turning\nstep", "turning risk", "final risk", "penalty")
     rows = [result.sel(rule=rule) for rule in result["rule"].values]
@@ -340,7 +350,8 @@ def _print_rules(console: Console, result: Result) -> None:
     )
 
 
-def _print_penalty_map(console: Console, result: Result) -> None:
+def print_penalty_map(console: Console, result: Result) -> None:
+    """The table of `rfm penalty-map`."""
     final = float(result["time"][-1])
     sizes = result["num_samples"].values
     title = f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, {_of(result.sizes['seed'])}"
@@ -352,7 +363,8 @@ def _print_penalty_map(console: Console, result: Result) -> None:
     console.print(_folded(console, title, ["alpha", *(f"n = {n}" for n in sizes)], rows))
 
 
-def _print_advise(console: Console, result: Result) -> None:
+def print_advise(console: Console, result: Result) -> None:
+    """The table of `rfm advise`."""
     configuration = provenance_of(result)["configuration"]
     parts = f"{result.sizes['part']} folds" if int(result["has_folds"]) else f"{result.sizes['part']} rows held out"
     classes = int(result["num_classes"])
@@ -500,7 +512,8 @@ def _count(steps: float) -> str:
     return f"{round(steps)}" if steps < LARGEST_PLAIN else f"{steps:.2e}"
 
 
-def _print_scaling(console: Console, result: Result) -> None:
+def print_scaling(console: Console, result: Result) -> None:
+    """The table of `python -m benchmarks.scaling`."""
     table = _table("Time and extra peak memory", "", "n", "p", "seconds", "MB")
     for work in result["work"].values:
         for axis in result["axis"].values:
@@ -512,20 +525,6 @@ def _print_scaling(console: Console, result: Result) -> None:
                 )
             table.add_section()
     console.print(table)
-
-
-_PRINTERS = {
-    "ucurve": _print_ucurve,
-    "sample-size": _print_sample_size,
-    "noise": _print_noise,
-    "bound": _print_bound,
-    "minibatch": _print_minibatch,
-    "advise": _print_advise,
-    "scaling": _print_scaling,
-    "switch": _print_switch,
-    "rules": _print_rules,
-    "penalty-map": _print_penalty_map,
-}
 
 
 def _cells(estimates: Sequence[tuple[Result, str]]) -> list[str]:
