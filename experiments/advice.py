@@ -8,7 +8,8 @@ import numpy as np
 import rfm
 from experiments.advice_check import check_advice
 from experiments.configs import AdviseConfig
-from experiments.problems import check_advise
+from experiments.constraints import check_fields
+from experiments.limits import check_memory
 from experiments.variables import TIME_UNIT, Advance, Stage, Variable, Variables, silent
 
 MOST_CLASSES = 20
@@ -27,7 +28,7 @@ def run_advice(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range, or data that cannot be read; nothing has been computed then.
     """
-    check_advise(config)
+    _check(config)
     names = None if config.inputs is None else [name.strip() for name in config.inputs.split(",")]
     raw = rfm.data.read_arrays(config.dataset, target=config.target, inputs=names)
     inputs, targets = np.asarray(raw.inputs, float).reshape(len(raw.inputs), -1), _of_kind(config, raw.targets)
@@ -59,6 +60,12 @@ def run_advice(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     if config.num_seeds == 0:
         return variables
     return variables | check_advice(config, inputs, targets, features, advise, check_key, stage)
+
+
+def _check(config: AdviseConfig) -> None:
+    check_fields(config)
+    rows = 2 * config.num_features + (config.num_pairs or 0) + config.num_times
+    check_memory("num_features, num_pairs, num_times", config.num_features * rows)
 
 
 def _of_kind(config: AdviseConfig, targets: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ import tyro
 
 from experiments import exits
 from experiments.configs import NAMED, Config
+from experiments.constraints import check_fields
 from experiments.registry import EXPERIMENTS, Experiment
 
 if TYPE_CHECKING:
@@ -203,9 +204,9 @@ def _run(command: Run) -> int:
 
     # Slow modes differ from fast ones by more than single precision resolves.
     jax.config.update("jax_enable_x64", True)
-    from experiments import limits, outputs, provenance, report, store
+    from experiments import outputs, provenance, report, store
 
-    limits.check_most("num_seeds", command.run.num_seeds, limits.MOST_SEEDS)
+    check_fields(command.run)
     outputs.check_result(command.output)
     if command.figure is not None:
         outputs.check_figure(command.figure)

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import rfm
 import theory
 from experiments.configs import NoiseConfig
-from experiments.limits import check_curvature, check_memory, check_seed, check_strength
+from experiments.constraints import check_fields
+from experiments.limits import check_memory
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
-from theory.checks import check_alpha, check_choice, check_count
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""
@@ -169,18 +169,7 @@ def _draw(key: PRNGKeyArray, probabilities: Float[Array, "pairs classes"]) -> Ar
 
 
 def _check(config: NoiseConfig) -> None:
-    check_seed(config.seed)
-    for name in ("num_seeds", "input_dim", "num_hidden", "num_pairs", "num_distances"):
-        check_count(name, getattr(config, name))
-    check_count("num_ratios", config.num_ratios, least=2)
-    check_count("num_classes", config.num_classes, least=2)
-    check_choice("teacher_activation", config.teacher_activation, theory.duals.ACTIVATIONS)
-    if not config.teacher_weight_stds:
-        raise ValueError("teacher_weight_stds: must name at least one standard deviation, got ()")
-    for std in config.teacher_weight_stds:
-        check_curvature("teacher_weight_stds", std, "the teacher is constant and there is no label noise")
-    check_alpha("alpha", config.alpha)
-    check_strength("sharpness", config.sharpness)
+    check_fields(config)
     check_memory(
         "num_seeds, num_pairs, input_dim, num_hidden, num_classes, num_ratios, num_distances",
         config.num_pairs * (2 * config.input_dim + config.num_hidden + 4 * config.num_classes)

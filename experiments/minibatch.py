@@ -9,7 +9,9 @@ import numpy as np
 
 import rfm
 from experiments.configs import MinibatchConfig
-from experiments.problems import Seed, check_minibatch, load_data
+from experiments.constraints import check_fields
+from experiments.limits import check_memory
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 BEYOND_SIMULATION = 100
@@ -26,7 +28,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_minibatch(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
     problems = {name: rfm.solve(problem) for name, problem in _problems(config, seed).items()}
@@ -97,6 +99,12 @@ _LIMITS = {
     "gradient_floor": (GRADIENT_UNIT, "root mean square norm of a batch's gradient, at infinity"),
     "largest_stable_step": (TIME_UNIT, "step size from which on the variance grows without bound"),
 }
+
+
+def _check(config: MinibatchConfig) -> None:
+    check_fields(config)
+    check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
+    check_memory("batch_sizes, num_features", config.batch_sizes[-1] * config.num_features)
 
 
 def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.mixup.Law, rfm.Problem | rfm.expected.ExpectedProblem]:

@@ -8,7 +8,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
-from experiments.problems import Seed, check_penalty_map, load_data
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 FIRST_TIME = 1.0
@@ -24,7 +25,7 @@ def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Varia
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_penalty_map(config)
+    _check(config)
     data = load_data(config, config.sample_sizes[-1])
     sizes, alphas = np.asarray(config.sample_sizes), np.asarray(config.alphas)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
@@ -61,6 +62,15 @@ _FIELDS = {
     "final_error": (RISK_UNIT, "its rounding error"),
     "overtraining_penalty": ("1", "final over lowest test error"),
 }
+
+
+def _check(config: PenaltyMapConfig) -> None:
+    check_fields(config)
+    for name in ("sample_sizes", "alphas"):
+        if len(getattr(config, name)) < 2:
+            raise ValueError(f"{name}: a map has at least 2 of them, got {list(getattr(config, name))}; pass more")
+    rows = config.pairs_per_sample * config.sample_sizes[-1]
+    check_size(config, rows, config.num_features, num_times=config.num_times)
 
 
 def _curve(

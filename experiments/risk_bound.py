@@ -6,7 +6,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import BoundConfig
-from experiments.problems import Seed, check_bound, fixed_law
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
@@ -20,7 +21,7 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_bound(config)
+    _check(config)
     times = np.geomspace(1e-8, 1, config.num_times) * config.final_time
     values = {name: np.empty((config.num_seeds, config.num_times)) for name in _CURVES}
     constants = {name: np.empty(config.num_seeds) for name in _CONSTANTS}
@@ -28,7 +29,7 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     advance = stage("bounds", config.num_seeds)
     for index in range(config.num_seeds):
         seed = Seed.draw(config, None, index, num_samples=config.num_samples, num_features=config.num_features)
-        problem = seed.problem(fixed_law(config), seed.population())
+        problem = seed.problem(rfm.Mixup(lam=config.lam), seed.population())
         spectrum = problem.spectrum(problem.suggest_method(config.final_time))
         assert problem.clean_labels is not None
         noise = problem.labels - problem.clean_labels
@@ -65,3 +66,12 @@ _CONSTANTS = {
     "reference_risk": (RISK_UNIT, "risk of the clean minimum-norm fit"),
     "smallest_eigenvalue": ("1", "smallest eigenvalue above the rank cut"),
 }
+
+
+def _check(config: BoundConfig) -> None:
+    check_fields(config)
+    if config.dataset is not None:
+        raise ValueError(f"dataset: the bounds are shown for Gaussian inputs, got {config.dataset!r}; leave it out")
+    if config.num_test is None:
+        raise ValueError("num_test: the bound asks for the largest |phi| among test inputs, got None; pass a number")
+    check_size(config, config.num_samples**2, config.num_features, num_times=config.num_times)

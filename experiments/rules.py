@@ -10,7 +10,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import RulesConfig
-from experiments.problems import Seed, check_rules, fixed_law, load_data
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
@@ -24,12 +25,12 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_rules(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     problems = []
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
-        problems.append(seed.problem(fixed_law(config), seed.population()))
+        problems.append(seed.problem(rfm.Mixup(lam=config.lam), seed.population()))
     largest = max(rfm.training.largest_eigenvalue(problem) for problem in problems)
     step_size = config.step_fraction * 2 / largest
     if config.ridge >= 2 / step_size - largest:
@@ -76,6 +77,13 @@ _FIELDS = {
     "final_error": (RISK_UNIT, "its rounding error"),
     "overtraining_penalty": ("1", "final over lowest test error"),
 }
+
+
+def _check(config: RulesConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples**2
+    held = config.num_seeds * (rows + config.num_samples)
+    check_size(config, rows, config.num_features, held=held, num_times=config.num_times)
 
 
 def rules_of(config: RulesConfig, step_size: float) -> dict[str, theory.Rule]:

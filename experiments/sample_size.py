@@ -10,7 +10,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import SampleSizeConfig
-from experiments.problems import Seed, check_sample_size, load_data
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 REGIMES = ("fixed p", "growing p")
@@ -27,7 +28,7 @@ def run_sample_size(config: SampleSizeConfig, *, stage: Stage = silent) -> Varia
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_sample_size(config)
+    _check(config)
     data = load_data(config, config.sample_sizes[-1])
     sizes = np.asarray(config.sample_sizes)
     widths = np.stack([np.full(sizes.shape, config.num_features), config.features_per_sample * sizes])
@@ -59,6 +60,13 @@ _FIELDS = {
     "overtraining_penalty": ("1", "final over lowest test error"),
     "trusted_until": (TIME_UNIT, "time after which rounding may exceed 1e-6 of the risk"),
 }
+
+
+def _check(config: SampleSizeConfig) -> None:
+    check_fields(config)
+    largest = config.sample_sizes[-1]
+    widest = max(config.num_features, config.features_per_sample * largest)
+    check_size(config, config.pairs_per_sample * largest, widest, num_times=config.num_times)
 
 
 def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:

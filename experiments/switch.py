@@ -13,7 +13,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import SwitchConfig
-from experiments.problems import Seed, check_switch, fixed_law, load_data
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
 from theory.spectrum import Spectrum
@@ -33,7 +34,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_switch(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seeds = [
         Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
@@ -43,7 +44,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     pairs = []
     for seed in seeds:
         population = seed.population()
-        problems = seed.problem(fixed_law(config), population), seed.problem(rfm.ERM(), population)
+        problems = seed.problem(rfm.Mixup(lam=config.lam), population), seed.problem(rfm.ERM(), population)
         pairs.append([(problem, problem.spectrum("qr" if len(problem.labels) > config.num_features else "svd"))
                       for problem in problems])  # fmt: skip
         advance(1)
@@ -97,6 +98,13 @@ _LEVELS = {
 }
 _Pair = list[tuple[rfm.Problem, Spectrum]]
 _Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None]
+
+
+def _check(config: SwitchConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples**2
+    held = config.num_seeds * (rows + config.num_samples)
+    check_size(config, rows, config.num_features, held=held, num_times=config.num_times)
 
 
 def _switch_steps(config: SwitchConfig) -> np.ndarray:

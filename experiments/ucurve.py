@@ -13,7 +13,8 @@ import numpy as np
 import rfm
 import theory
 from experiments.configs import UCurveConfig
-from experiments.problems import Seed, check_ucurve, laws, load_data
+from experiments.constraints import check_fields
+from experiments.problems import Seed, check_size, load_data
 from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
 
@@ -36,7 +37,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
     Raises:
         ValueError: a field out of range, or a step size that diverges; no curve has been computed then.
     """
-    check_ucurve(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seeds = [
         Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
@@ -72,6 +73,21 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         | _summary(exact, simulated)
         | _modes([row[0] for row in problems], exact)
     )
+
+
+def _check(config: UCurveConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples, config.num_samples**2, _num_pairs(config)
+    check_size(config, max(rows), config.num_features, held=config.num_seeds * sum(rows), num_times=config.num_times)
+
+
+def laws(config: UCurveConfig) -> list[rfm.mixup.Law]:
+    """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
+    return [rfm.ERM(), rfm.Mixup(lam=config.lam), rfm.Mixup(alpha=config.alpha, pairs=_num_pairs(config))]
+
+
+def _num_pairs(config: UCurveConfig) -> int:
+    return config.num_samples**2 if config.num_pairs is None else config.num_pairs
 
 
 class _Clock(NamedTuple):

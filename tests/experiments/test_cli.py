@@ -131,7 +131,10 @@ UCURVE_ERRORS = [
     (["--label-noise-std", "-0.1"], "label_noise_std: must be a finite number that is not negative, got -0.1"),
     (["--step-fraction", "1"], "step_fraction: 1 of the largest stable step size, 2/mu_max = "),
     (["--step-fraction", "-1"], "step_fraction: must be a positive number, got -1"),
-    (["--beyond-simulation", "0.5"], "beyond_simulation: must be a number of at least 1, got 0.5"),
+    (
+        ["--beyond-simulation", "0.5"],
+        "beyond_simulation: must be at least 1, got 0.5; gradient flow covers the simulated time",
+    ),
     (["--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of "),
     (["--teacher-activation", "step"], "teacher_activation: 'step' is not known; pass one of "),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
