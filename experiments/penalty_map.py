@@ -4,12 +4,15 @@ In closed form. Within a seed, a smaller sample is a part of the larger ones, an
 """
 
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
 from experiments.constraints import check_fields
-from experiments.problems import Seed, check_size, load_data
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, folded
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 FIRST_TIME = 1.0
@@ -79,3 +82,18 @@ def _curve(
     law = rfm.Mixup(alpha=float(alpha), pairs=config.pairs_per_sample * len(seed.sample.inputs))
     problem = rfm.synthesize(seed.sample, seed.features, law, population=population, key=seed.keys.pairs)
     return rfm.closed_form(problem, times=times)
+
+
+def print_penalty_map(console: Console, result: Result) -> None:
+    """The table of `rfm penalty-map`."""
+    final = float(result["time"][-1])
+    sizes = result["num_samples"].values
+    title = (
+        f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, {averaged(result.sizes['seed'])}"
+    )
+    rows = []
+    for alpha in result["alpha"].values:
+        row = result.sel(alpha=alpha)
+        cells = cells_of([(row.sel(num_samples=n), "overtraining_penalty") for n in sizes])
+        rows.append([f"{alpha:g}", *cells])
+    console.print(folded(console, title, ["alpha", *(f"n = {n}" for n in sizes)], rows))

@@ -64,7 +64,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         Experiment(
             "ucurve",
-            "experiments.report:print_ucurve",
+            "experiments.ucurve:print_ucurve",
             ("figures.ucurve", "figures.decomposition", "figures.modes"),
             UCurveConfig,
             "experiments.ucurve:run_ucurve",
@@ -73,7 +73,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "sample-size",
-            "experiments.report:print_sample_size",
+            "experiments.sample_size:print_sample_size",
             ("figures.sample_size",),
             SampleSizeConfig,
             "experiments.sample_size:run_sample_size",
@@ -81,23 +81,23 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "noise",
-            "experiments.report:print_noise",
+            "experiments.noise:print_noise",
             ("figures.noise",),
             NoiseConfig,
-            "experiments.label_noise:run_label_noise",
+            "experiments.noise:run_noise",
             "Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels.",
         ),
         Experiment(
             "bound",
-            "experiments.report:print_bound",
+            "experiments.bound:print_bound",
             ("figures.bound",),
             BoundConfig,
-            "experiments.risk_bound:run_risk_bound",
+            "experiments.bound:run_bound",
             "Run the bounds of the literature beside the exact curve, over training time.",
         ),
         Experiment(
             "minibatch",
-            "experiments.report:print_minibatch",
+            "experiments.minibatch:print_minibatch",
             ("figures.minibatch",),
             MinibatchConfig,
             "experiments.minibatch:run_minibatch",
@@ -105,7 +105,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "switch",
-            "experiments.report:print_switch",
+            "experiments.switch:print_switch",
             ("figures.switch",),
             SwitchConfig,
             "experiments.switch:run_switch",
@@ -113,7 +113,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "rules",
-            "experiments.report:print_rules",
+            "experiments.rules:print_rules",
             ("figures.rules",),
             RulesConfig,
             "experiments.rules:run_rules",
@@ -121,7 +121,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "penalty-map",
-            "experiments.report:print_penalty_map",
+            "experiments.penalty_map:print_penalty_map",
             ("figures.penalty_map",),
             PenaltyMapConfig,
             "experiments.penalty_map:run_penalty_map",
@@ -129,17 +129,17 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment(
             "advise",
-            "experiments.report:print_advise",
+            "experiments.advise:print_advise",
             ("figures.advise",),
             AdviseConfig,
-            "experiments.advice:run_advice",
+            "experiments.advise:run_advise",
             "Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off.",
             on_data=True,
         ),
     )
 }
 
-MEASURED = {"scaling": Kind("scaling", "experiments.report:print_scaling", ("figures.scaling",))}
+MEASURED = {"scaling": Kind("scaling", "experiments.scaling:print_scaling", ("figures.scaling",))}
 """What `benchmarks` store, which `rfm show` prints as well."""
 
 

@@ -6,12 +6,15 @@ alike, the curves show what is left: averages and decay hold the noise back, mom
 
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import RulesConfig
 from experiments.constraints import check_fields
-from experiments.problems import Seed, check_size, load_data
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, empty_table
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
@@ -128,3 +131,20 @@ def _spread(curve: theory.Curve, steps: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Time and risk at steps of which some may come twice; a curve has each of them once."""
     place = np.searchsorted(np.asarray(curve.steps), steps)
     return np.asarray(curve.times)[place], np.asarray(curve.risk)[place]
+
+
+def print_rules(console: Console, result: Result) -> None:
+    """The table of `rfm rules`."""
+    title = f"The U-curve by rule, {averaged(result.sizes['seed'])}"
+    table = empty_table(title, "rule", "turning\nstep", "turning risk", "final risk", "penalty")
+    rows = [result.sel(rule=rule) for rule in result["rule"].values]
+    names = ("turning_step", "turning_risk", "final_risk", "overtraining_penalty")
+    for row, *cells in zip(rows, *(cells_of([(row, name) for row in rows]) for name in names), strict=True):
+        table.add_row(str(row["rule"].values), *cells)
+    console.print(table)
+    steps = ", ".join(f"{row['rule'].values} {int(row['num_steps'])}" for row in rows)
+    console.print(
+        f"All end at the effective time {float(result['time'].max()):.3g}, with steps of "
+        f"{float(result['step_size']):.3g}: {steps}.",
+        highlight=False,
+    )

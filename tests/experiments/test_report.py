@@ -8,7 +8,7 @@ from rich.console import Console
 
 from experiments import report, store
 from experiments.registry import EXPERIMENTS
-from experiments.report import _folded, _of, _written
+from experiments.report import averaged, folded, written
 from tests.experiments.small import BOUND, SMALL, UCURVE
 
 
@@ -71,12 +71,12 @@ def test_a_switch_that_does_not_help_is_not_said_to_lower_the_error(best, plain,
 
 
 def test_estimates_beside_one_another_have_one_form():
-    assert _written([(0.0198, 0.0025), (0.1991, 0.0301), None]) == [
+    assert written([(0.0198, 0.0025), (0.1991, 0.0301), None]) == [
         "0.0198 ± 0.0025", "0.199 ± 0.030", "below rounding",
     ]  # fmt: skip
-    assert _written([(2.0, 0.1), (3e-9, 1e-10)]) == ["2.00e+00 ± 1.00e-01", "3.00e-09 ± 1.00e-10"]
-    assert _written([(2.5, float("nan")), (0.125, 0.0)]) == ["2.50", "0.125"]
-    assert _written([(0.0251, float("nan")), (0.012, 0.0), (0.0, 0.0)]) == ["0.0251", "0.0120", "0"]
+    assert written([(2.0, 0.1), (3e-9, 1e-10)]) == ["2.00e+00 ± 1.00e-01", "3.00e-09 ± 1.00e-10"]
+    assert written([(2.5, float("nan")), (0.125, 0.0)]) == ["2.50", "0.125"]
+    assert written([(0.0251, float("nan")), (0.012, 0.0), (0.0, 0.0)]) == ["0.0251", "0.0120", "0"]
 
 
 def test_numbers_below_rounding_are_said_to_be(result_of, tmp_path):
@@ -98,9 +98,9 @@ def test_errors_stand_beside_their_means_where_they_fit(result_of, tmp_path):
         assert not any(line.strip().startswith("±") for line in text.splitlines())
     rows = [["a", *["0.123 ± 0.001"] * 6]]
     console = Console(record=True, width=80)
-    console.print(_folded(console, "six", ["", *"123456"], rows))
-    folded = console.export_text().splitlines()
-    assert [line.split() for line in folded[-2:]] == [["a", *["0.123"] * 6], ["±", "0.001"] * 6]
+    console.print(folded(console, "six", ["", *"123456"], rows))
+    lines = console.export_text().splitlines()
+    assert [line.split() for line in lines[-2:]] == [["a", *["0.123"] * 6], ["±", "0.001"] * 6]
 
 
 def test_the_note_of_one_seed_says_what_the_two_turns_are(result_of, tmp_path):
@@ -127,4 +127,8 @@ def test_a_kink_has_no_bound_by_curvature_and_the_table_says_so(result_of, tmp_p
 
 
 def test_one_seed_has_no_standard_error():
-    assert (_of(1), _of(3), _of(1, "teacher")) == ("one seed", "mean ± standard error of 3 seeds", "one teacher")
+    assert (averaged(1), averaged(3), averaged(1, "teacher")) == (
+        "one seed",
+        "mean ± standard error of 3 seeds",
+        "one teacher",
+    )

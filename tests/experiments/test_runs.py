@@ -7,7 +7,7 @@ import pytest
 
 import rfm
 from experiments.configs import UCurveConfig
-from experiments.problems import Seed
+from experiments.draws import Seed
 from experiments.sample_size import run_sample_size
 from experiments.ucurve import laws, run_ucurve
 from tests.experiments.small import SAMPLE_SIZE, UCURVE

@@ -1,17 +1,22 @@
 """The literature's bounds beside the exact curve: valid at all times, and how loose."""
 
+from math import nan
+
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import BoundConfig
 from experiments.constraints import check_fields
-from experiments.problems import Seed, check_size
+from experiments.draws import Seed, check_size
+from experiments.report import empty_table, with_error
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
-def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
+def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     """Exact excess and noise risk of Mixup over time, and their bounds, for an ensemble of seeds.
 
     Args:
@@ -75,3 +80,16 @@ def _check(config: BoundConfig) -> None:
     if config.num_test is None:
         raise ValueError("num_test: the bound asks for the largest |phi| among test inputs, got None; pass a number")
     check_size(config, config.num_samples**2, config.num_features, num_times=config.num_times)
+
+
+def print_bound(console: Console, result: Result) -> None:
+    """The table of `rfm bound`."""
+    seeds = result.sizes["seed"]
+    title = f"Bounds beside the exact curve, {f'median of {seeds} seeds' if seeds > 1 else 'one seed'}"
+    table = empty_table(title, "time", "excess risk", "its upper bound", "noise risk", "its upper bound")
+    for index in range(0, result.sizes["time"], max(1, result.sizes["time"] // 6)):
+        row = result.isel(time=index).median("seed")
+        names = ("excess", "paper_bound", "noise_risk", "variance_bound")
+        table.add_row(f"{float(result['time'][index]):.3g}", *(with_error(float(row[name]), nan) for name in names))
+    console.print(table)
+    console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)
