@@ -28,45 +28,8 @@ help:
 ucurve: $(VENV)/.installed
 	$(BIN)/rfm ucurve
 
-figures: $(foreach name,ucurve sample_size noise bound minibatch switch rules penalty_map advise,results/$(name).nc)
-	$(BIN)/python -m figures.ucurve results/ucurve.nc
-	$(BIN)/python -m figures.decomposition results/ucurve.nc
-	$(BIN)/python -m figures.modes results/ucurve.nc
-	$(BIN)/python -m figures.sample_size results/sample_size.nc
-	$(BIN)/python -m figures.noise results/noise.nc
-	$(BIN)/python -m figures.bound results/bound.nc
-	$(BIN)/python -m figures.minibatch results/minibatch.nc
-	$(BIN)/python -m figures.switch results/switch.nc
-	$(BIN)/python -m figures.rules results/rules.nc
-	$(BIN)/python -m figures.penalty_map results/penalty_map.nc
-	$(BIN)/python -m figures.advise results/advise.nc
-
-results/ucurve.nc: | $(VENV)/.installed
-	$(BIN)/rfm ucurve
-
-results/sample_size.nc: | $(VENV)/.installed
-	$(BIN)/rfm sample-size
-
-results/noise.nc: | $(VENV)/.installed
-	$(BIN)/rfm noise
-
-results/bound.nc: | $(VENV)/.installed
-	$(BIN)/rfm bound
-
-results/minibatch.nc: | $(VENV)/.installed
-	$(BIN)/rfm minibatch
-
-results/switch.nc: | $(VENV)/.installed
-	$(BIN)/rfm switch
-
-results/rules.nc: | $(VENV)/.installed
-	$(BIN)/rfm rules
-
-results/penalty_map.nc: | $(VENV)/.installed
-	$(BIN)/rfm penalty-map
-
-results/advise.nc: | $(VENV)/.installed
-	$(BIN)/rfm advise
+figures: $(VENV)/.installed
+	$(BIN)/python -m figures
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)

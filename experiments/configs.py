@@ -1,23 +1,49 @@
 """What an experiment is made of: frozen records of plain values, from which all of its numbers follow.
 
-Only the standard library is imported here, so that the command line can print its help without waiting for jax. The
-line under a field is its help text. Values are checked where they are used, in `experiments.problems`, before any work.
+The annotation of a field says what it may be (`experiments.constraints`), the line under it is its help text. Nothing
+that computes is imported here, so that the command line can print its help without waiting for jax.
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from experiments.constraints import (
+    MOST_SEEDS,
+    NOT_NEGATIVE,
+    Activation,
+    Alpha,
+    Ascending,
+    AtLeast,
+    AtMost,
+    Below,
+    BiasStd,
+    Count,
+    Curvature,
+    FeatureWeightStd,
+    Fraction,
+    NoLess,
+    NotEmpty,
+    Ratio,
+    Seed,
+    Seeds,
+    Several,
+    Steps,
+    Strength,
+    TeacherWeightStd,
+    Time,
+    of_type,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What all experiments have in common."""
 
-    seed: int = 0
+    seed: Seed = 0
     """The one random seed, a whole number from 0 on; everything random follows from it."""
-    num_seeds: int = 8
+    num_seeds: Seeds = 8
     """Size of the ensemble, over which means and standard errors are taken."""
 
     def ignored(self) -> dict[str, str]:
@@ -42,7 +68,7 @@ class Config:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ValueError(f"{source}: does not know {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**{name: _checked(value, known[name], f"{source}: {name}") for name, value in values.items()})
+        return cls(**{name: of_type(f"{source}: {name}", value, known[name]) for name, value in values.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,24 +80,24 @@ class TaskConfig(Config):
     truth: Literal["kernel", "labels"] = "kernel"
     """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
     labels: the set's own labels; then there is no split into clean, noise and cross."""
-    input_dim: int = 5
+    input_dim: Count = 5
     """d, the number of inputs; a data set brings its own."""
-    num_hidden: int = 10
+    num_hidden: Count = 10
     """Hidden units of the teacher; a data set has none."""
-    teacher_activation: str = "tanh"
+    teacher_activation: Activation = "tanh"
     """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
-    teacher_weight_std: float = 3.0
+    teacher_weight_std: TeacherWeightStd = 3.0
     """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
-    label_noise_std: float = 0.0
+    label_noise_std: Strength = 0.0
     """Standard deviation of noise on the labels of the originals, besides what mixing makes."""
-    num_test: int | None = None
+    num_test: Count | None = None
     """Test inputs that the risk is averaged over; None for all Gaussian inputs, exactly, or for a quarter of a data
     set, up to 1000."""
-    feature_activation: str = "tanh"
+    feature_activation: Activation = "tanh"
     """Of the random features; the same names as for the teacher."""
-    feature_weight_std: float = 2.0
+    feature_weight_std: FeatureWeightStd = 2.0
     """Standard deviation of the features' weights."""
-    feature_bias_std: float = 0.0
+    feature_bias_std: BiasStd = 0.0
     """Standard deviation of the features' biases."""
 
     def ignored(self) -> dict[str, str]:
@@ -93,33 +119,33 @@ class UCurveConfig(TaskConfig):
     As it stands, a gently curved teacher: Mixup helps early, then hurts. `CURVED` is a second setting.
     """
 
-    input_dim: int = 10
+    input_dim: Count = 10
     """d, the number of inputs; a data set brings its own."""
-    teacher_weight_std: float = 0.75
+    teacher_weight_std: TeacherWeightStd = 0.75
     """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
-    feature_activation: str = "relu"
+    feature_activation: Activation = "relu"
     """Of the random features; the same names as for the teacher."""
-    feature_weight_std: float = 1.0
+    feature_weight_std: FeatureWeightStd = 1.0
     """Standard deviation of the features' weights."""
-    num_samples: int = 18
+    num_samples: Several = 18
     """n, the originals of a sample; at least 2."""
-    num_features: int = 200
+    num_features: Count = 200
     """p, the random features."""
-    lam: float = 0.5
+    lam: Ratio = 0.5
     """Mixing ratio of the law that mixes all ordered pairs, in [0, 1]."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """Beta parameter of the law that mixes random pairs, from 1e-4 to 1e3."""
-    num_pairs: int | None = None
+    num_pairs: Count | None = None
     """How many random pairs; None for as many as there are ordered pairs, n^2."""
-    step_fraction: float = 0.9
+    step_fraction: Fraction = 0.9
     """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble: one clock for all curves."""
-    num_steps: int = 25_000
+    num_steps: Steps = 25_000
     """Steps of gradient descent that are simulated."""
-    num_recorded: int = 30
+    num_recorded: Several = 30
     """At how many of them the risk is recorded, evenly in log t."""
-    num_times: int = 120
+    num_times: Several = 120
     """Times at which gradient flow is evaluated."""
-    beyond_simulation: float = 300.0
+    beyond_simulation: Annotated[Time, NoLess(1, "gradient flow covers the simulated time")] = 300.0
     """Gradient flow goes on to this multiple of the simulated time; at least 1."""
 
 
@@ -143,26 +169,26 @@ NAMED: Mapping[str, Mapping[str, Config]] = {"ucurve": {"curved": CURVED}}
 class SampleSizeConfig(TaskConfig):
     """The overtraining penalty against n, at fixed p and for p that grows with n; in closed form."""
 
-    input_dim: int = 10
+    input_dim: Count = 10
     """d, the number of inputs; a data set brings its own."""
-    num_seeds: int = 12
+    num_seeds: Seeds = 12
     """Size of the ensemble, over which means and standard errors are taken."""
-    sample_sizes: tuple[int, ...] = (16, 24, 40, 64)
+    sample_sizes: Annotated[tuple[Several, ...], Ascending()] = (16, 24, 40, 64)
     """The values of n, ascending, each at least 2."""
-    pairs_per_sample: int = 8
+    pairs_per_sample: Count = 8
     """m/n: Mixup draws this many random pairs per original."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """Beta parameter of the mixing ratio, from 1e-4 to 1e3."""
-    num_features: int = 64
+    num_features: Count = 64
     """p where it is fixed."""
-    features_per_sample: int = 12
+    features_per_sample: Count = 12
     """p/n where p grows."""
-    final_time: float = 1e7
+    final_time: Time = 1e7
     """When training ends, in units of 1/eigenvalue."""
-    num_test: int | None = 1000
+    num_test: Count | None = 1000
     """Test inputs that the risk is averaged over; None for all Gaussian inputs, exactly, or for a quarter of a data
     set, up to 1000."""
-    num_times: int = 60
+    num_times: Several = 60
     """Times at which gradient flow is evaluated."""
 
 
@@ -170,27 +196,30 @@ class SampleSizeConfig(TaskConfig):
 class NoiseConfig(Config):
     """The law of Mixup's label noise, for Gaussian inputs and two-layer teachers."""
 
-    num_seeds: int = 4
+    num_seeds: Seeds = 4
     """Number of teachers, over which means and standard errors are taken."""
-    input_dim: int = 5
+    input_dim: Count = 5
     """d, the number of inputs."""
-    num_hidden: int = 10
+    num_hidden: Count = 10
     """Hidden units of a teacher."""
-    teacher_activation: str = "tanh"
+    teacher_activation: Activation = "tanh"
     """tanh, relu, erf, gelu, sin, cos, sign, softplus, sigmoid, identity, abs, silu, exp or gaussian."""
-    teacher_weight_stds: tuple[float, ...] = (1.0, 2.0, 4.0)
+    teacher_weight_stds: Annotated[
+        tuple[Annotated[float, Curvature("the teacher is constant and there is no label noise")], ...],
+        NotEmpty("standard deviation"),
+    ] = (1.0, 2.0, 4.0)
     """Standard deviations of a teacher's weights, from flat to curved; the last one is shown against distance."""
-    num_ratios: int = 21
+    num_ratios: Several = 21
     """Mixing ratios, evenly from 0 to 1."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """Beta parameter of the ratios that the table averages over, from 1e-4 to 1e3."""
-    num_pairs: int = 20_000
+    num_pairs: Count = 20_000
     """Pairs that are drawn and mixed, beside the closed forms."""
-    num_distances: int = 20
+    num_distances: Count = 20
     """Bins of the distance of a pair."""
-    num_classes: int = 4
+    num_classes: Several = 4
     """Classes of the soft truth whose hard labels Mixup draws."""
-    sharpness: float = 3.0
+    sharpness: Strength = 3.0
     """What the soft truth's logits are multiplied by."""
 
 
@@ -198,19 +227,19 @@ class NoiseConfig(Config):
 class BoundConfig(TaskConfig):
     """Mixup's exact risk over time, beside the bounds of the literature; Gaussian inputs."""
 
-    num_samples: int = 15
+    num_samples: Several = 15
     """n, the originals of a sample; at least 2."""
-    num_features: int = 60
+    num_features: Count = 60
     """p, the random features."""
-    lam: float = 0.5
+    lam: Ratio = 0.5
     """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
-    start_variance: float = 0.0
+    start_variance: Strength = 0.0
     """xi^2, the variance of the initial weights."""
-    final_time: float = 1e8
+    final_time: Time = 1e8
     """When training ends, in units of 1/eigenvalue."""
-    num_times: int = 100
+    num_times: Several = 100
     """Times at which curve and bounds are evaluated, evenly in log t over the last eight decades."""
-    num_test: int | None = 1000
+    num_test: Count | None = 1000
     """Test inputs that the risk is averaged over; a number, since the bound asks for the largest |phi| among them."""
 
 
@@ -218,25 +247,25 @@ class BoundConfig(TaskConfig):
 class MinibatchConfig(TaskConfig):
     """Training on fresh batches, under ERM and Mixup: mean, spread and gradients, closed form beside real runs."""
 
-    num_seeds: int = 200
+    num_seeds: Annotated[Seeds, AtLeast(2)] = 200
     """Runs of training, each on batches of its own; all share one sample and one draw of the features."""
-    num_samples: int = 10
+    num_samples: Several = 10
     """n, the originals; at least 2."""
-    num_features: int = 40
+    num_features: Count = 40
     """p, the random features; up to 100 modes the second moment is exact, beyond that its diagonal approximation."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """Beta parameter of the ratio, which Mixup draws afresh for each row, from 1e-4 to 1e3."""
     shared_lam: bool = False
     """Draw one ratio a batch instead of one a row."""
-    batch_sizes: tuple[int, ...] = (2, 8)
+    batch_sizes: Annotated[tuple[Count, ...], Ascending()] = (2, 8)
     """B, the rows of a batch, ascending."""
-    step_fraction: float = 0.5
+    step_fraction: Annotated[Fraction, Below(1, "at 1 the spread no longer settles")] = 0.5
     """Step size as a fraction of the largest that is stable in mean square for all: one clock for all curves."""
-    num_steps: int = 10_000
+    num_steps: Steps = 10_000
     """Steps that are simulated."""
-    num_recorded: int = 16
+    num_recorded: Several = 16
     """At how many of them the runs are recorded, evenly in log t."""
-    num_times: int = 80
+    num_times: Several = 80
     """Numbers of steps at which the closed form is evaluated, up to a hundred times as many."""
 
 
@@ -244,7 +273,7 @@ class MinibatchConfig(TaskConfig):
 class AdviseConfig(Config):
     """When to stop training with Mixup, or to switch it off, for data of one's own."""
 
-    num_seeds: int = 0
+    num_seeds: Annotated[int, AtLeast(0), AtMost(MOST_SEEDS)] = 0
     """Random splits on which the advice is checked by real training, in minutes; 0 for no check."""
     dataset: str = "diabetes"
     """diabetes, digits, or the path of a .csv or .npz file; the name after the command says the same."""
@@ -254,29 +283,29 @@ class AdviseConfig(Config):
     """The columns of a .csv file to predict from, with commas between them; None for all others."""
     target_kind: Literal["auto", "numbers", "classes"] = "auto"
     """What the targets are. auto: classes if they are at most 20 different whole numbers."""
-    num_folds: int = 5
+    num_folds: Several = 5
     """K: each of K random parts is held out once."""
-    num_held_out: int | None = None
+    num_held_out: Several | None = None
     """Hold out that many random rows once, instead of folds."""
     features: Literal["random", "raw"] = "random"
     """random: random features of the standardised inputs. raw: these themselves, say a frozen network's."""
-    num_features: int = 200
+    num_features: Count = 200
     """p, the random features."""
-    feature_activation: str = "relu"
+    feature_activation: Activation = "relu"
     """Of the random features: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
-    feature_weight_std: float = 1.0
+    feature_weight_std: FeatureWeightStd = 1.0
     """Standard deviation of the features' weights."""
-    feature_bias_std: float = 0.5
+    feature_bias_std: BiasStd = 0.5
     """Standard deviation of the features' biases."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """Beta parameter of the mixing ratio, from 1e-4 to 1e3."""
-    num_pairs: int | None = None
+    num_pairs: Count | None = None
     """Mixup draws so many random pairs once; None for fresh pairs at every step."""
-    budget: float | None = None
+    budget: Time | None = None
     """When training ends, in units of 1/eigenvalue; None for 10 000 steps of the default step size."""
-    step_size: float | None = None
+    step_size: Time | None = None
     """That turns times into steps; None for half of the largest stable one."""
-    num_times: int = 61
+    num_times: Annotated[int, AtLeast(4)] = 61
     """Times at which the curves are evaluated, evenly in log t."""
 
     def ignored(self) -> dict[str, str]:
@@ -289,42 +318,23 @@ class AdviseConfig(Config):
         return ignored
 
 
-def _checked(value: Any, expected: Any, name: str) -> Any:
-    """The value, with whole numbers taken for floats and lists for tuples; ValueError if it is of another type."""
-    if typing.get_origin(expected) is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_checked(item, typing.get_args(expected)[0], name) for item in value)
-    elif typing.get_origin(expected) is Literal:
-        if value in typing.get_args(expected):
-            return value
-        raise ValueError(f"{name}: {value!r} is not known; pass one of {', '.join(typing.get_args(expected))}")
-    else:
-        options = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
-        if type(value) in options:
-            return value
-        if float in options and type(value) is int:
-            return float(value)
-    wanted = expected if typing.get_origin(expected) else expected.__name__
-    raise ValueError(f"{name}: is {value!r}; pass a value of type {wanted}")
-
-
 @dataclasses.dataclass(frozen=True)
 class SwitchConfig(TaskConfig):
     """Mixup until a switch, plain training after it, at a given budget of steps."""
 
-    num_samples: int = 60
+    num_samples: Several = 60
     """n, the originals of a sample; at least 2."""
-    num_features: int = 50
+    num_features: Count = 50
     """p, the random features."""
-    lam: float = 0.5
+    lam: Ratio = 0.5
     """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
-    step_fraction: float = 0.9
+    step_fraction: Annotated[Fraction, Below(1, "at 1 training diverges")] = 0.9
     """Step size as a fraction of the largest stable one, 2/mu_max, of the whole ensemble."""
-    num_steps: int = 20_000
+    num_steps: Annotated[Steps, AtLeast(2)] = 20_000
     """The budget, in steps of gradient descent."""
-    num_times: int = 120
+    num_times: Annotated[int, AtLeast(8)] = 120
     """About so many switch times, evenly in the log of the steps before and after the switch."""
-    num_simulated: int = 6
+    num_simulated: Several = 6
     """At how many of them the first seed is trained for real."""
 
 
@@ -332,26 +342,26 @@ class SwitchConfig(TaskConfig):
 class RulesConfig(TaskConfig):
     """The U-curve of Mixup under every training rule, at equal effective time."""
 
-    num_seeds: int = 4
+    num_seeds: Seeds = 4
     """Size of the ensemble, over which means and standard errors are taken."""
-    num_samples: int = 15
+    num_samples: Several = 15
     """n, the originals of a sample; at least 2."""
-    num_features: int = 200
+    num_features: Count = 200
     """p, the random features."""
-    lam: float = 0.5
+    lam: Ratio = 0.5
     """Mixing ratio of the law, which mixes all ordered pairs, in [0, 1]."""
-    momentum: float = 0.9
+    momentum: Annotated[float, NOT_NEGATIVE, Below(1, "at 1 it forgets nothing")] = 0.9
     """Of the heavy ball and of Nesterov's momentum, in [0, 1)."""
-    ridge: float = 3e-3
+    ridge: Annotated[float, NOT_NEGATIVE] = 3e-3
     """Weight decay of the one rule that has it, in eigenvalues."""
-    step_fraction: float = 0.6
+    step_fraction: Annotated[Fraction, Below(2 / 3, "from 2/3 on, increasing momentum diverges")] = 0.6
     """Step size as a fraction of the largest stable one of plain descent, 2/mu_max; below 2/3, for increasing
     momentum."""
-    num_steps: int = 20_000
+    num_steps: Annotated[Steps, AtLeast(2)] = 20_000
     """Steps of plain descent; the other rules take as many as reach the same effective time."""
-    num_recorded: int = 14
+    num_recorded: Several = 14
     """At how many of them training is recorded, evenly in log t."""
-    num_times: int = 100
+    num_times: Several = 100
     """Times of the closed form."""
 
 
@@ -359,19 +369,19 @@ class RulesConfig(TaskConfig):
 class PenaltyMapConfig(TaskConfig):
     """The overtraining penalty over the number of originals and the mixing law, and over training time."""
 
-    num_seeds: int = 6
+    num_seeds: Seeds = 6
     """Size of the ensemble, over which means are taken."""
-    sample_sizes: tuple[int, ...] = (8, 12, 18, 27, 40, 60, 90, 135)
+    sample_sizes: Annotated[tuple[Several, ...], Ascending()] = (8, 12, 18, 27, 40, 60, 90, 135)
     """The values of n, ascending, each at least 2."""
-    alphas: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+    alphas: Annotated[tuple[Alpha, ...], Ascending()] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
     """Beta parameters of the mixing ratio, ascending, from 1e-4 to 1e3."""
-    alpha: float = 1.0
+    alpha: Alpha = 1.0
     """The one of them (or another) that is followed over time."""
-    pairs_per_sample: int = 20
+    pairs_per_sample: Count = 20
     """Random pairs a sample."""
-    num_features: int = 60
+    num_features: Count = 60
     """p, the random features."""
-    final_time: float = 1e5
+    final_time: Time = 1e5
     """When training ends, in units of 1/eigenvalue."""
-    num_times: int = 60
+    num_times: Several = 60
     """Times of the second map, evenly in log t from 1 on."""

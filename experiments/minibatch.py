@@ -4,12 +4,19 @@ One problem under two laws: ERM draws batches of the originals, Mixup pairs and 
 with it the clock; the runs know none of the formulas.
 """
 
+from math import nan
+
 import jax
 import numpy as np
+from rich.console import Console
 
 import rfm
 from experiments.configs import MinibatchConfig
-from experiments.problems import Seed, check_minibatch, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.limits import check_memory
+from experiments.report import SPREADLESS, averaged, estimated, folded, written
+from experiments.store import Result, over_seeds
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 BEYOND_SIMULATION = 100
@@ -26,7 +33,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_minibatch(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
     problems = {name: rfm.solve(problem) for name, problem in _problems(config, seed).items()}
@@ -99,8 +106,65 @@ _LIMITS = {
 }
 
 
+def _check(config: MinibatchConfig) -> None:
+    check_fields(config)
+    check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
+    check_memory("batch_sizes, num_features", config.batch_sizes[-1] * config.num_features)
+
+
 def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.mixup.Law, rfm.Problem | rfm.expected.ExpectedProblem]:
     population = seed.population()
     mixup = rfm.Mixup(alpha=config.alpha, pairs="expected")
     averaged = rfm.expected_mixup(seed.sample, seed.features, mixup, population=population)
     return {rfm.ERM(): seed.problem(rfm.ERM(), population), mixup: averaged}
+
+
+def print_minibatch(console: Console, result: Result) -> None:
+    """The table of `rfm minibatch`."""
+    steps, runs = int(result["step"][-1]), result.sizes["seed"]
+    title = f"Fresh batches, {steps} steps of {float(result['step_size']):.3g}, {averaged(runs, 'run')}"
+    headers: list[str] = []
+    columns: list[list[tuple[float, float]]] = []
+    for law in result["law"].values:
+        for size in result["batch_size"].values:
+            headers.append(f"{str(law).partition('(')[0]}, B = {size}")
+            row = result.sel(law=law, batch_size=size)
+            end, drawn = row.sel(long_step=steps), row.isel(step=-1)
+            norm = float(drawn["simulated_gradient_power"].mean()) ** 0.5
+            columns.append(
+                [
+                    (float(end["risk"]), nan),
+                    estimated(drawn["simulated_risk"]),
+                    (float(end["spread"]), nan),
+                    (float(end["gradient_norm"]), nan),
+                    (norm, nan),
+                    (float(row["gradient_floor"]), nan),
+                    (float(row["largest_stable_step"]), nan),
+                ]
+            )
+    rounding = SPREADLESS * float(result["gradient_norm"].max())
+    rows = [written([None if one[0] < rounding else one for one in row]) for row in zip(*columns, strict=True)]
+    console.print(
+        folded(console, title, ["", *headers], [[n, *row] for n, row in zip(_MINIBATCH_ROWS, rows, strict=True)])
+    )
+    expected = result["risk"].sel(long_step=result["step"].values).rename(long_step="step")
+    mean, error = over_seeds(result["simulated_risk"])
+    largest = float((abs(mean - expected.values) / error.where(error > SPREADLESS * mean)).max())
+    console.print(
+        f"spread: what batches add to the risk of the mean weights. stable below: this step size, in mean square. "
+        "Over all steps, the runs' mean risk is at most "
+        f"{largest:.1f} standard errors off."
+        + (" Second moments are the diagonal approximation." if bool(result["is_diagonal"]) else ""),
+        highlight=False,
+    )
+
+
+_MINIBATCH_ROWS = (
+    "expected risk",
+    "  of the runs",
+    "spread",
+    "gradient norm",
+    "  of the runs",
+    "  at infinity",
+    "stable below",
+)

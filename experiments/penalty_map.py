@@ -4,11 +4,15 @@ In closed form. Within a seed, a smaller sample is a part of the larger ones, an
 """
 
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
-from experiments.problems import Seed, check_penalty_map, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, folded
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 FIRST_TIME = 1.0
@@ -24,7 +28,7 @@ def run_penalty_map(config: PenaltyMapConfig, *, stage: Stage = silent) -> Varia
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_penalty_map(config)
+    _check(config)
     data = load_data(config, config.sample_sizes[-1])
     sizes, alphas = np.asarray(config.sample_sizes), np.asarray(config.alphas)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
@@ -63,9 +67,33 @@ _FIELDS = {
 }
 
 
+def _check(config: PenaltyMapConfig) -> None:
+    check_fields(config)
+    for name in ("sample_sizes", "alphas"):
+        if len(getattr(config, name)) < 2:
+            raise ValueError(f"{name}: a map has at least 2 of them, got {list(getattr(config, name))}; pass more")
+    rows = config.pairs_per_sample * config.sample_sizes[-1]
+    check_size(config, rows, config.num_features, num_times=config.num_times)
+
+
 def _curve(
     config: PenaltyMapConfig, seed: Seed, population: theory.Averages, alpha: float, times: np.ndarray
 ) -> theory.Curve:
     law = rfm.Mixup(alpha=float(alpha), pairs=config.pairs_per_sample * len(seed.sample.inputs))
     problem = rfm.synthesize(seed.sample, seed.features, law, population=population, key=seed.keys.pairs)
     return rfm.closed_form(problem, times=times)
+
+
+def print_penalty_map(console: Console, result: Result) -> None:
+    """The table of `rfm penalty-map`."""
+    final = float(result["time"][-1])
+    sizes = result["num_samples"].values
+    title = (
+        f"Penalty of training to t = {final:.3g}, p = {int(result['num_features'])}, {averaged(result.sizes['seed'])}"
+    )
+    rows = []
+    for alpha in result["alpha"].values:
+        row = result.sel(alpha=alpha)
+        cells = cells_of([(row.sel(num_samples=n), "overtraining_penalty") for n in sizes])
+        rows.append([f"{alpha:g}", *cells])
+    console.print(folded(console, title, ["alpha", *(f"n = {n}" for n in sizes)], rows))

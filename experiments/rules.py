@@ -6,11 +6,15 @@ alike, the curves show what is left: averages and decay hold the noise back, mom
 
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import RulesConfig
-from experiments.problems import Seed, check_rules, fixed_law, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, empty_table
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
@@ -24,12 +28,12 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_rules(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     problems = []
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
-        problems.append(seed.problem(fixed_law(config), seed.population()))
+        problems.append(seed.problem(rfm.Mixup(lam=config.lam), seed.population()))
     largest = max(problem.largest_eigenvalue() for problem in problems)
     step_size = config.step_fraction * 2 / largest
     if config.ridge >= 2 / step_size - largest:
@@ -78,6 +82,13 @@ _FIELDS = {
 }
 
 
+def _check(config: RulesConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples**2
+    held = config.num_seeds * (rows + config.num_samples)
+    check_size(config, rows, config.num_features, held=held, num_times=config.num_times)
+
+
 def rules_of(config: RulesConfig, step_size: float) -> dict[str, theory.Rule]:
     """The rules that are compared, by the names that tables and figures show."""
     descent = theory.GradientDescent(step_size=step_size)
@@ -120,3 +131,20 @@ def _spread(curve: theory.curve.RiskCurve, steps: np.ndarray) -> tuple[np.ndarra
     """Time and risk at steps of which some may come twice; a curve has each of them once."""
     place = np.searchsorted(np.asarray(curve.steps), steps)
     return np.asarray(curve.times)[place], np.asarray(curve.risk)[place]
+
+
+def print_rules(console: Console, result: Result) -> None:
+    """The table of `rfm rules`."""
+    title = f"The U-curve by rule, {averaged(result.sizes['seed'])}"
+    table = empty_table(title, "rule", "turning\nstep", "turning risk", "final risk", "penalty")
+    rows = [result.sel(rule=rule) for rule in result["rule"].values]
+    names = ("turning_step", "turning_risk", "final_risk", "overtraining_penalty")
+    for row, *cells in zip(rows, *(cells_of([(row, name) for row in rows]) for name in names), strict=True):
+        table.add_row(str(row["rule"].values), *cells)
+    console.print(table)
+    steps = ", ".join(f"{row['rule'].values} {int(row['num_steps'])}" for row in rows)
+    console.print(
+        f"All end at the effective time {float(result['time'].max()):.3g}, with steps of "
+        f"{float(result['step_size']):.3g}: {steps}.",
+        highlight=False,
+    )

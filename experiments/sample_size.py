@@ -6,11 +6,15 @@ Within a seed, a smaller problem is a part of the larger ones, so that they diff
 """
 
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import SampleSizeConfig
-from experiments.problems import Seed, check_sample_size, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, empty_table, estimated, with_error
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 REGIMES = ("fixed p", "growing p")
@@ -27,7 +31,7 @@ def run_sample_size(config: SampleSizeConfig, *, stage: Stage = silent) -> Varia
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_sample_size(config)
+    _check(config)
     data = load_data(config, config.sample_sizes[-1])
     sizes = np.asarray(config.sample_sizes)
     widths = np.stack([np.full(sizes.shape, config.num_features), config.features_per_sample * sizes])
@@ -61,9 +65,38 @@ _FIELDS = {
 }
 
 
+def _check(config: SampleSizeConfig) -> None:
+    check_fields(config)
+    largest = config.sample_sizes[-1]
+    widest = max(config.num_features, config.features_per_sample * largest)
+    check_size(config, config.pairs_per_sample * largest, widest, num_times=config.num_times)
+
+
 def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:
     law = rfm.Mixup(alpha=config.alpha, pairs=config.pairs_per_sample * len(seed.sample.inputs))
     problem = seed.problem(law, seed.population())
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
     spectrum = problem.spectrum(problem.suggest_method(config.final_time))
     return theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), times)
+
+
+def print_sample_size(console: Console, result: Result) -> None:
+    """The table of `rfm sample-size`."""
+    title = f"Gradient flow to t = {float(result['final_time']):.3g}, {averaged(result.sizes['seed'])}"
+    table = empty_table(title, "regime", "n", "p", "turning risk", "final risk", "penalty")
+    for regime in result["regime"].values:
+        rows = [result.sel(regime=regime, num_samples=n) for n in result["num_samples"].values]
+        names = ("turning_risk", "final_risk", "overtraining_penalty")
+        columns = [cells_of([(row, name) for row in rows]) for name in names]
+        for row, *estimates in zip(rows, *columns, strict=True):
+            table.add_row(str(regime), str(int(row["num_samples"])), str(int(row["num_features"])), *estimates)
+        table.add_section()
+    console.print(table)
+    for regime in result["regime"].values:
+        row = result.sel(regime=regime)
+        change = row["overtraining_penalty"].isel(num_samples=-1) - row["overtraining_penalty"].isel(num_samples=0)
+        sizes = result["num_samples"].values
+        by = with_error(*estimated(change), sign="+")
+        console.print(f"{regime}: from n = {sizes[0]} to {sizes[-1]} the penalty changes by {by}.", highlight=False)
+    if float(result["trusted_until"].min()) < float(result["final_time"]):
+        console.print(f"Rounding: some curves can be trusted only until {float(result['trusted_until'].min()):.3g}.")

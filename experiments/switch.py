@@ -9,12 +9,17 @@ import itertools
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import SwitchConfig
-from experiments.problems import Seed, check_switch, fixed_law, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from rfm.decide.actions import SIGNIFICANT
 from rfm.training.start import deviation
 from theory.spectrum import Spectrum
 
@@ -33,7 +38,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_switch(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seeds = [
         Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
@@ -43,7 +48,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     pairs = []
     for seed in seeds:
         population = seed.population()
-        problems = seed.problem(fixed_law(config), population), seed.problem(rfm.ERM(), population)
+        problems = seed.problem(rfm.Mixup(lam=config.lam), population), seed.problem(rfm.ERM(), population)
         pairs.append([(problem, problem.spectrum("qr" if len(problem.labels) > config.num_features else "svd"))
                       for problem in problems])  # fmt: skip
         advance(1)
@@ -97,6 +102,13 @@ _LEVELS = {
 }
 _Pair = list[tuple[rfm.Problem, Spectrum]]
 _Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None]
+
+
+def _check(config: SwitchConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples**2
+    held = config.num_seeds * (rows + config.num_samples)
+    check_size(config, rows, config.num_features, held=held, num_times=config.num_times)
 
 
 def _switch_steps(config: SwitchConfig) -> np.ndarray:
@@ -187,3 +199,44 @@ def _noise_left(found: list[_Found], since: np.ndarray) -> Variables:
         "since": Variable(("since",), since, "1", "steps of plain training"),
         "noise_left": Variable(("seed", "band", "since"), np.stack(left), RISK_UNIT, "learnt noise that is left"),
     }
+
+
+def print_switch(console: Console, result: Result) -> None:
+    """The table of `rfm switch`."""
+    seeds, steps = result.sizes["seed"], int(result["num_steps"])
+    table = empty_table(f"{steps} steps in all, {averaged(seeds)}", "", "test error")
+    for label, cell in zip(_SWITCH_ROWS, cells_of([(result, name) for name in _SWITCH_ROWS.values()]), strict=True):
+        table.add_row(label, cell)
+    console.print(table)
+    console.print(
+        f"{_switching(result)} Real training of the first seed lies within {float(result['agreement']):.1e} of its "
+        "closed form.",
+        highlight=False,
+    )
+
+
+def _switching(result: Result) -> str:
+    """When to switch, and what that is worth beside stopping Mixup at its best."""
+    plain = int(result["num_steps"]) - result["best_step"].values
+    best = f"Best: the last {np.median(plain):.0f} steps plain (median; {plain.min():.0f} to {plain.max():.0f})"
+    no_help = "Switching does not help here: the error is no lower than that of Mixup stopped at its best"
+    if np.median(plain) == 0 or is_below_rounding(result, "mixup_turning_risk"):
+        return f"{no_help}."
+    if is_below_rounding(result, "best_risk"):
+        return f"{best}; the error is then {BELOW_ROUNDING}."
+    gain, its_error = estimated(100 * (1 - result["best_risk"] / result["mixup_turning_risk"]))
+    if gain <= 0:
+        return f"{no_help}."
+    lower = f"{with_error(gain, its_error)} %"
+    if gain <= SIGNIFICANT * its_error:
+        return f"{no_help} by two standard errors ({lower})."
+    return f"{best}, which lowers the error of Mixup stopped at its best by {lower}."
+
+
+_SWITCH_ROWS = {
+    "Mixup to the end": "mixup_final_risk",
+    "Mixup, stopped at its best": "mixup_turning_risk",
+    "Mixup, then plain, switched at the best time": "best_risk",
+    "plain to the end": "plain_final_risk",
+    "plain, stopped at its best": "plain_turning_risk",
+}

@@ -10,11 +10,15 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import UCurveConfig
-from experiments.problems import Seed, check_ucurve, laws, load_data
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size, load_data
+from experiments.report import averaged, cells_of, empty_table, ratio, written
+from experiments.store import Result, turns_of_means
 from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
 
@@ -37,7 +41,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
     Raises:
         ValueError: a field out of range, or a step size that diverges; no curve has been computed then.
     """
-    check_ucurve(config)
+    _check(config)
     data = load_data(config, config.num_samples)
     seeds = [
         Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
@@ -73,6 +77,21 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         | _summary(exact, simulated)
         | _modes([row[0] for row in problems], exact)
     )
+
+
+def _check(config: UCurveConfig) -> None:
+    check_fields(config)
+    rows = config.num_samples, config.num_samples**2, _num_pairs(config)
+    check_size(config, max(rows), config.num_features, held=config.num_seeds * sum(rows), num_times=config.num_times)
+
+
+def laws(config: UCurveConfig) -> list[rfm.mixup.Law]:
+    """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
+    return [rfm.ERM(), rfm.Mixup(lam=config.lam), rfm.Mixup(alpha=config.alpha, pairs=_num_pairs(config))]
+
+
+def _num_pairs(config: UCurveConfig) -> int:
+    return config.num_samples**2 if config.num_pairs is None else config.num_pairs
 
 
 class _Clock(NamedTuple):
@@ -226,3 +245,67 @@ def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
 
 def _stack(curves: Sequence[Sequence[theory.curve.RiskCurve]], field: str) -> np.ndarray:
     return np.asarray([[getattr(curve, field) for curve in row] for row in curves])
+
+
+def print_ucurve(console: Console, result: Result) -> None:
+    """The table of `rfm ucurve`."""
+    laws, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
+    end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
+    table = empty_table(f"Gradient descent to {end}, {averaged(seeds)}", "", *map(str, laws))
+    turns = result["time"].values[turns_of_means(result["flow_risk"], result["flow_error"])]
+    table.add_row("turn of the mean" if seeds > 1 else "turn of the flow", *(f"{turn:.3g}" for turn in turns))
+    for label, name in _UCURVE_ROWS.items():
+        table.add_row(label, *cells_of([(result.sel(law=law), name) for law in laws]))
+    table.add_section()
+    for label, name in _UCURVE_RATIOS.items():
+        base = result.isel(law=0, drop=True)
+        table.add_row(label, "", *written([ratio(result.sel(law=law), base, name) for law in laws[1:]]))
+    table.add_section()
+    for label, values in {
+        "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
+        "trusted until": [f"{value:.1e}" for value in result["trusted_until"].min("seed").values],
+        "factorisation": ["/".join(sorted(set(row))) for row in result["method"].values],
+    }.items():
+        table.add_row(label, *values)
+    console.print(table)
+    notes = [
+        f"{_turns(seeds)} risk: mean square error. penalty: final over turning risk. Unit of time: 1/eigenvalue.",
+        f"late risk: of gradient flow at t = {far:.3g}. / ERM's: risk over ERM's of the same seed. agreement:"
+        " largest relative deviation of simulation and closed form.",
+    ]
+    earliest = float(result["trusted_until"].min())
+    if earliest < far:
+        notes.append(f"Rounding: do not rely on gradient flow after t = {earliest:.3g}.")
+    if "flow_clean" not in result:
+        notes.append(
+            "No decomposition: nobody knows the truth behind a data set's own labels (--truth kernel fits one)."
+        )
+    for note in notes:
+        console.print(note, highlight=False)
+
+
+def _turns(num_seeds: int) -> str:
+    """What the two turns of the table are, which differ for one seed as well."""
+    descent = "of gradient descent, within its steps"
+    if num_seeds == 1:
+        return f"turn of the flow: time at which gradient flow is lowest, as in the figure; turning time: {descent}."
+    return (
+        "turn of the mean: time at which the mean gradient flow over seeds is lowest, as in the figure; turning time: "
+        f"{descent}, of each seed by itself."
+    )
+
+
+_UCURVE_ROWS = {
+    "turning time": "turning_time",
+    "turning risk": "turning_risk",
+    "final risk": "final_risk",
+    "penalty": "overtraining_penalty",
+    "late risk": "flow_final_risk",
+}
+
+
+_UCURVE_RATIOS = {
+    "turning / ERM's": "turning_risk",
+    "final / ERM's": "final_risk",
+    "late / ERM's": "flow_final_risk",
+}

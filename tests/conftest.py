@@ -1,15 +1,16 @@
 """Shared by the tests; precision, type checks and hypothesis are set up in the repository's own conftest.py."""
 
-import importlib
 import os
 import pickle
 from collections.abc import Callable
+from pkgutil import resolve_name
 
 import pytest
 
-from experiments.configs import Config
+from experiments.registry import EXPERIMENTS
 from experiments.variables import Variables
 from rfm.files import replacing
+from tests.experiments.small import SMALL
 from tests.problems import CASES, Case
 
 
@@ -20,20 +21,17 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture(scope="session")
-def result_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Config], Variables]:
-    """Runs an experiment, such as "switch.run_switch", once for all the tests and all processes that ask for it."""
+def result_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Variables]:
+    """Runs the small experiment of a kind once for all the tests and all processes that ask for it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def run(runner: str, config: Config) -> Variables:
-        file = shared / f"{runner}.pickle"
+    def run(kind: str) -> Variables:
+        file = shared / f"{kind}.pickle"
         if not file.exists():
-            module, function = runner.split(".")
-            variables = getattr(importlib.import_module(f"experiments.{module}"), function)(config)
+            variables = resolve_name(EXPERIMENTS[kind].run)(SMALL[kind])
             with replacing(file) as temporary:
-                temporary.write_bytes(pickle.dumps((config, variables)))
-        found, variables = pickle.loads(file.read_bytes())
-        assert found == config, f"{runner} is shared by tests of one configuration"
-        return variables
+                temporary.write_bytes(pickle.dumps(variables))
+        return pickle.loads(file.read_bytes())
 
     return run

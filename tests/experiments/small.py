@@ -47,17 +47,18 @@ SWITCH = SwitchConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, nu
 RULES = RulesConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, num_recorded=5)
 PENALTY_MAP = PenaltyMapConfig(**_TASK, sample_sizes=(4, 6), alphas=(0.5, 1.0), pairs_per_sample=3, num_features=5)
 
-RUNS = {
-    "ucurve": ("ucurve.run_ucurve", UCURVE),
-    "sample-size": ("sample_size.run_sample_size", SAMPLE_SIZE),
-    "noise": ("label_noise.run_label_noise", NOISE),
-    "bound": ("risk_bound.run_risk_bound", BOUND),
-    "minibatch": ("minibatch.run_minibatch", MINIBATCH),
-    "switch": ("switch.run_switch", SWITCH),
-    "rules": ("rules.run_rules", RULES),
-    "penalty-map": ("penalty_map.run_penalty_map", PENALTY_MAP),
+SMALL: dict[str, Config] = {
+    "ucurve": UCURVE,
+    "sample-size": SAMPLE_SIZE,
+    "noise": NOISE,
+    "bound": BOUND,
+    "minibatch": MINIBATCH,
+    "switch": SWITCH,
+    "rules": RULES,
+    "penalty-map": PENALTY_MAP,
+    "advise": dataclasses.replace(ADVISE, num_seeds=0),
 }
-"""What `result_of` is asked for, by the kind of the result."""
+"""What `result_of` runs, by the kind of the result."""
 
 
 def flags(config: Config) -> list[str]:

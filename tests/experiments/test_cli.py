@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-import typing
 
 import numpy as np
 import pytest
 
 from experiments import cli, store
-from experiments.configs import CURVED, TaskConfig
+from experiments.configs import CURVED, AdviseConfig, TaskConfig
+from experiments.registry import EXPERIMENTS
 from tests.experiments.small import NOISE, SAMPLE_SIZE, UCURVE, flags
 
 PRINTED = 0.1  # two digits of the standard error, which two seeds make large
@@ -45,11 +45,13 @@ def test_help_is_printed_without_importing_what_computes(arguments):
     assert finished.stdout
 
 
-def test_every_field_is_a_flag_with_help(capsys):
+@pytest.mark.parametrize("kind", EXPERIMENTS)
+def test_every_field_is_a_flag_with_help(kind, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["ucurve", "--help"])
+        cli.main([kind, "--help"])
     printed = capsys.readouterr().out
-    for field in cli.UCurveConfig.__dataclass_fields__:
+    assert EXPERIMENTS[kind].about in " ".join(printed.split())
+    for field in EXPERIMENTS[kind].config.__dataclass_fields__:
         assert f"--{field.replace('_', '-')}" in printed
 
 
@@ -63,7 +65,7 @@ def test_both_experiments_leave_a_result_and_a_figure(folder):
 def test_a_result_knows_its_configuration_command_and_versions(folder):
     provenance = store.provenance_of(store.read(folder / "results" / "ucurve.nc", "ucurve"))
     assert provenance["configuration"]["num_samples"] == 6
-    assert provenance["command"]
+    assert provenance["command"].startswith("rfm ucurve --num-seeds 2 ")
     assert {"jax", "numpy", "rfm"} <= set(provenance["versions"])
     assert provenance["seeds"] == {"seed": 0, "folded_in": [0, 1]}
 
@@ -129,7 +131,10 @@ UCURVE_ERRORS = [
     (["--label-noise-std", "-0.1"], "label_noise_std: must be a finite number that is not negative, got -0.1"),
     (["--step-fraction", "1"], "step_fraction: 1 of the largest stable step size, 2/mu_max = "),
     (["--step-fraction", "-1"], "step_fraction: must be a positive number, got -1"),
-    (["--beyond-simulation", "0.5"], "beyond_simulation: must be a number of at least 1, got 0.5"),
+    (
+        ["--beyond-simulation", "0.5"],
+        "beyond_simulation: must be at least 1, got 0.5; gradient flow covers the simulated time",
+    ),
     (["--feature-activation", "step"], "feature_activation: 'step' is not known; pass one of "),
     (["--teacher-activation", "step"], "teacher_activation: 'step' is not known; pass one of "),
     (["--num-workers", "0"], "num_workers: must be a whole number of at least 1, got 0"),
@@ -254,14 +259,14 @@ def test_a_file_that_holds_no_real_numbers_is_bad_input(name, array, message, ar
 
 
 TEACHERS = {"num-hidden": "7", "teacher-activation": "relu", "teacher-weight-std": "2", "input-dim": "7"}
-WITH_TASKS = [kind for kind in cli.EXPERIMENTS if issubclass(typing.get_type_hints(kind)["run"], TaskConfig)]
+WITH_TASKS = [kind for kind, experiment in EXPERIMENTS.items() if issubclass(experiment.config, TaskConfig)]
 
 
 @pytest.mark.parametrize("truth", [[], ["--truth", "labels"], ["--truth", "kernel"]], ids=_readable)
 @pytest.mark.parametrize("flag", TEACHERS)
-@pytest.mark.parametrize("experiment", WITH_TASKS, ids=lambda kind: kind.kind)
-def test_a_teacher_beside_a_data_set_is_refused(experiment, flag, truth, capsys):
-    arguments = [experiment.kind, "--dataset", "diabetes", *truth, f"--{flag}", TEACHERS[flag]]
+@pytest.mark.parametrize("kind", WITH_TASKS)
+def test_a_teacher_beside_a_data_set_is_refused(kind, flag, truth, capsys):
+    arguments = [kind, "--dataset", "diabetes", *truth, f"--{flag}", TEACHERS[flag]]
     assert cli.main(arguments) == cli.BAD_INPUT
     printed = capsys.readouterr().err
     assert printed.startswith(f"rfm: error: {flag.replace('-', '_')}: is ignored beside --dataset, ")
@@ -278,7 +283,7 @@ def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not
     (tmp_path / "a.toml").write_text('features = "raw"\nnum_features = 9\n')
     assert cli.main(["advise", "--config", str(tmp_path / "a.toml")]) == cli.BAD_INPUT
     assert capsys.readouterr().err.startswith("rfm: error: num_features: is ignored beside --features raw")
-    configuration = dataclasses.asdict(cli.AdviseConfig(features="raw"))
+    configuration = dataclasses.asdict(AdviseConfig(features="raw"))
     store.write(tmp_path / "a.nc", "advise", {}, {"configuration": configuration})
     assert cli._parse(["advise", "--config", str(tmp_path / "a.nc")]).run.features == "raw"
 
@@ -557,59 +562,43 @@ def test_a_program_that_swallows_exceptions_is_stopped_all_the_same(number, stat
     assert (tmp_path / "bound.nc").read_bytes() == b"an earlier result"
 
 
-DRAWING = """
-import time
-from pathlib import Path
-from experiments import exits
-from rfm.files import replacing
-def draw():
-    with replacing(Path("a.pdf")):
-        print("drawing", flush=True)
-        time.sleep(600)
-exits.whole_process("figures.a", draw)
-"""
 AT_ONCE = 2.0
 """Seconds, on a busy machine."""
 
 
-@pytest.mark.parametrize("child", [DRAWING, "import time; print('drawing', flush=True); time.sleep(600)"], ids=len)
 @pytest.mark.parametrize("started_by", ["", "signal.signal(signal.SIGHUP, signal.SIG_IGN)"], ids=["shell", "nohup"])
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_stop_while_the_figure_is_drawn_stops_both_at_once(number, status, word, started_by, child, tmp_path):
+def test_a_stop_while_the_figure_is_drawn_keeps_the_result_and_no_part_of_a_picture(
+    number, status, word, started_by, tmp_path
+):
     code = (
-        f"import signal, sys\n{started_by}\n"
-        "from experiments import exits\n"
-        "exits.once_stopped('stored')\n"
-        f"exits.whole_process('rfm', lambda: exits.run_child([sys.executable, '-c', {child!r}]))"
+        f"import signal, sys, time, types\n{started_by}\n"
+        "import experiments.cli as cli, experiments.report as report\n"
+        "from rfm.files import replacing\n"
+        "def draw(argv):\n"
+        "    with replacing(cli.Path(argv[-1] + '.pdf')):\n"
+        "        print('drawing', flush=True)\n"
+        "        time.sleep(600)\n"
+        "cli._variables, report.print_result = (lambda *_: {}), (lambda *_: None)\n"
+        "sys.modules['figures.bound'] = types.SimpleNamespace(main=draw)\n"
+        "sys.exit(cli.main())"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    ) as process:
+        [sys.executable, "-c", code, "bound", "--output", "a.nc", "--figure", "a"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "result: a.nc\n"
         assert process.stdout.readline() == "drawing\n"
-        assert list(tmp_path.iterdir()) or child != DRAWING
+        assert len(list(tmp_path.iterdir())) == 2
         start = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)  # which lasts until the child has closed its end too
+        _, errors = process.communicate(timeout=60)
     assert time.monotonic() - start < AT_ONCE
-    assert (process.returncode, errors) == (status, f"rfm: {word}; stored\n")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_stop_leaves_no_child_that_was_just_starting():
-    code = (
-        "import os, signal, subprocess, sys\n"
-        "from experiments import exits\n"
-        "class Slow(subprocess.Popen):\n"
-        "    def __init__(self, *a, **k): super().__init__(*a, **k); os.kill(os.getpid(), signal.SIGTERM)\n"
-        "exits.subprocess.Popen = Slow\n"
-        "sleep = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
-        "exits.whole_process('rfm', lambda: exits.run_child(sleep))"
-    )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert finished.returncode == 143
-    assert finished.stderr.startswith("rfm: terminated; ")
+    stored = f"rfm: {word}; the result is stored in a.nc, and its figure may not be drawn\n"
+    assert (process.returncode, errors) == (status, stored)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
 
 def test_a_stop_after_all_is_done_changes_nothing():

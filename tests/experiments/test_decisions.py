@@ -24,11 +24,7 @@ RUNS = {"switch": (run_switch, SWITCH), "rules": (run_rules, RULES), "penalty-ma
 
 @pytest.fixture(scope="module")
 def stored(result_of):
-    return {
-        "switch": result_of("switch.run_switch", SWITCH),
-        "rules": result_of("rules.run_rules", RULES),
-        "penalty-map": result_of("penalty_map.run_penalty_map", PENALTY_MAP),
-    }
+    return {kind: result_of(kind) for kind in RUNS}
 
 
 @pytest.fixture(scope="module")

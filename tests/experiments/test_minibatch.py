@@ -14,7 +14,7 @@ from tests.tolerances import IDENTITY, ORACLE, SAMPLING
 
 @pytest.fixture(scope="module")
 def stored(result_of):
-    return result_of("minibatch.run_minibatch", MINIBATCH)
+    return result_of("minibatch")
 
 
 @pytest.fixture(scope="module")

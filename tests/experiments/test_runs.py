@@ -7,9 +7,9 @@ import pytest
 
 import rfm
 from experiments.configs import UCurveConfig
-from experiments.problems import Seed, laws
+from experiments.draws import Seed
 from experiments.sample_size import run_sample_size
-from experiments.ucurve import run_ucurve
+from experiments.ucurve import laws, run_ucurve
 from tests.experiments.small import SAMPLE_SIZE, UCURVE
 from tests.tolerances import IDENTITY, ORACLE
 

@@ -1,6 +1,8 @@
 """Every figure is drawn from a stored result, in both formats, or says in one line why not."""
 
+import importlib
 import itertools
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,54 +12,30 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
-from experiments import store
-from experiments.advice import run_advice
+from experiments import cli, store
+from experiments.registry import EXPERIMENTS
 from experiments.ucurve import run_ucurve
-from figures import (
-    advise,
-    bound,
-    decomposition,
-    minibatch,
-    modes,
-    noise,
-    penalty_map,
-    rules,
-    sample_size,
-    style,
-    switch,
-    ucurve,
-)
-from tests.experiments.small import ADVISE, RUNS, UCURVE
+from figures import modes, style, switch, ucurve
+from figures.__main__ import main as draw_all
+from tests.experiments.small import UCURVE
 
-SCRIPTS = {
-    "ucurve": ucurve,
-    "decomposition": decomposition,
-    "modes": modes,
-    "sample_size": sample_size,
-    "noise": noise,
-    "bound": bound,
-    "minibatch": minibatch,
-    "advise": advise,
-    "switch": switch,
-    "rules": rules,
-    "penalty_map": penalty_map,
-}
+KINDS = {figure.removeprefix("figures."): kind for kind, one in EXPERIMENTS.items() for figure in one.figures}
+"""Of the result that each script draws."""
+SCRIPTS = {name: importlib.import_module(f"figures.{name}") for name in KINDS}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, result_of):
     folder = tmp_path_factory.mktemp("results")
-    runs = {kind.replace("-", "_"): (kind, result_of(*RUNS[kind])) for kind in RUNS} | {
-        "labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels"))),
-        "advise": ("advise", run_advice(replace(ADVISE, num_seeds=0))),
-    }
+    runs = {kind: (kind, result_of(kind)) for kind in EXPERIMENTS}
+    runs |= {"labels": ("ucurve", run_ucurve(replace(UCURVE, dataset="diabetes", truth="labels")))}
     for name, (kind, variables) in runs.items():
         store.write(folder / f"{name}.nc", kind, variables, {})
     return folder
 
 
 def _source(name):
-    return "ucurve.nc" if name in ("decomposition", "modes") else f"{name}.nc"
+    return f"{KINDS[name]}.nc"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -72,9 +50,7 @@ def test_a_figure_is_drawn_in_both_formats(name, results, tmp_path):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_nothing_that_is_drawn_reaches_out_of_the_figure(name, results):
     style.use()
-    figure = SCRIPTS[name].draw(
-        store.read(results / _source(name), _source(name).removesuffix(".nc").replace("_", "-"))
-    )
+    figure = SCRIPTS[name].draw(store.read(results / _source(name), KINDS[name]))
     figure.canvas.draw()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     pixel = 1 / figure.dpi
@@ -86,7 +62,7 @@ def test_nothing_that_is_drawn_reaches_out_of_the_figure(name, results):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_result_of_another_kind_is_refused(name, results, tmp_path, capsys):
-    other = "ucurve.nc" if name == "sample_size" else "sample_size.nc"
+    other = "ucurve.nc" if name == "sample_size" else "sample-size.nc"
     assert SCRIPTS[name].main([str(results / other), "--output", str(tmp_path / "stem")]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith(f"figures.{name}: error: ")
@@ -101,6 +77,30 @@ def test_a_result_without_decomposition_says_so(name, results, tmp_path, capsys)
     printed = capsys.readouterr().err
     assert "labels are a data set's own" in printed
     assert "--truth kernel" in printed
+
+
+def test_all_figures_are_drawn_at_once_and_what_has_no_result_is_run_first(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    for kind, experiment in EXPERIMENTS.items():
+        shutil.copy(results / f"{kind}.nc", tmp_path / "results" / f"{experiment.stem}.nc")
+    (tmp_path / "results" / "penalty_map.nc").unlink()
+    ran = []
+
+    def run(arguments):
+        ran.append(arguments)
+        shutil.copy(results / "penalty-map.nc", "results/penalty_map.nc")
+        return 0
+
+    monkeypatch.setattr(cli, "main", run)
+    assert draw_all() == 0
+    assert ran == [["penalty-map", "--output", "results/penalty_map.nc", "--figure", "None"]]
+    assert sorted(path.name for path in (tmp_path / "figures").glob("*.pdf")) == sorted(
+        f"{name}.pdf" for name in SCRIPTS
+    )
+    monkeypatch.setattr(cli, "main", lambda arguments: cli.BAD_INPUT)
+    (tmp_path / "results" / "bound.nc").unlink()
+    assert draw_all() == cli.BAD_INPUT
 
 
 def test_the_ucurve_is_drawn_without_decomposition(results, tmp_path):

@@ -5,20 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.label_noise import run_label_noise
-from experiments.risk_bound import run_risk_bound
+from experiments.bound import run_bound
+from experiments.noise import run_noise
 from tests.experiments.small import BOUND, NOISE
 from tests.tolerances import IDENTITY
 
 
 @pytest.fixture(scope="module")
 def noise():
-    return {name: variable.values for name, variable in run_label_noise(NOISE).items()}
+    return {name: variable.values for name, variable in run_noise(NOISE).items()}
 
 
 @pytest.fixture(scope="module")
 def bound():
-    return {name: variable.values for name, variable in run_risk_bound(BOUND).items()}
+    return {name: variable.values for name, variable in run_bound(BOUND).items()}
 
 
 def test_drawn_pairs_have_the_noise_power_of_the_closed_form(noise):
@@ -66,7 +66,7 @@ def test_the_bounds_on_risk_hold_at_all_times(bound):
 )
 def test_a_field_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):
-        run_label_noise(dataclasses.replace(NOISE, **{field: value}))
+        run_noise(dataclasses.replace(NOISE, **{field: value}))
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_a_field_out_of_range_is_named(field, value):
 )
 def test_a_bound_field_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):
-        run_risk_bound(dataclasses.replace(BOUND, **{field: value}))
+        run_bound(dataclasses.replace(BOUND, **{field: value}))

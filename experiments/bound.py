@@ -1,16 +1,22 @@
 """The literature's bounds beside the exact curve: valid at all times, and how loose."""
 
+from math import nan
+
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import BoundConfig
-from experiments.problems import Seed, check_bound, fixed_law
+from experiments.constraints import check_fields
+from experiments.draws import Seed, check_size
+from experiments.report import empty_table, with_error
+from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 
 
-def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
+def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     """Exact excess and noise risk of Mixup over time, and their bounds, for an ensemble of seeds.
 
     Args:
@@ -20,7 +26,7 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     Raises:
         ValueError: a field out of range; nothing has been computed then.
     """
-    check_bound(config)
+    _check(config)
     times = np.geomspace(1e-8, 1, config.num_times) * config.final_time
     values = {name: np.empty((config.num_seeds, config.num_times)) for name in _CURVES}
     constants = {name: np.empty(config.num_seeds) for name in _CONSTANTS}
@@ -28,7 +34,7 @@ def run_risk_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     advance = stage("bounds", config.num_seeds)
     for index in range(config.num_seeds):
         seed = Seed.draw(config, None, index, num_samples=config.num_samples, num_features=config.num_features)
-        problem = seed.problem(fixed_law(config), seed.population())
+        problem = seed.problem(rfm.Mixup(lam=config.lam), seed.population())
         spectrum = problem.spectrum(problem.suggest_method(config.final_time))
         assert problem.clean_labels is not None
         noise = problem.labels - problem.clean_labels
@@ -65,3 +71,25 @@ _CONSTANTS = {
     "reference_risk": (RISK_UNIT, "risk of the clean minimum-norm fit"),
     "smallest_eigenvalue": ("1", "smallest eigenvalue above the rank cut"),
 }
+
+
+def _check(config: BoundConfig) -> None:
+    check_fields(config)
+    if config.dataset is not None:
+        raise ValueError(f"dataset: the bounds are shown for Gaussian inputs, got {config.dataset!r}; leave it out")
+    if config.num_test is None:
+        raise ValueError("num_test: the bound asks for the largest |phi| among test inputs, got None; pass a number")
+    check_size(config, config.num_samples**2, config.num_features, num_times=config.num_times)
+
+
+def print_bound(console: Console, result: Result) -> None:
+    """The table of `rfm bound`."""
+    seeds = result.sizes["seed"]
+    title = f"Bounds beside the exact curve, {f'median of {seeds} seeds' if seeds > 1 else 'one seed'}"
+    table = empty_table(title, "time", "excess risk", "its upper bound", "noise risk", "its upper bound")
+    for index in range(0, result.sizes["time"], max(1, result.sizes["time"] // 6)):
+        row = result.isel(time=index).median("seed")
+        names = ("excess", "paper_bound", "noise_risk", "variance_bound")
+        table.add_row(f"{float(result['time'][index]):.3g}", *(with_error(float(row[name]), nan) for name in names))
+    console.print(table)
+    console.print("excess risk: over that of the clean minimum-norm fit; it may be negative.", highlight=False)

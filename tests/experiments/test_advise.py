@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks import coverage
 from experiments import cli, report, store
-from experiments.advice import run_advice
+from experiments.advise import run_advise
 from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
 from tests.experiments.small import ADVISE, flags
 from tests.tolerances import IDENTITY
@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 @pytest.fixture(scope="module")
 def stored():
-    return run_advice(ADVISE)
+    return run_advise(ADVISE)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_check_measures_what_is_lost_on_every_split(small):
 
 
 def test_the_same_seed_gives_the_same_advice(small):
-    again = {name: variable.values for name, variable in run_advice(dataclasses.replace(ADVISE, num_seeds=0)).items()}
+    again = {name: variable.values for name, variable in run_advise(dataclasses.replace(ADVISE, num_seeds=0)).items()}
     assert "lost_at_stop" not in again
     for name, values in again.items():
         assert np.array_equal(values, small[name], equal_nan=values.dtype.kind == "f"), name
@@ -115,7 +115,7 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
 
 def test_where_mixup_makes_no_difference_nothing_is_compared(tmp_path):
     config = dataclasses.replace(ADVISE, num_seeds=0, features="raw")
-    found = run_advice(config)
+    found = run_advise(config)
     assert found["slowdown"].values == pytest.approx(2 / 3)
     text = printed(found, tmp_path, config)
     assert "Mixup makes no difference to the mean here: these features mix as their inputs do" in text
@@ -152,15 +152,15 @@ def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_pa
     x = rng.normal(size=(20, 2))
     np.savez(tmp_path / "a.npz", x=x, y=(x[:, 0] > 0) * 1.0)
     config = dataclasses.replace(ADVISE, num_seeds=0, dataset=str(tmp_path / "a.npz"), features="raw", num_held_out=6)
-    found = run_advice(config)
+    found = run_advise(config)
     assert found["num_classes"].values == 2
     assert found["mixup_risk"].values.shape == (6, 8)
     text = printed(found, tmp_path, config)
     assert "2 classes to predict; 6 rows held out" in text
     assert "taken for classes; ratings or counts are numbers: --target-kind numbers" in text
-    assert run_advice(dataclasses.replace(config, target_kind="numbers"))["num_classes"].values == 0
+    assert run_advise(dataclasses.replace(config, target_kind="numbers"))["num_classes"].values == 0
     with pytest.raises(ValueError, match=r"^target_kind: classes are one column of whole numbers"):
-        run_advice(dataclasses.replace(ADVISE, dataset=_fractions(tmp_path), target_kind="classes"))
+        run_advise(dataclasses.replace(ADVISE, dataset=_fractions(tmp_path), target_kind="classes"))
 
 
 def _fractions(folder):
@@ -208,5 +208,5 @@ def test_advice_on_a_shared_set_beats_training_on():
     path = DATA / "uci_energy.npz"
     if not path.is_file():
         pytest.skip(f"there is no {path.name} in ../shared/data: advice on it was NOT tested")
-    found = run_advice(dataclasses.replace(ADVISE, num_seeds=0, dataset=str(path), num_pairs=2000))
+    found = run_advise(dataclasses.replace(ADVISE, num_seeds=0, dataset=str(path), num_pairs=2000))
     assert 0 < found["action_risk"].values.min() <= found["mixup_risk"].values[:, -1].mean() < 1

@@ -9,19 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from rich.console import Console
 
 import rfm
 import theory
 from experiments.configs import NoiseConfig
-from experiments.limits import check_curvature, check_memory, check_seed, check_strength
+from experiments.constraints import check_fields
+from experiments.limits import check_memory
+from experiments.report import averaged, empty_table, estimated, written
+from experiments.store import Result, provenance_of
 from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
-from theory.checks import check_alpha, check_choice, check_count
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""
 
 
-def run_label_noise(config: NoiseConfig, *, stage: Stage = silent) -> Variables:
+def run_noise(config: NoiseConfig, *, stage: Stage = silent) -> Variables:
     """Everything that the experiment stores.
 
     Args:
@@ -169,20 +172,42 @@ def _draw(key: PRNGKeyArray, probabilities: Float[Array, "pairs classes"]) -> Ar
 
 
 def _check(config: NoiseConfig) -> None:
-    check_seed(config.seed)
-    for name in ("num_seeds", "input_dim", "num_hidden", "num_pairs", "num_distances"):
-        check_count(name, getattr(config, name))
-    check_count("num_ratios", config.num_ratios, least=2)
-    check_count("num_classes", config.num_classes, least=2)
-    check_choice("teacher_activation", config.teacher_activation, theory.duals.ACTIVATIONS)
-    if not config.teacher_weight_stds:
-        raise ValueError("teacher_weight_stds: must name at least one standard deviation, got ()")
-    for std in config.teacher_weight_stds:
-        check_curvature("teacher_weight_stds", std, "the teacher is constant and there is no label noise")
-    check_alpha("alpha", config.alpha)
-    check_strength("sharpness", config.sharpness)
+    check_fields(config)
     check_memory(
         "num_seeds, num_pairs, input_dim, num_hidden, num_classes, num_ratios, num_distances",
         config.num_pairs * (2 * config.input_dim + config.num_hidden + 4 * config.num_classes)
         + config.num_seeds * (config.num_ratios * len(config.teacher_weight_stds) + config.num_distances),
     )
+
+
+def print_noise(console: Console, result: Result) -> None:
+    """The table of `rfm noise`."""
+    alpha = provenance_of(result)["configuration"]["alpha"]
+    stds = result["weight_std"].values
+    title = f"Mixup's label noise, {averaged(result.sizes['seed'], 'teacher')}"
+    table = empty_table(title, "teacher's weights", *(f"{std:g}" for std in stds))
+    middle = result.isel(lam=result.sizes["lam"] // 2)
+    rows = {
+        "E z², lam = 1/2": "noise_power",
+        "  of drawn pairs": "sampled_noise_power",
+        f"E z², lam ~ Beta({alpha:g})": "beta_noise_power",
+        "correlation": "noise_correlation",
+    }
+    for label, name in rows.items():
+        estimates = [estimated(middle[name].sel(weight_std=std)) for std in stds]
+        table.add_row(label, *written([None if abs(one[0]) < NOISE_ROUNDING else one for one in estimates]))
+    console.print(table)
+    error, floor = float(middle["label_error"].mean()), float(middle["total_variation"].mean())
+    console.print(
+        f"Hard labels at lam = {float(middle['lam']):g}: wrong with probability {error:.3f}; no way to draw them does "
+        f"better than {floor:.3f}. correlation: of the noise with the truth at the mixed input."
+        + ("" if np.all(np.isfinite(result["smoothness_bound"])) else f" {_NO_CURVATURE}"),
+        highlight=False,
+    )
+
+
+NOISE_ROUNDING = 1e-14
+"""What closed forms of the noise, of labels of order one, leave of it by rounding."""
+
+
+_NO_CURVATURE = "The upper bound by curvature does not exist for a teacher's activation with a kink."
