@@ -29,7 +29,7 @@ def draw(result: Result) -> Figure:
     norm = LogNorm(1, largest)
     sizes = result["num_samples"].values
     table = penalty.transpose("alpha", "num_samples").to_pandas().sort_index(ascending=False)
-    numbers: dict[str, Any] = {"annot": True, "fmt": ".2g", "annot_kws": {"size": 5.5}}
+    numbers: dict[str, Any] = {"annot": table.map(_two_digits), "fmt": "", "annot_kws": {"size": 5.5}}
     sns.heatmap(table, ax=panels[0], norm=norm, cmap=COLOURS, cbar=False, rasterized=True, **numbers)
     panels[0].set_xlabel("number of originals  $n$")
     panels[0].set_ylabel(r"$\alpha$ of Mixup's ratio")
@@ -45,6 +45,10 @@ def draw(result: Result) -> Figure:
     bar = figure.colorbar(mesh, ax=panels, label="test error over the lowest until then")
     style.plain_log_ticks(bar.ax.yaxis, [tick for tick in TICKS if tick <= largest])
     return figure
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def _map(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, norm: LogNorm) -> QuadMesh:

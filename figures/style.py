@@ -61,6 +61,10 @@ def use() -> None:
             "legend.frameon": False,
             "lines.linewidth": 1.2,
             "axes.linewidth": 0.6,
+            **{
+                f"{axis}tick.{ticks}.width": width for axis in "xy" for ticks, width in (("major", 0.6), ("minor", 0.4))
+            },
+            **{f"{axis}tick.{ticks}.size": size for axis in "xy" for ticks, size in (("major", 3), ("minor", 2))},
             "axes.spines.top": False,
             "axes.spines.right": False,
             "savefig.dpi": 300,
