@@ -65,11 +65,13 @@ class ExpectedPairs(Pairing):
 
     def num_rows(self, num_samples: int) -> int:
         raise ValueError(
-            "law: fresh pairs have no table of rows; rfm.expected_mixup averages over all that there can be"
+            'law: Mixup(..., pairs="expected") has no table of rows; rfm.expected_mixup averages over all that there can be'
         )
 
     def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        raise ValueError("law: fresh pairs have no table of rows; rfm.expected_mixup(...).source() draws them")
+        raise ValueError(
+            'law: Mixup(..., pairs="expected") has no table of rows; batches draw from rfm.expected_mixup(...)'
+        )
 
     def __str__(self) -> str:
         return "expected"
