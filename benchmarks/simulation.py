@@ -79,7 +79,7 @@ def _stepper(problem: rfm.Problem) -> Work:
 
 
 def _set_up(problem: rfm.Problem) -> tuple[float, ...]:
-    times, _ = interleave(lambda: rfm.training.largest_eigenvalue(problem), lambda: None, rounds=3)
+    times, _ = interleave(lambda: problem.largest_eigenvalue(), lambda: None, rounds=3)
     return tuple(times)
 
 

@@ -15,7 +15,7 @@ import rfm
 from experiments.configs import AdviseConfig
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
-from rfm.decide.advice import Split, feature_map
+from rfm.decide.parts import Split, feature_map
 
 PAIRS_PER_ROW = 20
 """Random pairs of the table on which Mixup is really trained, per row."""

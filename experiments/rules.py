@@ -34,7 +34,7 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
         problems.append(seed.problem(rfm.Mixup(lam=config.lam), seed.population()))
-    largest = max(rfm.training.largest_eigenvalue(problem) for problem in problems)
+    largest = max(problem.largest_eigenvalue() for problem in problems)
     step_size = config.step_fraction * 2 / largest
     if config.ridge >= 2 / step_size - largest:
         raise ValueError(
@@ -127,7 +127,7 @@ def _clock(num_steps: int, count: int) -> np.ndarray:
     return np.round(np.geomspace(1, num_steps, count))
 
 
-def _spread(curve: theory.Curve, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spread(curve: theory.curve.RiskCurve, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Time and risk at steps of which some may come twice; a curve has each of them once."""
     place = np.searchsorted(np.asarray(curve.steps), steps)
     return np.asarray(curve.times)[place], np.asarray(curve.risk)[place]

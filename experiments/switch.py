@@ -19,7 +19,7 @@ from experiments.draws import Seed, check_size, load_data
 from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
 from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
-from rfm.decide.advice import SIGNIFICANT
+from rfm.decide.actions import SIGNIFICANT
 from rfm.training.start import deviation
 from theory.spectrum import Spectrum
 

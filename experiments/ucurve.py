@@ -5,6 +5,7 @@ that all curves share their times. The closed forms of a problem (gradient flow 
 recorded steps) come from one decomposition; the simulation knows nothing of it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         [seed.problem(law, population) for seed, population in zip(seeds, populations, strict=True)]
         for law in laws(config)
     ]
-    largest = max(rfm.training.largest_eigenvalue(problem) for row in problems for problem in row)
+    largest = max(problem.largest_eigenvalue() for row in problems for problem in row)
     clock = _Clock.of(config, largest)
 
     advance = stage("closed form", sum(map(len, problems)))
@@ -158,7 +159,7 @@ def _coordinates(config: UCurveConfig, clock: _Clock, names: list[str]) -> Varia
     }
 
 
-def _curves(prefix: str, source: str, axis: str, curves: list[list[theory.Curve]]) -> Variables:
+def _curves(prefix: str, source: str, axis: str, curves: Sequence[Sequence[theory.curve.RiskCurve]]) -> Variables:
     dims = ("law", "seed", axis)
     variables = {
         f"{prefix}_risk": Variable(dims, _stack(curves, "risk"), RISK_UNIT, f"test error ({source})"),
@@ -173,14 +174,14 @@ def _curves(prefix: str, source: str, axis: str, curves: list[list[theory.Curve]
     return variables
 
 
-def _summary(exact: list[list[_Exact]], simulated: list[list[theory.Curve]]) -> Variables:
+def _summary(exact: list[list[_Exact]], simulated: Sequence[Sequence[theory.curve.RiskCurve]]) -> Variables:
     """The numbers of the table; those of gradient descent, unless their name says flow."""
     dims = ("law", "seed")
     descent, flow = [[e.descent for e in row] for row in exact], [[e.flow for e in row] for row in exact]
     rounding = _stack(simulated, "rounding_error") + _stack(descent, "rounding_error")
     agreement = np.max(deviation(_stack(simulated, "risk"), _stack(descent, "risk"), rounding), axis=2)
 
-    def of(curves: list[list[theory.Curve]], field: str, units: str, long_name: str) -> Variable:
+    def of(curves: Sequence[Sequence[theory.curve.RiskCurve]], field: str, units: str, long_name: str) -> Variable:
         return Variable(dims, _stack(curves, field), units, long_name)
 
     return {
@@ -242,7 +243,7 @@ def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
     }
 
 
-def _stack(curves: list[list[theory.Curve]], field: str) -> np.ndarray:
+def _stack(curves: Sequence[Sequence[theory.curve.RiskCurve]], field: str) -> np.ndarray:
     return np.asarray([[getattr(curve, field) for curve in row] for row in curves])
 
 

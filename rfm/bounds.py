@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import theory
 from rfm.problem import Problem
 from rfm.solve import Solution, problem_of, solution_of
-from theory.checks import Clock, check_clock, check_type, untraced
+from theory.checks import Clock, check_clock, untraced
 
 
 @untraced
@@ -31,9 +31,7 @@ def liu2023_risk_bound(
     >>> liu2023_risk_bound(problem, [50.0]).looseness.round(3).tolist()
     [16.0]
     """
-    rows = problem_of(problem)
-    check_type("problem", rows, Problem, "an rfm.Problem")
-    assert isinstance(rows, Problem)
+    rows = problem_of(problem).table()
     if rows.clean_labels is None:
         raise ValueError("clean_labels: the bound is on noise, which is unknown; pass clean_labels= to Problem")
     if rows.labels.shape[1] != 1:

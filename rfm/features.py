@@ -11,10 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
 from theory import dual
-from theory.checks import as_floating, check_count, check_not_negative, check_real, described
+from theory.checks import as_floating, check_count, check_not_negative, check_real, described, is_traced
 from theory.duals import activation as activation_named
 from theory.duals.activations import Activation
-from theory.linalg import is_traced
 from theory.rules.rule import number
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]

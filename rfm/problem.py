@@ -10,6 +10,9 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -26,6 +29,8 @@ from theory.checks import (
 )
 from theory.population import Averages, check_same_map
 from theory.spectrum import Block, Method, Spectrum, in_one_precision
+
+SMALL_SIDE = 20
 
 
 class Solvable(eqx.Module):
@@ -60,6 +65,23 @@ class Solvable(eqx.Module):
         raise TypeError(
             f"problem: a {type(self).__name__} does not know which originals its rows are made of; pass a Problem "
             "(finitely many features, block_rows=None) or an ExpectedProblem"
+        )
+
+    def largest_eigenvalue(self) -> float:
+        """mu_max, that of the spectrum."""
+        check_untraced(problem=self)
+        return float(self.spectrum(self.suggest_method(0.0)).eigenvalues[0])
+
+    def table(self) -> "Problem":
+        """The same problem with all of its rows, to train on.
+
+        Raises:
+            TypeError: they are nowhere written out.
+            ValueError: it stands for fresh rows at every step.
+        """
+        raise TypeError(
+            f"problem: pass an rfm.Problem, got {type(self).__name__}; problems in blocks or in infinitely many "
+            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
         )
 
     def source(self) -> Source:
@@ -153,6 +175,30 @@ class Problem(Solvable):
         total = jnp.zeros((num_originals, self.features.shape[1]), self.features.dtype)
         total = total.at[first].add(lam * self.features).at[second].add((1 - lam) * self.features)
         return total * (num_originals / len(self.features))
+
+    def largest_eigenvalue(self) -> float:
+        """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
+
+        >>> test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+        >>> round(Problem(jnp.diag(jnp.asarray([2.0, 1.0])), jnp.ones(2), population=test).largest_eigenvalue(), 6)
+        2.0
+        """
+        check_untraced(problem=self)
+        phi = np.asarray(self.features)
+        rows, columns = phi.shape
+        if not phi.any():  # nothing for Lanczos to start from
+            return 0.0
+        if min(rows, columns) <= SMALL_SIDE:
+            small = phi @ phi.T if rows < columns else phi.T @ phi
+            top = len(small) - 1
+            return float(scipy.linalg.eigh(small / rows, eigvals_only=True, subset_by_index=[top, top])[0])
+        start = np.ones(min(phi.shape), phi.dtype)  # fixed, so that the same problem gives the same number
+        singular = scipy.sparse.linalg.svds(phi, k=1, v0=start, return_singular_vectors=False)
+        return float(singular[0]) ** 2 / rows
+
+    def table(self) -> "Problem":
+        """The problem itself."""
+        return self
 
     def source(self) -> Source:
         """The rows."""

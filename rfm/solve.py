@@ -177,11 +177,15 @@ class Solution:
             if rule.counts_steps or math.isinf(self.until):
                 raise ValueError("budget: until when to look for the turn is not known; pass budget=, in its clock")
             budget = self.until
-        t = log_clock(rule, budget, float(self.spectrum.eigenvalues[0]), NUM_TIMES)
+        t = log_clock(rule, budget, self.largest_eigenvalue(), NUM_TIMES)
         curve = theory.risk_curve(self.spectrum_until(latest_time(rule, t)), self.population, rule, t)
         return TurningPoint(
             curve.turning_time if curve.turning_step is None else curve.turning_step, curve.turning_risk
         )
+
+    def largest_eigenvalue(self) -> float:
+        """mu_max of the feature covariance."""
+        return float(self.spectrum.eigenvalues[0])
 
     @untraced
     def largest_stable_step(self, rule: theory.Rule) -> float:
@@ -193,7 +197,7 @@ class Solution:
         6.0
         """
         check_rule(rule)
-        return float(rule.largest_stable_step(float(self.spectrum.eigenvalues[0])))
+        return float(rule.largest_stable_step(self.largest_eigenvalue()))
 
     def moments(self) -> Moments:
         """What training sees of its data, for `theory.derivatives`.

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from jaxtyping import Array, PRNGKeyArray
 
 from rfm.data.sample import Sample, checked_sample
-from rfm.expected.problem import ExpectedProblem, expected_mixup
+from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelProblem, KernelTest
-from rfm.mixup.laws import ERM, Law, Mixup
+from rfm.mixup.laws import Law
 from rfm.mixup.pairing import PairTable
-from rfm.problem import Problem, StreamedProblem, check_map
+from rfm.problem import Problem, Solvable, StreamedProblem, check_map
 from theory import Averages
-from theory.checks import check_count
+from theory.checks import check_count, check_type
 from theory.spectrum import Block
 
 
@@ -24,7 +24,7 @@ def synthesize(
     population: Averages | KernelTest,
     key: PRNGKeyArray | None = None,
     block_rows: int | None = None,
-) -> Problem | StreamedProblem | KernelProblem | ExpectedProblem:
+) -> Solvable:
     """Mixes a sample by a law and maps it to features.
 
     Args:
@@ -44,9 +44,8 @@ def synthesize(
     >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
     (25, 6)
     """
-    if not isinstance(law, Mixup | ERM):
-        raise TypeError(f"law: pass rfm.Mixup(...) or rfm.ERM(), got {law!r}")
-    if isinstance(law, Mixup) and law.is_expected:
+    check_type("law", law, Law, "rfm.Mixup(...) or rfm.ERM()")
+    if law.is_expected:
         if block_rows is not None:
             raise ValueError(
                 "block_rows: expected Mixup chooses its own; leave it None, or say rfm.expected_mixup(..., "

@@ -2,19 +2,18 @@
 
 import ast
 import doctest
+import graphlib
 import inspect
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import rfm
 import theory
+from tests.structure import FLOORS, ROOT, chapters, doors, graph, imports, levels, modules, parse, passes_on
 
-ROOT = Path(__file__).parents[1]
-FLOORS = ("theory", "rfm", "experiments", "figures")
 ENTRY_POINTS = {"experiments"}
 """Where float64 may be switched on, besides the tests' own conftest.py."""
 
@@ -27,27 +26,10 @@ WITHOUT_EXAMPLE = {
 }
 
 
-def modules(*floors: str) -> list[Path]:
-    return sorted(path for floor in floors for path in (ROOT / floor).rglob("*.py"))
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import: its floor cannot be read off"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def names(tree: ast.AST) -> set[str]:
     """Every dotted name that is used or imported."""
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return used | set(imports(tree))
-
-
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
@@ -59,6 +41,39 @@ def test_imports_only_point_down(path: Path) -> None:
 
 def test_the_rule_about_imports_would_catch_one_that_points_up() -> None:
     assert list(imports(ast.parse("def f():\n    from rfm.data.tasks import Sample"))) == ["rfm.data.tasks.Sample"]
+
+
+MOST_LEVELS = 8
+"""To which modules of a floor are stacked."""
+MOST_LINES = 400
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS, "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_a_chapter(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_modules_are_stacked_no_higher_than_a_reader_can_follow(floor: str) -> None:
+    found = levels(graph(floor), doors(floor))
+    assert len(found) > 5
+    assert {module: level for module, level in found.items() if level > MOST_LEVELS} == {}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_chapters_do_not_need_each_other_in_a_circle(floor: str) -> None:
+    levels(chapters(graph(floor)), set())
+
+
+def test_the_rule_about_levels_would_catch_a_stack_and_a_circle() -> None:
+    stack = {f"theory.{n}": {f"theory.{n - 1}"} if n else set() for n in range(MOST_LEVELS + 1)}
+    assert max(levels(stack, set()).values()) == MOST_LEVELS + 1
+    assert max(levels(stack, {"theory.4"}).values()) == MOST_LEVELS
+    with pytest.raises(graphlib.CycleError):
+        levels(stack | {"theory.0": {"theory.8"}}, set())
+    assert graph("theory")["theory.risk"] >= {"theory.checks", "theory.rules.rule"}
+    assert {"theory", "theory.rules"} <= doors("theory")
+    assert not passes_on(ast.parse("from theory.rules import rule\nNUM = 3"))
 
 
 @pytest.mark.parametrize("path", modules("theory"), ids=lambda path: path.stem)

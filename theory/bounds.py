@@ -7,10 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.linalg import is_traced
+from theory.checks import is_traced
 from theory.population import Averages
 from theory.risk import Start, check_start, risk_parts
-from theory.rules import Rule
+from theory.rules.rule import Rule
 from theory.spectrum import Spectrum
 
 

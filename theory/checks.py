@@ -15,10 +15,18 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
-from theory.linalg import is_traced, sum_of_squares
-
 Clock = Shaped[Array, "times"] | np.ndarray | Sequence[float | int]
 """Times, or numbers of steps."""
+
+
+def is_traced(*arrays: object) -> bool:
+    """True if any of the arrays is a tracer, whose values cannot be looked at."""
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def is_on_host(array: Array) -> bool:
+    """Whether its values lie in the memory of this computer."""
+    return not is_traced(array) and all(device.platform == "cpu" for device in array.devices())
 
 
 def check_shape(name: str, array: Array, *, ndim: int, rows: int | None = None, columns: int | None = None) -> None:
@@ -47,9 +55,17 @@ def check_finite(name: str, array: Array, *, degree: int = 1) -> Array:
     whole = array.dtype in (jnp.float32, jnp.float64)
     wide = array if whole else array.astype(jnp.float32)  # of half precision, squares overflow at once
     reach = float(jnp.finfo(wide.dtype).max) ** (degree / 4)
-    if not 1 / reach**2 <= sum_of_squares(wide) / max(wide.size, 1) <= reach**2:
+    if not 1 / reach**2 <= _sum_of_squares(wide) / max(wide.size, 1) <= reach**2:
         _check_values(name, np.asarray(wide), reach, degree)
     return array
+
+
+def _sum_of_squares(a: Array | np.ndarray) -> float:
+    """|a|^2, in one pass over the array, where it lies."""
+    if isinstance(a, jax.Array) and not is_on_host(a):
+        return float(jnp.vdot(a, a))
+    flat = np.asarray(a).ravel(order="K")  # in the order of the memory, so that nothing is copied
+    return float(np.vdot(flat, flat))
 
 
 def _check_values(name: str, there: np.ndarray, reach: float, degree: int) -> None:

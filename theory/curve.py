@@ -1,4 +1,4 @@
-"""One record for every curve, whether a formula or real training made it: `risk_curve` computes it in closed form."""
+"""Curves of the risk over training: one record, whether a formula or real training made it, and the formula."""
 
 import functools
 
@@ -38,8 +38,8 @@ class Decomposition(eqx.Module):
         )
 
 
-class Curve(eqx.Module):
-    """A risk curve over training.
+class RiskCurve(eqx.Module):
+    """A risk curve over training, whether a formula or real training made it.
 
     Attributes:
         times: training time, ``step_size * steps``; unit 1/eigenvalue.
@@ -47,18 +47,11 @@ class Curve(eqx.Module):
         risk_by_target: E (f - theta . phi)^2; unit: that of the targets, squared.
         train_loss: |Phi theta - y|^2 / (2 m), summed over targets.
         turning_time: where the risk is lowest, the earliest of those times that rounding does not part; refined off the
-            grid in closed form, on the grid in a simulation.
+            grid in closed form, on the grid where it was measured.
         turning_step: the number of steps there, or None for gradient flow.
         turning_risk: the risk there.
         rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.
-        trusted_until: the latest of the times up to which rounding stays below `tolerance` relative to the risk; the
-            last one where all do, 0 where none does.
-        risk_at_infinity: the risk of the limit t = infinity; NaN where it was not computed (a simulation).
-        infinity_is_resolved: whether that is known to `tolerance`: singular values at rounding level are parted by a
-            gap from those that count, and are taken for zero (`svd`, `qr`), or there are none (`gram`).
         decomposition: the parts, or None without clean labels.
-        modes: contributions by mode, or None where they were not asked for.
-        method: the factorisation used, or "simulation".
     """
 
     times: Float[Array, "times"]
@@ -69,12 +62,7 @@ class Curve(eqx.Module):
     turning_step: Float[Array, ""] | None
     turning_risk: Float[Array, ""]
     rounding_error: Float[Array, "times"]
-    trusted_until: Float[Array, ""]
-    risk_at_infinity: Float[Array, ""]
-    infinity_is_resolved: Bool[Array, ""]
     decomposition: Decomposition | None
-    modes: ModeRisk | None
-    method: str = eqx.field(static=True)
 
     @property
     def risk(self) -> Float[Array, "times"]:
@@ -135,6 +123,30 @@ class Curve(eqx.Module):
                 "parts; pass clean_labels= (the ground truth at the synthesized inputs) to Problem"
             )
         return self.decomposition
+
+
+class MeasuredCurve(RiskCurve):
+    """What real training has measured: it knows nothing of other times, nor of infinity."""
+
+
+class Curve(RiskCurve):
+    """What a formula says of training, at any time.
+
+    Attributes:
+        trusted_until: the latest of the times up to which rounding stays below `tolerance` relative to the risk; the
+            last one where all do, 0 where none does.
+        risk_at_infinity: the risk of the limit t = infinity.
+        infinity_is_resolved: whether that is known to `tolerance`: singular values at rounding level are parted by a
+            gap from those that count, and are taken for zero (`svd`, `qr`), or there are none (`gram`).
+        modes: contributions by mode, or None where they were not asked for.
+        method: the factorisation used.
+    """
+
+    trusted_until: Float[Array, ""]
+    risk_at_infinity: Float[Array, ""]
+    infinity_is_resolved: Bool[Array, ""]
+    modes: ModeRisk | None
+    method: str = eqx.field(static=True)
 
 
 @untraced

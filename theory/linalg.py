@@ -9,29 +9,17 @@ functions work under ``jit`` and on a GPU.
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float
 
-
-def is_traced(*arrays: object) -> bool:
-    """True if any of the arrays is a tracer, whose values cannot be looked at."""
-    return any(isinstance(array, jax.core.Tracer) for array in arrays)
-
-
-def sum_of_squares(a: Float[Array, "..."] | np.ndarray) -> float:
-    """|a|^2, in one pass over the array, where it lies."""
-    if isinstance(a, jax.Array) and not _is_on_host(a):
-        return float(jnp.vdot(a, a))
-    flat = np.asarray(a).ravel(order="K")  # in the order of the memory, so that nothing is copied
-    return float(np.vdot(flat, flat))
+from theory.checks import is_on_host
 
 
 def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     """aᵀ a."""
-    if not _is_on_host(a):
+    if not is_on_host(a):
         return a.T @ a
     # numpy knows that one half is the mirror image of the other
     return jnp.asarray(_by_rows(lambda rows: rows.T @ rows, np.asarray(a)))
@@ -39,28 +27,28 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
 
 def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
     """a aᵀ."""
-    if not _is_on_host(a):
+    if not is_on_host(a):
         return a @ a.T
     return _multiply(np.asarray(a), np.asarray(a).T)
 
 
 def product(a: Float[Array, "rows inner"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
     """A b."""
-    if not _is_on_host(a) or not _is_on_host(b):
+    if not is_on_host(a) or not is_on_host(b):
         return a @ b
     return _multiply(np.asarray(a), np.asarray(b))
 
 
 def transposed_product(a: Float[Array, "inner rows"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
     """Aᵀ b; a transpose of its own would be a copy."""
-    if not _is_on_host(a) or not _is_on_host(b):
+    if not is_on_host(a) or not is_on_host(b):
         return a.T @ b
     return jnp.asarray(_by_rows(lambda left, right: _multiply(left.T, right), np.asarray(a), np.asarray(b)))
 
 
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
     """Eigenvalues, descending, and eigenvectors, as columns, of a symmetric matrix."""
-    if not _is_on_host(a):
+    if not is_on_host(a):
         values, vectors = jnp.linalg.eigh(a)
         return values[::-1], vectors[:, ::-1]
     values, vectors = scipy.linalg.eigh(np.asarray(a).T, driver="evd", check_finite=False)  # .T: in LAPACK's order
@@ -79,7 +67,7 @@ def thin_svd(
     Returns:
         s, descending; v; uᵀ b; and |b - u uᵀ b|^2, by column.
     """
-    if not _is_on_host(a) or not _is_on_host(targets):
+    if not is_on_host(a) or not is_on_host(targets):
         left, singular, right = jnp.linalg.svd(a, full_matrices=False)
         inside = left.T @ targets
         return singular, right.T, inside, jnp.sum((targets - left @ inside) ** 2, axis=0)
@@ -97,7 +85,7 @@ def triangular_factor(
     *columns: Float[Array, "rows _"], above: Float[Array, "triangle columns"] | None = None
 ) -> Float[Array, "smaller columns"]:
     """R of the QR factorisation of the columns set side by side, under the triangle `above`; Q is never formed."""
-    if not all(map(_is_on_host, columns)):
+    if not all(map(is_on_host, columns)):
         joined = jnp.concatenate(columns, axis=1)
         return jnp.linalg.qr(joined if above is None else jnp.concatenate([above, joined]), mode="r")
     # One copy, in Fortran order: LAPACK factors it in place.
@@ -135,10 +123,6 @@ def _multiply(a: np.ndarray, b: np.ndarray) -> Array:
     turn_left, turn_right = (not array.flags.f_contiguous for array in (left, right))
     first, second = left.T if turn_left else left, right.T if turn_right else right
     return jnp.asarray(gemm(1.0, first, second, trans_a=turn_left, trans_b=turn_right).T)
-
-
-def _is_on_host(a: Array) -> bool:
-    return not is_traced(a) and all(device.platform == "cpu" for device in a.devices())
 
 
 def _rotate_to_triangle(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ Clean + noise + cross is the risk to within its rounding error, then as ever.
 """
 
 from abc import abstractmethod
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory import linalg
-from theory.checks import as_floating, check_finite, check_shape
+from theory.checks import as_floating, check_finite, check_shape, is_traced
 
 
 class RiskParts(eqx.Module):
@@ -95,7 +95,11 @@ AveragesKind = TypeVar("AveragesKind", bound=Averages)
 
 def in_precision(averages: AveragesKind, dtype: jnp.dtype) -> AveragesKind:
     """The same in at least that precision: sums of single-precision rows would round what is known better."""
-    return jax.tree.map(lambda array: array.astype(jnp.result_type(array, dtype)), averages)
+
+    def finer(leaf: Any) -> Any:
+        return leaf.astype(jnp.result_type(leaf, dtype)) if eqx.is_inexact_array(leaf) else leaf
+
+    return jax.tree.map(finer, averages)
 
 
 def check_same_map(signature: Array | None, other: Array | None, whose: str) -> None:
@@ -105,7 +109,7 @@ def check_same_map(signature: Array | None, other: Array | None, whose: str) -> 
 
     >>> check_same_map(jnp.ones((2, 3)), None, "features")
     """
-    if signature is None or other is None or linalg.is_traced(signature, other) or signature.shape != other.shape:
+    if signature is None or other is None or is_traced(signature, other) or signature.shape != other.shape:
         return
     first, second = np.asarray(signature, float), np.asarray(other, float)
     precision = max(float(jnp.finfo(array.dtype).eps) for array in (signature, other, jnp.zeros((), jnp.float32)))

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_not_negative, check_real, check_type
 from theory.population import Averages, RiskParts
-from theory.rules import Response, Rule
+from theory.rules.rule import Response, Rule
 from theory.spectrum import Spectrum
 
 Times = Float[Array, "times"]

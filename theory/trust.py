@@ -32,7 +32,8 @@ from jaxtyping import Array, Bool, Float
 
 from theory.population import Averages
 from theory.risk import Start
-from theory.rules import GradientFlow, Rule
+from theory.rules.flow import GradientFlow
+from theory.rules.rule import Rule
 from theory.spectrum import Spectrum
 
 FACTOR = 16.0

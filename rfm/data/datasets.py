@@ -16,8 +16,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.data.sample import Inputs, Values
 from rfm.data.tables import load_table
-from rfm.data.truths import Inputs, Values
 from rfm.files import check_is_file
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
 

@@ -1,9 +1,24 @@
-"""A sample: the originals that Mixup mixes."""
+"""A sample: the originals that Mixup mixes, and the ground truth that they came from."""
+
+from collections.abc import Callable
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
-from rfm.data.truths import Inputs, Truth, Values, check_truth
-from theory.checks import as_floating, check_finite, check_same_rows, check_shape, check_type
+from theory.checks import as_floating, check_finite, check_same_rows, check_shape, check_type, described
+
+Inputs = Float[Array, "samples inputs"]
+Values = Float[Array, "samples"] | Float[Array, "samples targets"]
+Truth = Callable[[Inputs], Values]
+"""A ground truth f; one value, or one row of values, an input."""
+
+
+def check_truth(truth: object) -> None:
+    """Raises TypeError unless the value can be called."""
+    if not callable(truth):
+        raise TypeError(
+            f"truth: pass a callable of inputs, such as rfm.data.LinearTruth(slope), got {described(truth)}"
+        )
 
 
 class Sample(eqx.Module):

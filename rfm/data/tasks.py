@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
-from rfm.data.sample import Sample
-from rfm.data.truths import GaussianTruth, Inputs, Truth, TwoLayerTeacher, Values, check_truth
+from rfm.data.sample import Inputs, Sample, Truth, Values, check_truth
+from rfm.data.truths import GaussianTruth, TwoLayerTeacher
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
 from theory import Population, TestSet

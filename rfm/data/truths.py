@@ -6,7 +6,6 @@ and random features phi, so that the risk can be averaged over all inputs withou
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -15,24 +14,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.data.sample import Inputs
 from rfm.features import RandomFeatures
-from theory.checks import as_floating, check_real, check_shape, check_untraced, described
+from theory.checks import as_floating, check_real, check_shape, check_untraced
 from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation
 from theory.noise import NoiseMoments, beta_noise_moments, noise_moments
-
-Inputs = Float[Array, "samples inputs"]
-Values = Float[Array, "samples"] | Float[Array, "samples targets"]
-Truth = Callable[[Inputs], Values]
-"""A ground truth f; one value, or one row of values, an input."""
-
-
-def check_truth(truth: object) -> None:
-    """Raises TypeError unless the value can be called."""
-    if not callable(truth):
-        raise TypeError(
-            f"truth: pass a callable of inputs, such as rfm.data.LinearTruth(slope), got {described(truth)}"
-        )
 
 
 class GaussianTruth(eqx.Module):
@@ -83,12 +70,11 @@ class GaussianTruth(eqx.Module):
         >>> abs(float(linear.noise_moments(alpha=1.0).power)) < 1e-12
         True
         """
-        if (lam is None) == (alpha is None):
-            raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
-        if lam is not None:
+        if lam is not None and alpha is None:
             return noise_moments(self.overlap, self.mean, lam)
-        assert alpha is not None
-        return beta_noise_moments(self.overlap, self.mean, alpha)
+        if alpha is not None and lam is None:
+            return beta_noise_moments(self.overlap, self.mean, alpha)
+        raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
 
     def conditional_noise(self, inputs: Inputs, lam: float) -> Float[Array, "samples"]:
         """E[z | x] = lam f(x) + (1 - lam) E f - E f(lam x + (1 - lam) x'), over the partner x'.

@@ -1,6 +1,7 @@
 """Decisions: what to do about over-training, which law and ridge, and advice on one's own data."""
 
-from rfm.decide.advice import Action, Advice, Estimate, advise
+from rfm.decide.actions import Action, Advice, Estimate
+from rfm.decide.advice import advise
 from rfm.decide.cures import Cure, best_ridge, compare_cures
 from rfm.decide.switch import closed_form_switch
 from rfm.decide.tuning import MixupFamily, Tuned, mixup_family, tune_mixup

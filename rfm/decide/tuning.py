@@ -88,7 +88,7 @@ class MixupFamily(eqx.Module):
         families = [MixupFamily(ratios, (), self.population) for ratios in (self.ratios, *self.fewer)]
         risks = jnp.stack([jnp.stack([risk(family, alpha * near) for family in families]) for near in NEARBY])
         ours = risks[0, 0]
-        # What the fewer two differ by is added, as in `ratio_rule`: neither is the truth.
+        # What the fewer two differ by is added, as in `ratio_quadrature`: neither is the truth.
         largest = jnp.max(jnp.ptp(risks, axis=1) + jnp.ptp(risks[:, 1:], axis=1), axis=0)
         return largest / jnp.where(ours > 0, ours, 1)
 

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
 from rfm.data.sample import Sample
-from rfm.expected.quadrature import RatioRule
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
+from rfm.mixup.ratios import RatioQuadrature
 from rfm.source import Rows, Source, draw_pairs
 
 
@@ -22,7 +22,7 @@ class FreshPairs(Source):
     labels: Float[Array, "samples targets"]
     features: FeatureMap
     law: Mixup
-    ratios: RatioRule
+    ratios: RatioQuadrature
     called: ClassVar[str] = "pairs"
 
     @property
@@ -36,7 +36,9 @@ class FreshPairs(Source):
     def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
         pairs = draw_pairs(pair_key, batches, self.num_pairs)
-        lam = self._draw_ratios(ratio_key, 1 if batches.shared_ratio else batches.size)[:, None]
+        lam = self.law.ratio.draw(ratio_key, (1 if batches.shared_ratio else batches.size,), self.sample.inputs.dtype)[
+            :, None
+        ]
         first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
         labels = lam * self.labels[first] + (1 - lam) * self.labels[second]
@@ -44,14 +46,6 @@ class FreshPairs(Source):
             clean = self.sample.truth(inputs)
             labels = jnp.concatenate([labels, clean.reshape(batches.size, -1)], axis=1)
         return self.features(inputs), labels
-
-    def _draw_ratios(self, key: PRNGKeyArray, number: int) -> Float[Array, "ratios"]:
-        dtype = self.sample.inputs.dtype
-        if self.law.alpha is None:
-            return jnp.full(number, jnp.asarray(self.law.lam, dtype))
-        if self.law.alpha == 1:  # draws of a Beta distribution are a hundred times slower
-            return jax.random.uniform(key, (number,), dtype)
-        return jax.random.beta(key, self.law.alpha, self.law.alpha, (number,), dtype)
 
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
         first, second = index // self.labels.shape[0], index % self.labels.shape[0]

@@ -25,13 +25,14 @@ from jaxtyping import Array, Float
 
 from rfm.data.sample import Sample, checked_sample
 from rfm.expected.fresh_pairs import FreshPairs
-from rfm.expected.quadrature import RatioRule, ratio_rule
+from rfm.expected.quadrature import ratio_quadrature
 from rfm.expected.sums import KINDS, BlockProgress, Method, Shape, accumulate
 from rfm.expected.tiles import Tiling
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelTest
-from rfm.mixup.laws import Mixup
-from rfm.problem import Solvable, check_map, check_population
+from rfm.mixup.laws import Law, Mixup
+from rfm.mixup.ratios import RatioQuadrature
+from rfm.problem import Problem, Solvable, check_map, check_population
 from rfm.source import Source
 from theory import Averages, Spectrum
 from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
@@ -66,7 +67,7 @@ class ExpectedProblem(Solvable):
     feature_map: FeatureMap
     law: Mixup
     population: Averages
-    ratios: RatioRule
+    ratios: RatioQuadrature
     smoother: Float[Array, "samples features"]
     found: Spectrum
     method: Method = eqx.field(static=True)
@@ -93,6 +94,16 @@ class ExpectedProblem(Solvable):
         """H, that of the pass."""
         return self.smoother
 
+    def table(self) -> Problem:
+        """There is none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
+        )
+
     def source(self) -> Source:
         """Fresh pairs at fresh ratios."""
         labels = self.sample.labels
@@ -118,7 +129,7 @@ class ExpectedProblem(Solvable):
 def expected_mixup(
     sample: Sample,
     features: FeatureMap,
-    law: Mixup,
+    law: Law,
     *,
     population: Averages | KernelTest,
     method: Method = "qr",
@@ -180,7 +191,7 @@ def expected_mixup(
     dtype = jnp.result_type(probe, labels)
     if probe.dtype != dtype:  # sums in single precision would round labels that are known better
         features, probe = _InPrecision(features, dtype), probe.astype(dtype)
-    ratios = ratio_rule(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
+    ratios = ratio_quadrature(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
     check_population(population, probe.shape[1], labels.shape[1])
     check_map(population, features, sample.inputs.shape[1])
     most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
@@ -219,7 +230,7 @@ class _InPrecision(eqx.Module):
         return self.features(inputs).astype(self.dtype)
 
 
-def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioRule) -> Float[Array, "targets"]:
+def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioQuadrature) -> Float[Array, "targets"]:
     """E (lam y_i + (1 - lam) y_j)^2 over all pairs and ratios."""
     same = float(ratios.weights @ (ratios.lam**2 + (1 - ratios.lam) ** 2))
     cross = float(ratios.weights @ (2 * ratios.lam * (1 - ratios.lam)))
@@ -249,7 +260,13 @@ def _most_rows(
 
 
 def _fingerprint(
-    sample: Sample, features: FeatureMap, law: Mixup, ratios: RatioRule, tiling: Tiling, method: Method, devices: int
+    sample: Sample,
+    features: FeatureMap,
+    law: Mixup,
+    ratios: RatioQuadrature,
+    tiling: Tiling,
+    method: Method,
+    devices: int,
 ) -> dict[str, str]:
     """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""
     few = sample.inputs[:FEW]

@@ -15,9 +15,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from rfm.data.truths import Truth
-from rfm.expected.quadrature import RatioRule
+from rfm.data.sample import Truth
 from rfm.features import FeatureMap, RandomFeatures
+from rfm.mixup.ratios import RatioQuadrature
 
 AXIS = "devices"
 
@@ -44,13 +44,20 @@ class Block(eqx.Module):
     second: Int[Array, ""]
 
 
+class _Linear(eqx.Module):
+    """Random features, and what their linear part makes of the originals."""
+
+    features: RandomFeatures
+    preactivations: Float[Array, "padded features"]
+
+
 class Tiling(eqx.Module):
     """The pairs of a sample in tiles of side `side`.
 
     Attributes:
         inputs: the originals, the last one repeated to a multiple of the side (the repeats have probability zero).
         labels: theirs.
-        linear: what the linear part of random features makes of them: mixing commutes with it.
+        linear: random features after their linear part, with which mixing commutes; None for other features.
         features: phi.
         truth: f, or None.
         lam: the ratios.
@@ -63,7 +70,7 @@ class Tiling(eqx.Module):
 
     inputs: Float[Array, "padded inputs"]
     labels: Float[Array, "padded targets"]
-    linear: Float[Array, "padded features"] | None
+    linear: _Linear | None
     features: FeatureMap
     truth: Truth | None
     lam: Float[Array, "ratios"]
@@ -79,7 +86,7 @@ class Tiling(eqx.Module):
         labels: Float[Array, "samples targets"],
         features: FeatureMap,
         truth: Truth | None,
-        ratios: RatioRule,
+        ratios: RatioQuadrature,
         most_rows: int,
         devices: list[jax.Device],
     ) -> "Tiling":
@@ -93,7 +100,7 @@ class Tiling(eqx.Module):
         arrays = (
             inputs,
             labels,
-            features.preactivations(inputs) if isinstance(features, RandomFeatures) else None,
+            _Linear(features, features.preactivations(inputs)) if isinstance(features, RandomFeatures) else None,
             features,
             truth,
             jnp.asarray(ratios.lam, inputs.dtype),
@@ -128,7 +135,7 @@ class Tiling(eqx.Module):
             clean = self.truth(_mixed(self, self.inputs, *place))
             clean = _scaled(self._spread(clean.reshape(len(clean), -1)), root)
         if self.linear is not None:
-            features = _activated(self, *place)
+            features = _activated(self, self.linear, *place)
         else:
             features = _scaled(self._spread(self.features(_mixed(self, self.inputs, *place))), root)
         num_devices = 1 if self.mesh is None else self.mesh.size
@@ -154,11 +161,9 @@ def _mixed(tiling: Tiling, values: Float[Array, "padded columns"], i: Array, j: 
 
 
 @eqx.filter_jit
-def _activated(tiling: Tiling, i: Array, j: Array) -> Float[Array, "rows features"]:
+def _activated(tiling: Tiling, linear: _Linear, i: Array, j: Array) -> Float[Array, "rows features"]:
     """Features from mixed preactivations, times the root of the probability, in one sweep."""
-    assert isinstance(tiling.features, RandomFeatures)
-    assert tiling.linear is not None
-    phi = tiling.features.from_preactivations(_mix(tiling, tiling.linear, i, j))
+    phi = linear.features.from_preactivations(_mix(tiling, linear.preactivations, i, j))
     return _lay(tiling, phi * jnp.sqrt(_probability(tiling, i, j))[..., None])
 
 

@@ -6,8 +6,9 @@ A law says how pairs (i, j) and ratios lam are chosen; a `PairTable` is one outc
 All n^2 pairs of a sample are enumerated block by block, so that neither they nor their features need ever be held.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -15,29 +16,70 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rfm.checks import check_key
-from rfm.mixup.pairing import PairTable
-from theory.checks import check_alpha, check_count, described, is_number
-from theory.linalg import is_traced
+from rfm.mixup.pairing import Pairing, PairTable, pairing_of
+from rfm.mixup.ratios import BetaRatio, FixedRatio, Ratio
+from theory.checks import check_count
 
 
-class ERM(eqx.Module):
+class Law(eqx.Module):
+    """What rows are made of a sample. A law of your own says how many they are, and which."""
+
+    fewest_samples: ClassVar[int] = 1
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether an outcome depends on chance."""
+        return False
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it stands for fresh pairs and ratios at every step."""
+        return False
+
+    @abstractmethod
+    def num_rows(self, num_samples: int) -> int:
+        """The number of synthesized rows, m.
+
+        Raises:
+            ValueError: the law draws fresh rows at every step.
+        """
+
+    @abstractmethod
+    def table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
+        """The rows with those indices, from 0 to m - 1; what a row is does not depend on those beside it."""
+
+    def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
+        """One outcome of the law, in blocks; the rows do not depend on the size of the blocks.
+
+        Raises:
+            ValueError: too few samples, or no key for a law that draws.
+        """
+        check_count(f"num_samples (for {type(self).__name__})", num_samples, least=self.fewest_samples)
+        if self.needs_key and key is None:
+            raise ValueError(f"key: {self} draws at random; pass key=jax.random.key(seed)")
+        if key is not None:
+            check_key("key", key)
+        num_rows = self.num_rows(num_samples)
+        for first in range(0, num_rows, block_rows):
+            yield self.table(jnp.arange(first, min(first + block_rows, num_rows)), num_samples, key)
+
+
+class ERM(Law):
     """No mixing: the samples themselves (empirical risk minimisation)."""
 
     def num_rows(self, num_samples: int) -> int:
         """One row a sample."""
         return num_samples
 
-    def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
+    def table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
         """Each sample with itself."""
-        for first in range(0, num_samples, block_rows):
-            index = jnp.arange(first, min(first + block_rows, num_samples))
-            yield PairTable(index, index, jnp.ones(index.shape))
+        return PairTable(rows, rows, jnp.ones(rows.shape))
 
     def __str__(self) -> str:
         return "ERM"
 
 
-class Mixup(eqx.Module):
+class Mixup(Law):
     """Mixup with a fixed ratio, or ratios drawn from Beta(alpha, alpha).
 
     Args:
@@ -48,6 +90,10 @@ class Mixup(eqx.Module):
             uniformly among those; or ``"expected"``, for fresh pairs and ratios at every step: then there is no table
             of rows, but an average over all pairs and ratios, which `rfm.expected_mixup` computes.
 
+    Attributes:
+        ratio: the law of lam.
+        pairing: that of the pairs.
+
     Raises:
         ValueError: both or neither of lam and alpha, or one out of range.
 
@@ -55,9 +101,9 @@ class Mixup(eqx.Module):
     (400, 4000)
     """
 
-    lam: float | Float[Array, ""] | None
-    alpha: float | Float[Array, ""] | None
-    pairs: int | Literal["all", "expected"] = eqx.field(static=True)
+    ratio: Ratio
+    pairing: Pairing
+    fewest_samples: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -66,29 +112,25 @@ class Mixup(eqx.Module):
         alpha: float | Float[Array, ""] | None = None,
         pairs: int | Literal["all", "expected"] = "all",
     ) -> None:
-        if (lam is None) == (alpha is None):
+        if lam is not None and alpha is None:
+            self.ratio: Ratio = FixedRatio(lam)
+        elif alpha is not None and lam is None:
+            self.ratio = BetaRatio(alpha)
+        else:
             raise ValueError(
                 f"lam, alpha: pass one of them, the fixed ratio or the Beta parameter; got {lam} and {alpha}"
             )
-        if lam is not None and not is_traced(lam) and not (is_number(lam) and 0 <= lam <= 1):
-            raise ValueError(f"lam: must lie in [0, 1], got {described(lam)}")
-        if alpha is not None:
-            check_alpha("alpha", alpha)
-        if pairs not in ("all", "expected"):
-            if isinstance(pairs, str):
-                raise ValueError(f"pairs: {pairs!r} is not known; pass 'all', 'expected' or a number of random pairs")
-            check_count("pairs", pairs)
-        self.lam, self.alpha, self.pairs = lam, alpha, pairs if isinstance(pairs, str) else int(pairs)
+        self.pairing = pairing_of(pairs)
 
     @property
     def needs_key(self) -> bool:
         """Whether an outcome depends on chance."""
-        return not self.is_expected and (self.alpha is not None or self.pairs != "all")
+        return not self.is_expected and (self.ratio.is_random or self.pairing.is_random)
 
     @property
     def is_expected(self) -> bool:
         """Whether it stands for fresh pairs and ratios at every step."""
-        return self.pairs == "expected"
+        return self.pairing.is_expected
 
     def num_rows(self, num_samples: int) -> int:
         """The number of synthesized rows, m.
@@ -96,56 +138,25 @@ class Mixup(eqx.Module):
         Raises:
             ValueError: the law draws fresh rows at every step.
         """
-        if isinstance(self.pairs, int):
-            return self.pairs
-        if self.is_expected:
-            raise ValueError(
-                f"law: {self} has no table of rows; rfm.expected_mixup averages over all that there can be"
-            )
-        return num_samples**2
+        return self.pairing.num_rows(num_samples)
 
-    def tables(self, num_samples: int, block_rows: int, *, key: PRNGKeyArray | None = None) -> Iterator[PairTable]:
-        """One outcome of the law, in blocks; the rows do not depend on the size of the blocks.
-
-        Raises:
-            ValueError: fewer than two samples, or no key for a law that draws.
-        """
-        check_count("num_samples (for Mixup)", num_samples, least=2)
-        if self.needs_key and key is None:
-            raise ValueError(f"key: {self} draws at random; pass key=jax.random.key(seed)")
-        if key is not None:
-            check_key("key", key)
-        num_rows = self.num_rows(num_samples)
-        for first in range(0, num_rows, block_rows):
-            rows = jnp.arange(first, min(first + block_rows, num_rows))
-            yield self._table(rows, num_samples, key)
-
-    def _table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
-        if not self.needs_key or key is None:
-            return PairTable(rows // num_samples, rows % num_samples, jnp.full(rows.shape, jnp.asarray(self.lam)))
-        setting = jnp.asarray(self.alpha if self.lam is None else self.lam)  # traced, or each alpha compiles again
-        return _draw(setting, self.lam is None, self.pairs == "all", rows, num_samples, key)
+    def table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
+        """The pairs and ratios of those rows."""
+        key = jax.random.key(0) if key is None else key  # of a law that does not draw
+        numbers = jax.tree.map(jnp.asarray, self)  # traced, or each alpha compiles again
+        return _rows(numbers, rows, num_samples, key)
 
     def __str__(self) -> str:
-        name, ratio = ("lam", self.lam) if self.lam is not None else ("alpha", self.alpha)
-        written = described(ratio) if is_traced(ratio) else f"{ratio:g}"
-        return f"Mixup({name}={written}, pairs={self.pairs})"
-
-
-Law = Mixup | ERM
+        return f"Mixup({self.ratio}, pairs={self.pairing})"
 
 
 @eqx.filter_jit
-def _draw(
-    setting: Array, is_alpha: bool, enumerated: bool, rows: Array, num_samples: int, key: PRNGKeyArray
-) -> PairTable:
+def _rows(law: Mixup, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray) -> PairTable:
     """Each row draws from a key of its own, so that a row is the same in whichever block it comes."""
+    dtype = jnp.result_type(float)
 
-    def draw_row(row: Array) -> tuple[Array, Array, Array]:
+    def one(row: Array) -> tuple[Array, Array, Array]:
         pair_key, ratio_key = jax.random.split(jax.random.fold_in(key, row))
-        drawn = jax.random.randint(pair_key, (2,), 0, num_samples)
-        pair = jnp.stack([row // num_samples, row % num_samples]) if enumerated else drawn
-        ratio = jax.random.beta(ratio_key, setting, setting) if is_alpha else setting
-        return pair[0], pair[1], ratio
+        return *law.pairing.pair(pair_key, row, num_samples), law.ratio.draw(ratio_key, (), dtype)
 
-    return PairTable(*jax.vmap(draw_row)(rows))
+    return PairTable(*jax.vmap(one)(rows))

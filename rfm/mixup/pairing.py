@@ -1,14 +1,95 @@
-"""Which samples are mixed with which: one outcome of a law, in which nothing is random."""
+"""Which samples are mixed with which: a `Pairing` is the law, a `PairTable` one outcome, in which nothing is random."""
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from theory.checks import as_floating, check_real
-from theory.linalg import is_traced
+from theory.checks import as_floating, check_count, check_real, is_traced
+
+
+class Pairing(eqx.Module):
+    """How the pairs (i, j) of a sample are chosen."""
+
+    is_random: ClassVar[bool] = False
+    is_expected: ClassVar[bool] = False
+    """Whether pairs are drawn afresh at every step, so that there is no table of them."""
+
+    @abstractmethod
+    def num_rows(self, num_samples: int) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The pair of one row; the key is that row's own."""
+
+
+class AllPairs(Pairing):
+    """All n^2 ordered pairs, a sample with itself included."""
+
+    def num_rows(self, num_samples: int) -> int:
+        return num_samples**2
+
+    def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        return row // num_samples, row % num_samples
+
+    def __str__(self) -> str:
+        return "all"
+
+
+class DrawnPairs(Pairing):
+    """So many pairs, drawn once, independently and uniformly among all."""
+
+    number: int = eqx.field(static=True)
+    is_random: ClassVar[bool] = True
+
+    def num_rows(self, num_samples: int) -> int:
+        return self.number
+
+    def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        first, second = jax.random.randint(key, (2,), 0, num_samples)
+        return first, second
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class ExpectedPairs(Pairing):
+    """Fresh pairs at every step, drawn independently and uniformly among all."""
+
+    is_expected: ClassVar[bool] = True
+
+    def num_rows(self, num_samples: int) -> int:
+        raise ValueError(
+            "law: fresh pairs have no table of rows; rfm.expected_mixup averages over all that there can be"
+        )
+
+    def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        raise ValueError("law: fresh pairs have no table of rows; rfm.expected_mixup(...).source() draws them")
+
+    def __str__(self) -> str:
+        return "expected"
+
+
+def pairing_of(pairs: int | Literal["all", "expected"]) -> Pairing:
+    """What `Mixup`'s argument stands for.
+
+    Raises:
+        ValueError: another word, or a number that is not positive and whole.
+    """
+    if isinstance(pairs, str):
+        if pairs not in NAMED:
+            raise ValueError(f"pairs: {pairs!r} is not known; pass 'all', 'expected' or a number of random pairs")
+        return NAMED[pairs]
+    check_count("pairs", pairs)
+    return DrawnPairs(int(pairs))
+
+
+NAMED: dict[str, Pairing] = {"all": AllPairs(), "expected": ExpectedPairs()}
 
 
 class PairTable(eqx.Module):

@@ -16,9 +16,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.checks import check_keys
-from rfm.expected.problem import ExpectedProblem
 from rfm.precision import warn
-from rfm.problem import Problem
+from rfm.problem import Solvable
 from rfm.solve import Solution, problem_of, solution_of
 from rfm.source import Source, check_batches
 from rfm.training.stability import limit_of
@@ -34,7 +33,7 @@ ENSEMBLE_BYTES = 2**25
 
 @untraced
 def minibatch_curve(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     batches: theory.Batches,
     *,
     step_size: float,
@@ -118,7 +117,7 @@ class MinibatchRuns(eqx.Module):
     weights: Float[Array, "runs times features targets"]
     population: theory.Averages
 
-    def curve(self, run: int) -> theory.Curve:
+    def curve(self, run: int) -> theory.curve.MeasuredCurve:
         """One of the runs, as `rfm.simulate` records it."""
         parts = jax.tree.map(lambda leaf: leaf[run], self.parts)
         power = jnp.sum(self.weights[run] ** 2, axis=(1, 2))
@@ -127,7 +126,7 @@ class MinibatchRuns(eqx.Module):
 
 @untraced
 def simulate_minibatch(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     batches: theory.Batches,
     *,
     step_size: float,

@@ -25,7 +25,7 @@ def simulate_many(
     keys: Sequence[PRNGKeyArray] | None = None,
     progress: Progress | None = None,
     num_workers: int | None = None,
-) -> list[theory.Curve]:
+) -> list[theory.curve.MeasuredCurve]:
     """`simulate` for several problems, such as the seeds of an ensemble: compiled once, trained on all cores.
 
     The curves are those of `simulate`, bit for bit, whatever the number of workers. (Separate matrices on separate
@@ -53,7 +53,7 @@ def simulate_many(
         if progress is not None:
             progress(steps)
 
-    def run(index: int) -> theory.Curve:
+    def run(index: int) -> theory.curve.MeasuredCurve:
         key = None if keys is None else keys[index]
         return simulate(
             problems[index], step_size=step_size, steps=steps, ridge=ridge, start=start, key=key, progress=report

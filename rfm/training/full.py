@@ -15,14 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
-import scipy.sparse.linalg
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
-from rfm.expected.problem import ExpectedProblem
 from rfm.phases import TrainingPhase, check_phases
-from rfm.problem import Problem, Solvable, check_population, check_problem
+from rfm.problem import Problem, Solvable, check_population
 from rfm.solve import Solution, problem_of
 from rfm.training.batches import simulate_minibatch
 from rfm.training.start import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
@@ -30,16 +27,13 @@ from theory.checks import Clock, check_steps, untraced
 from theory.phases import check_reached
 from theory.rules.rule import State, check_takes_steps, traced
 
-SMALL_SIDE = 20
-
-
 Progress = Callable[[int], object]
 """Called with the number of steps just done, for all problems together."""
 
 
 @untraced
 def simulate(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     *,
     steps: Clock,
     step_size: float | None = None,
@@ -49,7 +43,7 @@ def simulate(
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
-) -> theory.Curve:
+) -> theory.curve.MeasuredCurve:
     """Trains on all rows, or by gradient descent on batches of fresh ones, and records the risk.
 
     Args:
@@ -88,15 +82,11 @@ def simulate(
             start=start,
             progress=progress,
         ).curve(0)
-    if isinstance(known, ExpectedProblem):
-        raise ValueError(
-            "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
-        )
-    if (step_size is None) == (rule is None):
-        raise ValueError(f"step_size, rule: pass one of them, got {step_size} and {rule}")
-    if rule is None:
-        assert step_size is not None
+    known.table()
+    if step_size is not None and rule is None:
         rule = theory.GradientDescent(step_size, ridge)
+    elif rule is None or step_size is not None:
+        raise ValueError(f"step_size, rule: pass one of them, got {step_size} and {rule}")
     elif ridge != 0:
         raise ValueError(f"ridge: {type(rule).__name__} brings its own; pass the rule with ridge={ridge}")
     return simulate_phases([TrainingPhase(problem, rule)], steps=steps, start=start, key=key, progress=progress)
@@ -110,7 +100,7 @@ def simulate_phases(
     start: theory.Start | None = None,
     key: PRNGKeyArray | None = None,
     progress: Progress | None = None,
-) -> theory.Curve:
+) -> theory.curve.MeasuredCurve:
     """Trains in phases, such as Mixup until t_1 and plain training after it; momentum begins anew with each.
 
     Args:
@@ -135,10 +125,10 @@ def simulate_phases(
     ends = theory.phases.phase_ends([(phase.rule, phase.duration) for phase in phases])
     recorded = check_steps(steps)
     check_reached(recorded, ends[-1])
-    problems = [_trainable(phase.problem) for phase in phases]
-    for problem, phase in zip(problems, phases, strict=True):
+    problems = [problem_of(phase.problem).table() for phase in phases]
+    for phase in phases:
         check_takes_steps(phase.rule)
-        phase.rule.check_stable(largest_eigenvalue(problem))
+        phase.rule.check_stable(phase.problem.largest_eigenvalue())
     first = problems[0]
     num_features, num_targets, dtype = first.features.shape[1], first.labels.shape[1], first.features.dtype
     for problem in problems:
@@ -163,43 +153,6 @@ def simulate_phases(
         elapsed = elapsed + passed
     joined: _Record = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
     return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined, first.population)
-
-
-@untraced
-def largest_eigenvalue(problem: Solvable) -> float:
-    """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).
-
-    Of a problem without a table of rows, such as expected Mixup, it is that of its spectrum.
-
-    >>> import jax.numpy as jnp, rfm, theory
-    >>> round(largest_eigenvalue(rfm.Problem(jnp.diag(jnp.asarray([2.0, 1.0])), jnp.ones(2),
-    ...                                      population=theory.TestSet(jnp.eye(2), jnp.ones(2)))), 6)
-    2.0
-    """
-    check_problem(problem)
-    if not isinstance(problem, Problem):
-        return float(problem.spectrum(problem.suggest_method(0.0)).eigenvalues[0])
-    phi = np.asarray(problem.features)
-    rows, columns = phi.shape
-    if not phi.any():  # nothing for Lanczos to start from
-        return 0.0
-    if min(rows, columns) <= SMALL_SIDE:
-        small = phi @ phi.T if rows < columns else phi.T @ phi
-        top = len(small) - 1
-        return float(scipy.linalg.eigh(small / rows, eigvals_only=True, subset_by_index=[top, top])[0])
-    start = np.ones(min(phi.shape), phi.dtype)  # fixed, so that the same problem gives the same number
-    singular = scipy.sparse.linalg.svds(phi, k=1, v0=start, return_singular_vectors=False)
-    return float(singular[0]) ** 2 / rows
-
-
-def _trainable(solvable: Solvable | Solution) -> Problem:
-    problem = problem_of(solvable)
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem: pass an rfm.Problem, got {type(problem).__name__}; problems in blocks or in infinitely many "
-            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
-        )
-    return problem
 
 
 class _Model(eqx.Module):

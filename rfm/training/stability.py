@@ -9,9 +9,8 @@ import numpy as np
 import scipy.sparse.linalg
 
 import theory
-from rfm.expected.problem import ExpectedProblem
 from rfm.precision import warn
-from rfm.problem import Problem
+from rfm.problem import Solvable
 from rfm.solve import Solution, problem_of, solution_of
 from rfm.source import Source, check_batches
 from theory.checks import check_not_negative, untraced
@@ -26,7 +25,7 @@ STABILITY_BYTES = 2**27
 
 @untraced
 def largest_stable_step(
-    problem: Problem | ExpectedProblem | Solution,
+    problem: Solvable | Solution,
     batches: theory.Batches,
     *,
     ridge: float = 0.0,

@@ -62,7 +62,7 @@ def recorded_curve(
     train_loss: Float[Array, "times"],
     weight_power: Float[Array, "times"],
     averages: Averages,
-) -> theory.Curve:
+) -> theory.curve.MeasuredCurve:
     """A curve as it was measured: it turns at a recorded step, and says nothing of infinity.
 
     Weights are what training has made them, so its rounding error is that of evaluating their risk.
@@ -70,7 +70,7 @@ def recorded_curve(
     risk = jnp.sum(parts.risk, axis=1)
     error = evaluation_error(averages, risk, weight_power)
     turning = int(theory.minimum.earliest_lowest(risk, error))
-    return theory.Curve(
+    return theory.curve.MeasuredCurve(
         times=times,
         steps=steps,
         risk_by_target=parts.risk,
@@ -79,12 +79,7 @@ def recorded_curve(
         turning_step=steps[turning],
         turning_risk=risk[turning],
         rounding_error=error,
-        trusted_until=jnp.asarray(jnp.inf, risk.dtype),
-        risk_at_infinity=jnp.asarray(jnp.nan, risk.dtype),
-        infinity_is_resolved=jnp.asarray(False),
         decomposition=None if parts.clean is None else theory.curve.Decomposition.of(parts),
-        modes=None,
-        method="simulation",
     )
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks import coverage
 from experiments import cli, report, store
 from experiments.advise import run_advise
-from rfm.decide.advice import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
+from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
 from tests.experiments.small import ADVISE, flags
 from tests.tolerances import IDENTITY
 

@@ -238,9 +238,11 @@ REFUSED = {
         "rfm.closed_form_phases([rfm.TrainingPhase(curve, flow)], times=[1.0])",
         "rfm.closed_form_switch(curve, problem, budget=1.0)",
         "rfm.compare_cures(curve, problem, budget=1.0)",
-        "rfm.training.largest_eigenvalue(curve)",
         "rfm.largest_stable_step(curve, batches=rfm.Batches(2))",
         "rfm.liu2023_risk_bound(curve, [1.0])",
+    ],
+    r"^TypeError: curve: pass what rfm.closed_form or rfm.simulate gives, got a Problem": [
+        f"rfm.views.{view}(problem)" for view in ("as_dataset", "as_frame", "plot")
     ],
     r"^TypeError: family: pass what rfm.decide.mixup_family gives, got a Curve": ["rfm.tune_mixup(curve, budget=1.0)"],
     r"^TypeError: phases: pass rfm.TrainingPhase\(.*\) in a list, got a Problem": [
@@ -337,7 +339,7 @@ TRACED = {
         "jax.jit(risk)(sample.labels)",
         "jax.grad(risk)(sample.labels)",
         "jax.vmap(risk)(sample.labels[None])",
-        "jax.jit(lambda phi: rfm.training.largest_eigenvalue(rfm.Problem(phi, y, population=population)))(phi)",
+        "jax.jit(lambda phi: rfm.Problem(phi, y, population=population).largest_eigenvalue())(phi)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(problem)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(rfm.synthesize(sample, features, fresh, "
         "population=population))",
@@ -537,11 +539,11 @@ def test_the_largest_eigenvalue_of_fresh_pairs_is_that_of_their_spectrum() -> No
         SAMPLE, features_of(1), rfm.Mixup(0.5, pairs="expected"), population=TASK.population(features_of(1))
     )
     table = rfm.synthesize(SAMPLE, features_of(1), rfm.Mixup(0.5), population=TASK.population(features_of(1)))
-    assert abs(rfm.training.largest_eigenvalue(problem) / rfm.training.largest_eigenvalue(table) - 1) < 10 * IDENTITY
+    assert abs(problem.largest_eigenvalue() / table.largest_eigenvalue() - 1) < 10 * IDENTITY
     streamed = rfm.synthesize(
         SAMPLE, features_of(1), rfm.Mixup(0.5), population=TASK.population(features_of(1)), block_rows=16
     )
-    assert abs(rfm.training.largest_eigenvalue(streamed) / rfm.training.largest_eigenvalue(table) - 1) < 10 * IDENTITY
+    assert abs(streamed.largest_eigenvalue() / table.largest_eigenvalue() - 1) < 10 * IDENTITY
 
 
 def test_a_risk_that_overflows_has_no_bottom_between_grid_points_and_raises_nothing() -> None:

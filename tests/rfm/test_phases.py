@@ -14,7 +14,7 @@ from tests.tolerances import ORACLE, SAMPLING, TURNING_RISK
 STEPS = [0, 1, 2, 41, 300]
 MIXED = make(np.asarray(named("tall").features), seed=91)
 PLAIN = make(np.asarray(named("noiseless").features), seed=92, noise_std=0.0, population=MIXED.population)
-TOP = max(rfm.training.largest_eigenvalue(MIXED), rfm.training.largest_eigenvalue(PLAIN))
+TOP = max(MIXED.largest_eigenvalue(), PLAIN.largest_eigenvalue())
 KEY = jax.random.key(3)
 
 RULES = {
@@ -31,7 +31,7 @@ RULES = {
 rules = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 
 
-def assert_same(run: theory.Curve, exact: theory.Curve) -> None:
+def assert_same(run: theory.curve.RiskCurve, exact: theory.Curve) -> None:
     scale = float(exact.risk.max())
     for name in ("risk", "clean_risk", "noise_risk", "cross_risk", "train_loss"):
         assert np.allclose(getattr(run, name), getattr(exact, name), rtol=ORACLE, atol=ORACLE * scale), name
@@ -50,7 +50,7 @@ def test_training_by_a_rule_does_what_its_closed_form_says(rule: theory.Rule) ->
 def test_just_past_the_largest_stable_step_training_diverges_and_is_refused(kind: str) -> None:
     settings = (0.8,) if kind in ("HeavyBall", "Nesterov") else ()
     family = getattr(theory, kind)
-    largest = family(1.0, *settings).largest_stable_step(rfm.training.largest_eigenvalue(MIXED))
+    largest = family(1.0, *settings).largest_stable_step(MIXED.largest_eigenvalue())
     with pytest.raises(ValueError, match="diverges on this problem; pass a step below the largest stable one"):
         rfm.simulate(MIXED, rule=family(1.01 * largest, *settings), steps=[1])
     below = rfm.simulate(MIXED, rule=family(0.99 * largest, *settings), steps=[3000])

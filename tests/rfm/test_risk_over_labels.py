@@ -52,8 +52,8 @@ def test_bias_and_variance_are_those_of_the_matrices_that_labels_are_multiplied_
     """All pairs are written out, and the propagator is one exponential; ours has no matrix but the spectrum."""
     originals = np.eye(5)
     if isinstance(law, rfm.Mixup) and law.is_expected:
-        law = rfm.Mixup(lam=law.lam)
-        ours = problem_of(rfm.Mixup(lam=law.lam, pairs="expected"))
+        law = rfm.Mixup(lam=law.ratio.lam)
+        ours = problem_of(rfm.Mixup(lam=law.ratio.lam, pairs="expected"))
     else:
         ours = problem_of(law)
     (table,) = law.tables(5, law.num_rows(5), key=KEYS[4])

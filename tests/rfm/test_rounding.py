@@ -80,7 +80,7 @@ def test_so_says_real_training(population: theory.Averages) -> None:
         problem = linear(law, population)
         problem = in_single_precision(problem) if single else problem
         steps = np.unique(np.round(np.geomspace(1, 3e5, 80)))
-        run = rfm.simulate(problem, step_size=1 / rfm.training.largest_eigenvalue(problem), steps=steps)
+        run = rfm.simulate(problem, step_size=1 / problem.largest_eigenvalue(), steps=steps)
         check(run)
         assert run.overtraining_penalty == 1
 

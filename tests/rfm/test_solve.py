@@ -90,7 +90,7 @@ def test_questions_have_the_answers_of_the_short_ways(case: Case) -> None:
 
 
 def test_weights_and_predictions_are_those_of_the_plain_loop() -> None:
-    rate = 0.5 / rfm.training.largest_eigenvalue(MIXED)
+    rate = 0.5 / MIXED.largest_eigenvalue()
     rule, steps = theory.Nesterov(rate, 0.6, ridge=0.01), [0, 1, 25]
     start = theory.Start(jnp.asarray(np.random.default_rng(1).normal(size=(8, 1))))
     solution = rfm.solve(MIXED)

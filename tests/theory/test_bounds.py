@@ -67,7 +67,7 @@ def test_the_papers_bound_holds_over_random_problems_times_and_starts(shape: str
 def test_the_papers_bound_holds_for_gradient_descent(share: float) -> None:
     for seed in range(5):
         problem = random_problem("tall", seed)
-        rule = theory.GradientDescent(share * 2 / rfm.training.largest_eigenvalue(problem))
+        rule = theory.GradientDescent(share * 2 / problem.largest_eigenvalue())
         bound = paper_bound(problem, 0.5, rule, np.asarray([0.0, 1.0, 7.0, 1000.0]))
         assert np.all(bound.excess <= VALID * bound.bound + IDENTITY)
 

@@ -35,7 +35,8 @@ from theory.batches.moments import BatchMoments
 from theory.checks import Clock, check_positive, check_steps, untraced
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
-from theory.rules import GradientDescent, mean_decay
+from theory.rules.descent import GradientDescent
+from theory.rules.series import mean_decay
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.rules import Rule
+from theory.rules.rule import Rule
 
 NUM_NODES = (8, 16)
 """Of the Gauss-Legendre rules between two neighbouring eigenvalues. The second is used if the first agrees with it."""

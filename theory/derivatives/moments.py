@@ -91,10 +91,10 @@ def beta_weights(
         w_q = v_q / 2 sum_{2k < n} (4k + 1) M_k P_2k(x_q),        (4k + 1 becomes 2k where 2k = n - 1)
         M_k = E P_2k = prod_{j<=k} (alpha - j) (1/2 - j) / ((alpha + j - 1/2) j),
 
-    they are exact for polynomials of degree n - 1 at every alpha, half of what `noise.beta_rule` reaches with nodes
-    that move with alpha. They are probabilities, so that a mean of covariances is a covariance. Above alpha = 2 one may
-    come out negative; it is set to 0, the rest is scaled, and exactness is lost by as much: with 24 nodes by at most
-    3e-6 up to alpha = 12, and by 9e-5 at 20, where the law is narrower than their distances.
+    they are exact for polynomials of degree n - 1 at every alpha, half of what `noise.beta_quadrature` reaches with
+    nodes that move with alpha. They are probabilities, so that a mean of covariances is a covariance. Above alpha = 2
+    one may come out negative; it is set to 0, the rest is scaled, and exactness is lost by as much: with 24 nodes by at
+    most 3e-6 up to alpha = 12, and by 9e-5 at 20, where the law is narrower than their distances.
 
     Raises:
         ValueError: an alpha out of the range of `theory.checks.ALPHAS`, or less than two nodes.

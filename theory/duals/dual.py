@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_shape, check_untraced
+from theory.checks import as_floating, check_finite, check_shape, check_untraced, is_traced
 from theory.duals.activations import Activation, BrokenConstant, activation
 from theory.duals.closed import Moments, Pairs, RowPairs, broken_line, closed_dual
 from theory.duals.hermite import hermite_coefficients, warn_of
 from theory.duals.mehler import DualEstimate, series_and_quadrature
-from theory.linalg import is_traced
 
 Rows1 = Float[Array, "rows1 inputs"]
 Rows2 = Float[Array, "rows2 inputs"]

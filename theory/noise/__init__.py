@@ -1,6 +1,6 @@
 """Mixup's label noise: the function itself, its bounds, its moments over Gaussian inputs, hard labels."""
 
-from theory.noise.gaussian import NoiseMoments, beta_noise_moments, beta_rule, noise_moments, passed_on_covariance
+from theory.noise.gaussian import NoiseMoments, beta_noise_moments, beta_quadrature, noise_moments, passed_on_covariance
 from theory.noise.labels import (
     cross_entropy_floor,
     hard_label_error,
@@ -24,7 +24,7 @@ __all__ = [
     "LabelSpectrum",
     "NoiseMoments",
     "beta_noise_moments",
-    "beta_rule",
+    "beta_quadrature",
     "cross_entropy_floor",
     "estimate_curvature",
     "hard_label_error",

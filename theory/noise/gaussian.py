@@ -102,7 +102,7 @@ def beta_noise_moments(overlap: Overlap, mean: Mean, alpha: float, *, num_nodes:
     >>> abs(float(moments.power)) < 1e-14
     True
     """
-    ratios, weights = beta_rule(alpha, num_nodes)
+    ratios, weights = beta_quadrature(alpha, num_nodes)
     half = ratios <= 0.5  # z(x, x', lam) = z(x', x, 1 - lam): the upper half repeats the lower
     fold = np.where(ratios[half] < 0.5, 2, 1) * weights[half]
     parts = [noise_moments(overlap, mean, float(lam)) for lam in ratios[half]]
@@ -111,10 +111,10 @@ def beta_noise_moments(overlap: Overlap, mean: Mean, alpha: float, *, num_nodes:
 
 
 @untraced
-def beta_rule(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]:
+def beta_quadrature(alpha: float, num_nodes: int) -> tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]:
     """Gauss-Jacobi nodes and weights of Beta(alpha, alpha) on [0, 1], exact for polynomials of degree 2 num_nodes - 1.
 
-    >>> ratios, weights = beta_rule(1.0, 3)
+    >>> ratios, weights = beta_quadrature(1.0, 3)
     >>> round(float(weights @ ratios**2), 12)
     0.333333333333
     """

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import scipy.special
 from jaxtyping import Array, Float
 
-from theory.checks import check_alpha, check_finite
-from theory.linalg import is_traced
+from theory.checks import check_alpha, check_finite, is_traced
 from theory.noise.mixup import Ratio, mix
 
 Probabilities = Float[Array, "pairs classes"]

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative
-from theory.linalg import is_traced
+from theory.checks import check_not_negative, is_traced
 
 Inputs = Float[Array, "pairs inputs"]
 Truth = Callable[[Inputs], Array]

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.linalg import is_traced
+from theory.checks import is_traced
 from theory.rules.powers import after, mean_after
 from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, recorded, rows
 

@@ -19,8 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_not_negative, check_shape
-from theory.linalg import is_traced
+from theory.checks import as_floating, check_finite, check_not_negative, check_shape, is_traced
 from theory.rules.descent import of_alternating
 from theory.rules.rule import ROUNDINGS, Gradient, Response, Rule, Weights, number, over_rate
 

@@ -10,19 +10,9 @@ import scipy.linalg
 import rfm
 import theory
 from rfm.data.datasets import as_numbers
-from rfm.decide.advice import (
-    SAME,
-    Estimate,
-    Split,
-    _at_times_of_others,
-    _excess,
-    _held_out,
-    _Part,
-    feature_map,
-    is_significant,
-    linear_mixup,
-    mean_same,
-)
+from rfm.decide.actions import SAME, Estimate, excess, is_significant
+from rfm.decide.advice import _at_times_of_others
+from rfm.decide.parts import Part, Split, feature_map, held_out_rows, linear_mixup
 from tests.tolerances import IDENTITY, ORACLE
 
 ROWS, COLUMNS = 18, 3
@@ -99,9 +89,9 @@ def test_switches_are_those_of_the_switch_curve(features: rfm.RandomFeatures, ad
     assert np.allclose(advice.switch_risk[:, -1], advice.mixup_risk[:, -1], rtol=ORACLE)
 
 
-def _part(inputs: np.ndarray, targets: np.ndarray, features: rfm.RandomFeatures) -> _Part:
+def _part(inputs: np.ndarray, targets: np.ndarray, features: rfm.RandomFeatures) -> Part:
     split = Split.of(inputs, targets, False, np.flatnonzero(FOLDS != 0), np.flatnonzero(FOLDS == 0), features)
-    return _Part.of(split, features, LAW, 1e-3, KEY)
+    return Part.of(split, features, LAW, 1e-3, KEY)
 
 
 def test_nothing_that_is_trained_on_knows_the_held_out_rows(features: rfm.RandomFeatures) -> None:
@@ -149,7 +139,7 @@ def test_rows_of_fold_minus_one_are_never_held_out(names: str, features: rfm.Ran
     splits = list(sklearn.PredefinedSplit(folds).split())
     if names == "words":  # only numbers can be -1
         folds = np.asarray(["never", "a", "b", "c"])[folds + 1]
-    parts = _held_out(ROWS, 5, None, folds * 1.0 if names == "floats" else folds, KEY)
+    parts = held_out_rows(ROWS, 5, None, folds * 1.0 if names == "floats" else folds, KEY)
     held_out = [np.arange(6)] * (names == "words") + [test for _, test in splits]
     assert sorted(part.tolist() for part in parts) == sorted(test.tolist() for test in held_out)
     if names == "numbers":
@@ -214,12 +204,12 @@ def test_where_features_mix_as_inputs_do_mixup_is_found_to_make_no_difference(la
     identity = rfm.RandomFeatures(COLUMNS, 8, "identity", key=jax.random.key(1))
     for features in ("raw", identity, lambda x: 2 * x[:, :2]):
         found = rfm.advise(x, y, features=features, law=law, folds=FOLDS, num_times=9, key=KEY)
-        assert found.slowdown == mean_same(law)
+        assert found.slowdown == law.ratio.mean_same
         assert found.choices == (found.plain,)
         assert found.recommended is found.lowest is found.plain
         faster = rfm.advise(
             x, y, features=features, law=rfm.Mixup(lam=1.0, pairs="expected"), folds=FOLDS, num_times=9, key=KEY,
-            budget=found.budget * mean_same(law), step_size=1e-3,
+            budget=found.budget * law.ratio.mean_same, step_size=1e-3,
         )  # fmt: skip
         assert np.allclose(faster.mixup_risk[:, -1], found.mixup_risk[:, -1], rtol=ORACLE)
 
@@ -277,7 +267,7 @@ def test_the_error_of_a_ratio_is_that_of_resampling() -> None:
     above = 1 + 0.5 * below + 0.2 * rng.normal(size=400)
     drawn = rng.integers(0, 400, size=(2000, 400))
     ratios = above[drawn].mean(axis=1) / below[drawn].mean(axis=1) - 1
-    found = _excess(above, below)
+    found = excess(above, below)
     assert np.isclose(found.mean, above.mean() / below.mean() - 1, rtol=IDENTITY)
     assert np.isclose(found.error, ratios.std(), rtol=0.1)
 

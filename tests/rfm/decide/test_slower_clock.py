@@ -10,7 +10,6 @@ import pytest
 
 import rfm
 import theory
-from rfm.decide.advice import mean_same
 from tests.tolerances import CLOCK
 
 NUM, INPUTS = 7, 3
@@ -56,7 +55,7 @@ def gap(mixup: theory.Curve, plain: theory.Curve) -> float:
 @pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("name", MAPS)
 def test_expected_mixup_is_plain_training_on_a_slower_clock(name: str, law: rfm.Mixup) -> None:
-    slow = mean_same(law)
+    slow = law.ratio.mean_same
     mixup, plain = both(MAPS[name], law, sample())
     assert gap(rfm.closed_form(mixup, times=TIMES), rfm.closed_form(plain, times=slow * TIMES)) < CLOCK
     assert gap(rfm.closed_form(mixup, times=TIMES), rfm.closed_form(plain, times=TIMES)) > 0.01
@@ -65,7 +64,7 @@ def test_expected_mixup_is_plain_training_on_a_slower_clock(name: str, law: rfm.
 @pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("name", MAPS)
 def test_with_a_ridge_that_ridge_is_larger_by_as_much(name: str, law: rfm.Mixup) -> None:
-    slow = mean_same(law)
+    slow = law.ratio.mean_same
     mixup, plain = both(MAPS[name], law, sample())
     ours = rfm.closed_form(mixup, times=TIMES, rule=theory.GradientFlow(0.05))
     assert gap(ours, rfm.closed_form(plain, times=slow * TIMES, rule=theory.GradientFlow(0.05 / slow))) < CLOCK
@@ -75,10 +74,10 @@ def test_with_a_ridge_that_ridge_is_larger_by_as_much(name: str, law: rfm.Mixup)
 @pytest.mark.parametrize("kind", [theory.GradientDescent, theory.HeavyBall, theory.Nesterov])
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_descent_and_momentum_take_as_many_shorter_steps(law: rfm.Mixup, kind: type[theory.Rule]) -> None:
-    slow = mean_same(law)
+    slow = law.ratio.mean_same
     settings = {} if kind is theory.GradientDescent else {"momentum": 0.6}
     mixup, plain = both(with_constant, law, sample())
-    step = 0.5 / rfm.training.largest_eigenvalue(plain)
+    step = 0.5 / plain.largest_eigenvalue()
     ours = rfm.closed_form(mixup, steps=STEPS, rule=kind(step, ridge=0.02, **settings))
     theirs = rfm.closed_form(plain, steps=STEPS, rule=kind(slow * step, ridge=0.02 / slow, **settings))
     assert gap(ours, theirs) < CLOCK
@@ -103,11 +102,11 @@ def test_what_is_not_centred_breaks_it() -> None:
         (raw, sample(input_mean=0.5)),
     ):
         mixup, plain = both(features, LAWS[0], originals)
-        slow = mean_same(LAWS[0])
+        slow = LAWS[0].ratio.mean_same
         assert gap(rfm.closed_form(mixup, times=TIMES), rfm.closed_form(plain, times=slow * TIMES)) > 1e-3
 
 
 def test_centred_features_without_a_constant_need_no_centred_labels() -> None:
     mixup, plain = both(raw, LAWS[0], sample(label_mean=0.5))
-    slow = mean_same(LAWS[0])
+    slow = LAWS[0].ratio.mean_same
     assert gap(rfm.closed_form(mixup, times=TIMES), rfm.closed_form(plain, times=slow * TIMES)) < CLOCK

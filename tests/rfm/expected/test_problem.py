@@ -149,7 +149,7 @@ def _smallest_budget(method: str) -> int:
 
 
 def test_a_budget_bounds_the_rows_of_a_block() -> None:
-    ratios = rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, FEATURES)
+    ratios = rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, FEATURES)
     for most in (1, 100, 400, 10**6):
         tiling = Tiling.of(
             SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, most, jax.devices()[:1]
@@ -161,7 +161,7 @@ def test_a_budget_bounds_the_rows_of_a_block() -> None:
 
 def test_swapping_a_pair_halves_the_work_and_a_lopsided_ratio_does_not() -> None:
     def blocks(law: rfm.Mixup) -> int:
-        ratios = rfm.expected.ratio_rule(law, SAMPLE.inputs, FEATURES)
+        ratios = rfm.expected.ratio_quadrature(law, SAMPLE.inputs, FEATURES)
         return len(
             Tiling.of(SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, 1, jax.devices()[:1]).positions
         )
@@ -293,29 +293,29 @@ def test_the_error_of_the_ratios_is_about_what_it_says(activation: str, num_rati
 def test_the_ratios_do_not_depend_on_how_the_sample_is_sorted() -> None:
     inputs = jnp.linspace(-3.0, 3.0, 300)[:, None]
     features = rfm.RandomFeatures(1, 12, weight_std=1.5, key=KEYS[1])
-    ordered = rfm.expected.ratio_rule(UNIFORM, inputs, features)
-    shuffled = rfm.expected.ratio_rule(UNIFORM, jax.random.permutation(KEYS[4], inputs), features)
+    ordered = rfm.expected.ratio_quadrature(UNIFORM, inputs, features)
+    shuffled = rfm.expected.ratio_quadrature(UNIFORM, jax.random.permutation(KEYS[4], inputs), features)
     assert len(ordered) == len(shuffled) > 8
 
 
 def test_the_ratios_are_enough_for_the_truth_too() -> None:
     flat = rfm.RandomFeatures(4, 12, "identity", key=KEYS[1])
-    assert len(rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, flat)) == 4
-    assert 4 < len(rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, flat, TASK.truth)) < 64
+    assert len(rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, flat)) == 4
+    assert 4 < len(rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, flat, TASK.truth)) < 64
 
 
 def test_a_ratio_near_one_half_is_not_one_half() -> None:
-    lopsided = rfm.expected.ratio_rule(rfm.Mixup(lam=0.5 + 1e-9, pairs="expected"), SAMPLE.inputs, FEATURES)
+    lopsided = rfm.expected.ratio_quadrature(rfm.Mixup(lam=0.5 + 1e-9, pairs="expected"), SAMPLE.inputs, FEATURES)
     assert not lopsided.is_symmetric
-    assert all(rfm.expected.ratio_rule(rfm.Mixup(alpha=a, pairs="expected"), SAMPLE.inputs, FEATURES).is_symmetric for a in (0.1, 1.0, 9.0))  # fmt: skip  # noqa: E501
+    assert all(rfm.expected.ratio_quadrature(rfm.Mixup(alpha=a, pairs="expected"), SAMPLE.inputs, FEATURES).is_symmetric for a in (0.1, 1.0, 9.0))  # fmt: skip  # noqa: E501
 
 
 def test_a_tighter_tolerance_takes_more_ratios_and_reaches_it() -> None:
-    rules = [rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, FEATURES, tolerance=10.0**-k) for k in (2, 6, 12)]
+    rules = [rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, FEATURES, tolerance=10.0**-k) for k in (2, 6, 12)]
     assert [len(rule) for rule in rules] == sorted({len(rule) for rule in rules})
     assert all(rule.error <= 10.0**-k for rule, k in zip(rules, (2, 6, 12), strict=True))
     kinked = rfm.RandomFeatures(4, 12, "relu", key=KEYS[1])
-    rule = rfm.expected.ratio_rule(UNIFORM, SAMPLE.inputs, kinked, tolerance=1e-12)
+    rule = rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, kinked, tolerance=1e-12)
     assert len(rule) == 64
     assert rule.error > 1e-12  # out of reach, and it says so
 

@@ -10,7 +10,6 @@ import scipy.stats
 
 import rfm
 import theory
-from rfm.expected.quadrature import graded_rule, plain_rule
 from tests.tolerances import BETA_MOMENT, ESTIMATE, IDENTITY
 
 ALPHAS, NARROW_ALPHAS = (0.05, 0.3, 1.0, 5.0), (20.0, 50.0, 1000.0)
@@ -45,10 +44,9 @@ def moments(rule: tuple[np.ndarray, np.ndarray], inputs: np.ndarray, features: C
 
 
 @pytest.mark.parametrize("alpha", [*ALPHAS, *NARROW_ALPHAS])
-def test_the_rules_that_errors_are_estimated_by_are_exact_for_smooth_functions(alpha: float) -> None:
-    for rule in (plain_rule, graded_rule):
-        lam, weights = rule(alpha, 8)
-        nodes, gauss = theory.noise.beta_rule(alpha, 16)
+def test_the_nodes_that_errors_are_estimated_by_are_exact_for_smooth_functions(alpha: float) -> None:
+    for lam, weights in rfm.mixup.BetaRatio(alpha).finer_nodes(8):
+        nodes, gauss = theory.noise.beta_quadrature(alpha, 16)
         assert np.isclose(weights @ np.exp(lam), gauss @ np.exp(nodes), rtol=BETA_MOMENT)
         inside = lam[(lam > 1e-6) & (lam < 1 - 1e-6)]
         assert not np.any(np.isclose(inside[:, None] + inside[None, :], 1, rtol=0, atol=1e-9))  # none mirrors another
@@ -66,7 +64,7 @@ def test_the_error_is_known_for_narrow_laws(name: str, alpha: float) -> None:
         def features(x: jax.Array, weights: jax.Array = weights) -> jax.Array:
             return ACTIVATIONS[name](x @ weights)
 
-        rule = rfm.expected.ratio_rule(rfm.Mixup(alpha=alpha, pairs="expected"), jnp.asarray(inputs), features)
+        rule = rfm.expected.ratio_quadrature(rfm.Mixup(alpha=alpha, pairs="expected"), jnp.asarray(inputs), features)
         exact, ours = (moments(law, inputs, features) for law in (quantiles, (rule.lam, rule.weights)))
         error = np.linalg.norm(ours - exact) / np.linalg.norm(exact)
         assert error <= ESTIMATE * max(rule.error, 1e-5), num_samples
@@ -87,7 +85,7 @@ def test_the_error_is_never_far_above_what_it_is_said_to_be(name: str, num_sampl
                     return ACTIVATIONS[name](x @ rows.T)
 
                 law, number = rfm.Mixup(alpha=alpha, pairs="expected"), int(rng.choice([4, 8, 16]))
-                rule = rfm.expected.ratio_rule(law, jnp.asarray(inputs), features, num_ratios=number)
+                rule = rfm.expected.ratio_quadrature(law, jnp.asarray(inputs), features, num_ratios=number)
                 exact = moments(dense_rule(alpha), inputs, features)
                 ours = moments((rule.lam, rule.weights), inputs, features)
                 off = float(np.linalg.norm(ours - exact) / max(np.linalg.norm(exact), np.finfo(float).tiny))
@@ -100,4 +98,4 @@ def test_the_error_is_never_far_above_what_it_is_said_to_be(name: str, num_sampl
 
 def test_one_original_has_no_pairs_and_no_error() -> None:
     law = rfm.Mixup(alpha=0.4, pairs="expected")
-    assert rfm.expected.ratio_rule(law, jnp.ones((1, 3)), jnp.sign).error == 0
+    assert rfm.expected.ratio_quadrature(law, jnp.ones((1, 3)), jnp.sign).error == 0

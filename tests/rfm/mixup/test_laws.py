@@ -151,7 +151,7 @@ def test_a_ratio_must_lie_between_zero_and_one(lam: float) -> None:
 def test_an_alpha_out_of_range_is_named_with_the_law_to_pass_instead(alpha: float, remedy: str) -> None:
     doors = (
         lambda: rfm.Mixup(alpha=alpha),
-        lambda: theory.noise.beta_rule(alpha, 8),
+        lambda: theory.noise.beta_quadrature(alpha, 8),
         lambda: theory.derivatives.beta_weights(alpha, 8),
         lambda: rfm.data.LinearTruth(jnp.ones(2)).noise_moments(alpha=alpha),
         lambda: theory.noise.cross_entropy_floor(alpha, jnp.ones(2) / 2),
@@ -168,7 +168,7 @@ def test_an_alpha_out_of_range_is_named_with_the_law_to_pass_instead(alpha: floa
 @pytest.mark.parametrize("nodes", [COARSEST, 2 * FINEST])
 def test_the_whole_range_of_alpha_works(alpha: float, nodes: int) -> None:
     """Both moments of the ratio by the rule, and by draws; warnings are errors."""
-    ratios, weights = theory.noise.beta_rule(alpha, nodes)
+    ratios, weights = theory.noise.beta_quadrature(alpha, nodes)
     variance = 1 / (2 * alpha + 1) / 4
     assert np.isclose(weights @ (ratios - 0.5) ** 2, variance, rtol=ORACLE)
     assert np.isclose(weights @ (ratios * (1 - ratios)), alpha / (4 * alpha + 2), rtol=1e3 * ORACLE)
@@ -178,7 +178,7 @@ def test_the_whole_range_of_alpha_works(alpha: float, nodes: int) -> None:
     error = max(deviation.std() / 4000**0.5, 1e-3 * variance)  # small alpha: all but a few are 0 or 1
     assert abs(deviation.mean() - variance) < SAMPLING * error
     inputs = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2)))
-    assert rfm.expected.ratio_rule(rfm.Mixup(alpha=alpha, pairs="expected"), inputs, jnp.tanh).error < 1e-7
+    assert rfm.expected.ratio_quadrature(rfm.Mixup(alpha=alpha, pairs="expected"), inputs, jnp.tanh).error < 1e-7
 
 
 def test_one_of_lam_and_alpha_is_needed_and_not_both() -> None:

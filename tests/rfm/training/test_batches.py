@@ -265,7 +265,7 @@ def test_the_loss_and_the_parts_are_those_of_the_weights() -> None:
 
 
 def test_a_batch_of_all_rows_without_replacement_is_full_batch_training() -> None:
-    step = 0.9 * 2 / rfm.training.largest_eigenvalue(TABLE)
+    step = 0.9 * 2 / TABLE.largest_eigenvalue()
     exact = rfm.closed_form(TABLE, steps=STEPS, rule=theory.GradientDescent(step))
     run = rfm.simulate(TABLE, batches=rfm.Batches(5, replacement=False), step_size=step, steps=STEPS, key=KEYS[5])
     for field in ("risk", "noise_risk", "train_loss"):

@@ -520,7 +520,7 @@ def mixup_of_random_features() -> Table:
     """All ordered pairs of ten originals, at a rule of four nodes for lam ~ Beta(1, 1)."""
     rng = np.random.default_rng(11)
     inputs, projection, bias = rng.normal(size=(10, 3)), rng.normal(size=(12, 3)), rng.normal(size=12)
-    lam, weights = theory.noise.beta_rule(1.0, 4)
+    lam, weights = theory.noise.beta_quadrature(1.0, 4)
 
     def truth(x: np.ndarray) -> np.ndarray:
         return np.tanh(2 * x[..., :1]) + x[..., 1:2] ** 2 / 2

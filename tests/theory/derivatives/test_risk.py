@@ -54,7 +54,7 @@ def test_keeping_the_weights_positive_costs_little_where_the_nodes_resolve_the_l
 
 def test_at_alpha_two_they_are_gauss_jacobi_between_the_ends_and_as_exact_as_that() -> None:
     nodes, weights = theory.derivatives.beta_weights(2.0, 7)
-    gauss_nodes, gauss_weights = theory.noise.beta_rule(2.0, 5)
+    gauss_nodes, gauss_weights = theory.noise.beta_quadrature(2.0, 5)
     assert np.allclose(nodes, [0, *gauss_nodes, 1], rtol=0, atol=IDENTITY)
     assert np.allclose(weights, [0, *gauss_weights, 0], rtol=0, atol=IDENTITY)
 
@@ -74,7 +74,7 @@ def test_weights_are_probabilities_and_symmetric_at_every_alpha(alpha: float, nu
 
 def test_smooth_functions_converge_to_what_moving_nodes_find() -> None:
     nodes, weights = theory.derivatives.beta_weights(0.4, 16)
-    gauss_nodes, gauss_weights = theory.noise.beta_rule(0.4, 16)
+    gauss_nodes, gauss_weights = theory.noise.beta_quadrature(0.4, 16)
     assert float(weights @ np.exp(-nodes)) == pytest.approx(gauss_weights @ np.exp(-gauss_nodes), rel=BETA_MOMENT)
 
 
@@ -195,7 +195,7 @@ value_and_slopes = eqx.filter_jit(eqx.filter_value_and_grad(minimal_risk))
 
 def by_the_curve(settings: dict, kind: type[theory.Rule], grid: np.ndarray) -> float:
     """The same from Gauss-Jacobi nodes, a spectrum and a search in numpy."""
-    nodes, weights = theory.noise.beta_rule(settings["alpha"], NUM_NODES)
+    nodes, weights = theory.noise.beta_quadrature(settings["alpha"], NUM_NODES)
     each = [moments_at(lam, settings["scale"]) for lam in nodes]
     second, force, smoother = (
         sum(w * getattr(m, name) for w, m in zip(weights, each, strict=True))

@@ -173,7 +173,7 @@ def test_the_mixed_label_reaches_the_floor_and_no_other_prediction_does(name: st
 
 def test_minimising_the_loss_numerically_finds_the_mixed_label() -> None:
     """By softmax and BFGS, one prediction for each of eleven ratios of a pair of classes."""
-    ratios, shares = theory.noise.beta_rule(1.0, 11)
+    ratios, shares = theory.noise.beta_quadrature(1.0, 11)
 
     def loss(logits: np.ndarray) -> float:
         scores = logits.reshape(11, 2)

@@ -363,13 +363,13 @@ def test_the_beta_moments_are_those_of_another_library() -> None:
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 4.0, 30.0])
 def test_the_beta_rule_has_the_moments_of_the_beta_law(alpha: float) -> None:
     for num_nodes in (1, 4, 9):
-        ratios, shares = theory.noise.beta_rule(alpha, num_nodes)
+        ratios, shares = theory.noise.beta_quadrature(alpha, num_nodes)
         for power in range(2 * num_nodes):
             exact = beta_moment(alpha, power)
             assert np.isclose(shares @ ratios**power, exact, rtol=BETA_MOMENT, atol=0)
         assert np.allclose(ratios + ratios[::-1], 1, rtol=IDENTITY, atol=0)
         assert np.all(shares > 0)
-    ratios, shares = theory.noise.beta_rule(alpha, 4)  # one degree more is one too many
+    ratios, shares = theory.noise.beta_quadrature(alpha, 4)  # one degree more is one too many
     assert not np.isclose(shares @ ratios**8, beta_moment(alpha, 8), rtol=BETA_MOMENT, atol=0)
 
 
@@ -429,4 +429,4 @@ def test_ratios_must_lie_between_zero_and_one(lam: float) -> None:
 @pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, np.inf])
 def test_alpha_must_be_in_its_range(alpha: float) -> None:
     with pytest.raises(ValueError, match=f"alpha: must lie between 0.0001 and 1000, got {alpha}"):
-        theory.noise.beta_rule(alpha, 3)
+        theory.noise.beta_quadrature(alpha, 3)

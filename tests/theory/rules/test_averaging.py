@@ -53,7 +53,7 @@ def beta_and_look(rule: theory.Averaged) -> tuple[float, float]:
 @kinds
 def test_weights_are_the_mean_of_the_loop_up_to_a_hundred_thousand_steps(kind: str, share: float) -> None:
     ridge, start = 1e-6, np.random.default_rng(73).normal(size=(8, 1))
-    rule = stepping(kind, share, rfm.training.largest_eigenvalue(SPECTRUM) + ridge, ridge)
+    rule = stepping(kind, share, SPECTRUM.largest_eigenvalue() + ridge, ridge)
     ours = theory.risk.weights(SPECTRUM.spectrum(), rule, jnp.asarray(STEPS, float), theory.Start(jnp.asarray(start)))
     covariance, force = oracles.moments(SPECTRUM)
     momentum, look = beta_and_look(rule)
@@ -199,7 +199,7 @@ def test_small_steps_average_to_the_average_of_flow() -> None:
 
 def test_a_curve_of_averages_is_that_of_the_loop() -> None:
     problem, grid = named("square"), [0, 1, 3, 7, 15, 30, 60, 110, 200]
-    step = 0.5 / rfm.training.largest_eigenvalue(problem)
+    step = 0.5 / problem.largest_eigenvalue()
     curve = rfm.closed_form(problem, steps=grid, rule=theory.Averaged(theory.GradientDescent(step)))
     covariance, force = oracles.moments(problem)
     theta = total = np.zeros((8, 1))

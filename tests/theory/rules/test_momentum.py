@@ -106,7 +106,7 @@ def test_weights_are_those_of_the_loop_where_modes_are_null(kind: Kind, name: st
     problem, recorded = named(name), (1, 10, 1000)
     width = problem.features.shape[1]
     start = np.random.default_rng(84).normal(size=(width, 1))
-    step = 0.5 * largest(kind, 0.9, rfm.training.largest_eigenvalue(problem))
+    step = 0.5 * largest(kind, 0.9, problem.largest_eigenvalue())
     ours = theory.risk.weights(
         problem.spectrum(), kind(step, 0.9), jnp.asarray(recorded, float), theory.Start(jnp.asarray(start))
     )
@@ -328,11 +328,11 @@ def test_the_loop_diverges_past_the_largest_stable_step_and_converges_below(kind
 @kinds
 def test_a_step_at_the_largest_stable_one_is_refused_and_one_below_is_not(kind: Kind, ridge: float) -> None:
     problem = named("tall")
-    limit = largest(kind, 0.9, rfm.training.largest_eigenvalue(problem) + ridge)
+    limit = largest(kind, 0.9, problem.largest_eigenvalue() + ridge)
     for share in (1 + 1e-9, 1.01, 3.0):
         with pytest.raises(ValueError, match=rf"step_size: .*diverges.*largest stable one, .*= {limit:.6g}"):
             rfm.closed_form(problem, steps=[0, 5], rule=kind(share * limit, 0.9, ridge))
-    kind(0.99 * limit, 0.9, ridge).check_stable(rfm.training.largest_eigenvalue(problem))
+    kind(0.99 * limit, 0.9, ridge).check_stable(problem.largest_eigenvalue())
 
 
 @pytest.mark.parametrize("rule", [theory.GradientDescent(1.0), theory.HeavyBall(1.0, 0.5), theory.Nesterov(1.0, 0.5)])
@@ -358,7 +358,7 @@ def rising(step_size: jax.Array, ridge: jax.Array, mu: jax.Array, k: jax.Array) 
 @pytest.mark.parametrize("share", [0.5, 0.99])
 def test_weights_under_rising_momentum_are_those_of_the_loop(share: float) -> None:
     ridge, start = 1e-6, np.random.default_rng(85).normal(size=(8, 1))
-    rule = theory.NesterovIncreasing(share * 4 / 3 / (rfm.training.largest_eigenvalue(SPECTRUM) + ridge), ridge)
+    rule = theory.NesterovIncreasing(share * 4 / 3 / (SPECTRUM.largest_eigenvalue() + ridge), ridge)
     ours = theory.risk.weights(SPECTRUM.spectrum(), rule, jnp.asarray(STEPS, float), theory.Start(jnp.asarray(start)))
     covariance, force = oracles.moments(SPECTRUM)
     before = theta = start
@@ -462,7 +462,7 @@ def test_rising_momentum_works_under_vmap_by_its_settings_and_in_single_precisio
 
 def test_a_curve_under_rising_momentum_turns_where_the_loop_does() -> None:
     problem, grid = named("square"), [0, 1, 3, 7, 15, 30, 60, 110, 200]
-    step = 0.3 / rfm.training.largest_eigenvalue(problem)
+    step = 0.3 / problem.largest_eigenvalue()
     curve = rfm.closed_form(problem, steps=grid, rule=theory.NesterovIncreasing(step))
     covariance, force = oracles.moments(problem)
     before = theta = np.zeros((8, 1))
@@ -483,7 +483,7 @@ def test_a_curve_under_rising_momentum_turns_where_the_loop_does() -> None:
 @kinds
 def test_a_curve_is_that_of_training_and_so_are_its_turning_point_and_its_limit(kind: Kind) -> None:
     problem, recorded, momentum = named("power law"), tuple(range(1, 400)), 0.8
-    step = 0.3 * largest(theory.HeavyBall, momentum, rfm.training.largest_eigenvalue(problem))  # stable for both
+    step = 0.3 * largest(theory.HeavyBall, momentum, problem.largest_eigenvalue())  # stable for both
     grid = [0, 1, 2, 4, 7, 12, 20, 35, 60, 110, 200, 399]
     curve = rfm.closed_form(problem, steps=grid, rule=kind(step, momentum))
     loop = loop_weights(kind, problem, step, momentum, 0.0, np.zeros((8, 1)), recorded)

@@ -77,7 +77,7 @@ def test_a_course_is_what_the_steps_make_of_a_mode(rule: theory.Rule) -> None:
 @pytest.mark.parametrize("averaged", [False, True], ids=["itself", "averaged"])
 def test_a_rule_of_steps_alone_has_the_curve_of_its_training(averaged: bool) -> None:
     problem, steps = named("tall"), [0, 1, 2, 3, 40, 301]
-    rule: theory.Rule = Alternating(1.2 / rfm.training.largest_eigenvalue(problem))
+    rule: theory.Rule = Alternating(1.2 / problem.largest_eigenvalue())
     rule = theory.Averaged(rule) if averaged else rule
     exact, trained = rfm.closed_form(problem, rule=rule, steps=steps), rfm.simulate(problem, rule=rule, steps=steps)
     for name in ("risk", "clean_risk", "noise_risk", "train_loss", "times"):
@@ -87,7 +87,7 @@ def test_a_rule_of_steps_alone_has_the_curve_of_its_training(averaged: bool) -> 
 
 def test_a_rule_of_steps_alone_is_the_plain_loop_at_the_finest_of_its_steps() -> None:
     problem, steps = named("wide"), [1, 2, 101]
-    rule = Alternating(0.5 / rfm.training.largest_eigenvalue(problem), ridge=0.01)
+    rule = Alternating(0.5 / problem.largest_eigenvalue(), ridge=0.01)
     exact = rfm.closed_form(problem, rule=rule, steps=steps)
     covariance, force = oracles.moments(problem)
     theta = np.zeros_like(force)
@@ -101,7 +101,7 @@ def test_a_rule_of_steps_alone_is_the_plain_loop_at_the_finest_of_its_steps() ->
 def test_a_rule_of_steps_alone_switches_goes_through_phases_and_is_cured() -> None:
     mixed = named("tall")
     plain = make(np.asarray(named("noiseless").features), seed=92, noise_std=0.0, population=mixed.population)
-    rule = Alternating(0.9 / max(rfm.training.largest_eigenvalue(mixed), rfm.training.largest_eigenvalue(plain)))
+    rule = Alternating(0.9 / max(mixed.largest_eigenvalue(), plain.largest_eigenvalue()))
     phases = [rfm.TrainingPhase(mixed, rule, 20), rfm.TrainingPhase(plain, rule, 30)]
     exact = rfm.closed_form_phases(phases, steps=[20, 50])
     assert np.allclose(exact.risk, rfm.simulate_phases(phases, steps=[20, 50]).risk, rtol=ORACLE)
@@ -115,7 +115,7 @@ def test_a_rule_of_steps_alone_switches_goes_through_phases_and_is_cured() -> No
 
 def test_a_rule_of_steps_alone_is_refused_where_it_diverges() -> None:
     problem = named("tall")
-    largest = Alternating(1.0).largest_stable_step(rfm.training.largest_eigenvalue(problem))
+    largest = Alternating(1.0).largest_stable_step(problem.largest_eigenvalue())
     for run in (rfm.closed_form, rfm.simulate):
         with pytest.raises(ValueError, match=r"step_size: .* diverges on this problem; .* that of the mean step ="):
             run(problem, rule=Alternating(1.01 * largest), steps=[1])

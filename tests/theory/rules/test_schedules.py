@@ -54,7 +54,7 @@ def loop_weights(
 @pytest.mark.parametrize("share", [0.5, 0.99])
 def test_weights_are_those_of_the_loop_up_to_a_hundred_thousand_steps(share: float) -> None:
     ridge, start = 1e-6, np.random.default_rng(94).normal(size=(8, 1))
-    limit = 2 / (rfm.training.largest_eigenvalue(SPECTRUM) + ridge)
+    limit = 2 / (SPECTRUM.largest_eigenvalue() + ridge)
     sizes = theory.rules.cosine_steps(share * limit, STEPS[-1])
     ours = theory.risk.weights(
         SPECTRUM.spectrum(),
@@ -80,7 +80,7 @@ def test_every_mode_is_what_its_loop_does_on_both_sides_of_stability(share: floa
 
 def test_a_curve_is_that_of_training_and_so_are_its_turning_point_and_its_limit() -> None:
     problem, grid = named("square"), [0, 1, 3, 7, 15, 30, 60, 110, 200, 399]
-    sizes = uneven(399, largest=1.9 / rfm.training.largest_eigenvalue(problem))
+    sizes = uneven(399, largest=1.9 / problem.largest_eigenvalue())
     curve = rfm.closed_form(problem, steps=grid, rule=theory.StepSchedule(sizes))
     loop = loop_weights(problem, sizes, 0.0, np.zeros((8, 1)), tuple(range(1, 400)))
     risk = np.asarray([oracles.risk(problem, loop[:, k])[0] for k in range(399)])
@@ -281,12 +281,12 @@ def test_the_usual_schedules_are_what_their_names_say() -> None:
 @pytest.mark.parametrize("ridge", [0.0, 0.3])
 def test_an_unstable_schedule_says_from_which_step_on(ridge: float) -> None:
     problem = named("tall")
-    limit = 2 / (rfm.training.largest_eigenvalue(problem) + ridge)
+    limit = 2 / (problem.largest_eigenvalue() + ridge)
     sizes = limit * np.asarray([0.5, 0.99, 1.01, 0.5, 3.0])
     message = rf"step_sizes: from step 3 on \(step_sizes\[2\] = {sizes[2]:g}\) they diverge .*below .*= {limit:.6g}"
     with pytest.raises(ValueError, match=message):
         rfm.closed_form(problem, steps=[0, 2], rule=theory.StepSchedule(sizes, ridge))
-    theory.StepSchedule(sizes[:2], ridge).check_stable(rfm.training.largest_eigenvalue(problem))
+    theory.StepSchedule(sizes[:2], ridge).check_stable(problem.largest_eigenvalue())
     assert theory.StepSchedule(sizes).largest_stable_step(0.0) == np.inf
 
 
