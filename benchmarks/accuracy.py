@@ -16,7 +16,7 @@ from rich.table import Table
 
 jax.config.update("jax_enable_x64", True)
 
-from rfm.progress import bars  # noqa: E402
+from experiments.progress import bars  # noqa: E402
 from tests.theory import ill_conditioned  # noqa: E402
 from tests.theory.ill_conditioned import Claim  # noqa: E402
 

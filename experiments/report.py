@@ -1,8 +1,7 @@
-"""What the terminal shows: progress while an experiment runs, its result, and what all tables share."""
+"""What the terminal shows of a result, and what all tables share."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import floor, isfinite, log10
 from pkgutil import resolve_name
 
@@ -13,8 +12,6 @@ from rich.table import Table
 from experiments import registry
 from experiments.exits import drop_output
 from experiments.store import Result, Variable, over_seeds, provenance_of
-from experiments.variables import Advance, Stage
-from rfm.progress import bars
 
 
 class _Console(Console):
@@ -27,18 +24,6 @@ class _Console(Console):
 def console(*, stderr: bool = False) -> Console:
     """Where everything is printed."""
     return _Console(stderr=stderr, markup=False, emoji=False)
-
-
-@contextmanager
-def progress_bars(console: Console) -> Iterator[Stage]:
-    """One bar a stage, with the time left; a plain line a minute where the console is no terminal."""
-    with bars(console) as progress:
-
-        def stage(name: str, total: int) -> Advance:
-            task = progress.add_task(name, total=total)
-            return lambda amount: progress.advance(task, amount)
-
-        yield stage
 
 
 def print_result(console: Console, result: Result) -> None:

@@ -13,6 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 from experiments.store import Result, Variable
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 from rfm.decide.actions import MEASURED_COVERAGE
 
 MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
@@ -59,7 +60,7 @@ def _draw_switches(axes: Axes, result: Result) -> None:
     budget = float(result["time"][-1])
     switches = result.isel(switch_time=slice(0, -1))  # the last is never, where a logit axis has no place
     share = switches["switch_time"] / budget
-    _band(axes, share, switches["switch_risk"], style.GREEN, "Mixup, then none")
+    _band(axes, share, switches["switch_risk"], views.GREEN, "Mixup, then none")
     for name, label, colour in (
         ("mixup_risk", "Mixup to the end", MIXUP),
         ("plain_risk", "no Mixup to the end", PLAIN),
@@ -70,7 +71,7 @@ def _draw_switches(axes: Axes, result: Result) -> None:
     last = float(share[-1])
     if best <= last:
         risk = float(switches["switch_risk"].mean("part").min())
-        _mark(axes, best, risk, [min(end, last) for end in ends], style.GREEN, 0)
+        _mark(axes, best, risk, [min(end, last) for end in ends], views.GREEN, 0)
     low, high = axes.get_ylim()
     axes.set_ylim(low - FOOT * (high - low), high)
     axes.set_xscale("logit")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 
 def draw(result: Result) -> Figure:
@@ -17,14 +18,14 @@ def draw(result: Result) -> Figure:
     figure, panels = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6), sharex=True)
     time, median = result["time"], result.median("seed")
     excess = median["excess"]
-    panels[0].plot(time, median["paper_bound"], color=style.BLUE, linestyle=style.DASHED,
+    panels[0].plot(time, median["paper_bound"], color=views.BLUE, linestyle=style.DASHED,
                    label="bound of Liu et al. (2023)")  # fmt: skip
-    panels[0].plot(time, np.where(excess > 0, excess, np.nan), color=style.BLACK, label="exact: $R_t - R_*$")
-    panels[0].plot(time, np.where(excess < 0, -excess, np.nan), color=style.BLACK, linestyle=(0, (1, 1)),
+    panels[0].plot(time, np.where(excess > 0, excess, np.nan), color=views.BLACK, label="exact: $R_t - R_*$")
+    panels[0].plot(time, np.where(excess < 0, -excess, np.nan), color=views.BLACK, linestyle=(0, (1, 1)),
                    label="exact, negative: $R_* - R_t$")  # fmt: skip
     panels[0].set_ylabel("excess risk")
-    noise = style.PARTS["noise"][0]
-    panels[1].plot(time, median["variance_bound"], color=style.BLUE, linestyle=style.DASHED,
+    noise = views.PARTS["noise"][0]
+    panels[1].plot(time, median["variance_bound"], color=views.BLUE, linestyle=style.DASHED,
                    label="bound for any noise of that size")  # fmt: skip
     panels[1].plot(time, median["noise_risk"], color=noise, label="exact noise risk")
     panels[1].set_ylabel("noise risk")

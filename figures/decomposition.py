@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 LAW = 1
 """Mixup of all pairs, in the order of `style.LAWS`."""
@@ -24,7 +25,7 @@ def draw(result: Result) -> Figure:
     figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.8))
     law = result.isel(law=LAW)
     axes.axhline(0, color=style.GUIDE, linewidth=0.5)
-    for part, (colour, marker) in style.PARTS.items():
+    for part, (colour, marker) in views.PARTS.items():
         mean, error = over_seeds(law[f"simulated_{part}"])
         flow = over_seeds(law[f"flow_{part}"])[0]
         axes.plot(result["time"], flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
@@ -35,7 +36,7 @@ def draw(result: Result) -> Figure:
     axes.set_title(str(law["law"].item()))
     names = {"risk": "test error, their sum"}
     handles = [
-        style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in style.PARTS.items()
+        style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in views.PARTS.items()
     ]
     handles += [
         style.entry("closed form (dashed: flow)", style.GUIDE),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 SIZES = ("-", style.DASHED, (0, (1, 1)), (0, (4, 1, 1, 1)))
 """Line style of each batch size, smallest first."""
@@ -53,7 +54,7 @@ def draw(result: Result) -> Figure:
     guide = [style.entry("risk of the mean weights", style.GUIDE, linewidth=0.8)]
     panels[0].legend(handles=laws + guide, loc="best")
     sizes = [
-        style.entry(f"$B = {size}$", style.BLACK, linestyle=line, marker="o", **_filled(fill, style.BLACK))
+        style.entry(f"$B = {size}$", views.BLACK, linestyle=line, marker="o", **_filled(fill, views.BLACK))
         for size, line, fill in zip(result["batch_size"].values, SIZES, FILLS, strict=False)
     ]
     panels[1].legend(handles=sizes, loc="lower left")

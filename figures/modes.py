@@ -11,6 +11,7 @@ from experiments.store import Result
 from figures import style
 from figures.decomposition import LAW
 from figures.script import draw_from_file
+from rfm import views
 
 
 def draw(result: Result) -> Figure:
@@ -30,7 +31,7 @@ def draw(result: Result) -> Figure:
         panel.axhline(0, color=style.GUIDE, linewidth=0.5)
         panel.axvline(1 / time, color=style.GUIDE, linewidth=0.8, linestyle=":")
         for part in ("clean", "noise"):
-            colour, marker = style.PARTS[part]
+            colour, marker = views.PARTS[part]
             values = here[f"mode_{part}"]
             panel.vlines(eigenvalues, 0, values, color=colour, linewidth=0.5, alpha=0.6)
             panel.plot(eigenvalues, values, color=colour, marker=marker, label=part, **_DOTS)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 _ABOVE: dict[str, Any] = {
     "loc": "lower center",
@@ -21,7 +22,7 @@ _ABOVE: dict[str, Any] = {
     "handlelength": 1.6,
 }
 """Of a panel, where its legend hides no data."""
-SHADES = (style.SKY, style.BLUE, style.BLACK, style.PURPLE, style.BROWN)
+SHADES = (views.SKY, views.BLUE, views.BLACK, views.PURPLE, views.BROWN)
 
 
 def draw(result: Result) -> Figure:
@@ -56,7 +57,7 @@ def _against_ratio(axes: Axes, result: Result) -> None:
 
 def _against_distance(axes: Axes, result: Result) -> None:
     distance = result["distance"]
-    noise = style.PARTS["noise"][0]
+    noise = views.PARTS["noise"][0]
     axes.plot(distance, result["typical_noise"].mean("seed"), color=noise, label="root mean square")
     axes.plot(distance, result["largest_noise"].max("seed"), color=noise, marker="^", linestyle="none", markersize=3.2,
               markerfacecolor="white", label="largest of all drawn pairs")  # fmt: skip
@@ -66,7 +67,7 @@ def _against_distance(axes: Axes, result: Result) -> None:
     ):
         largest = result[name].max("seed")
         if np.all(np.isfinite(largest)):  # a truth with a kink has no bound by its curvature
-            axes.plot(distance, largest, color=style.BLACK, linestyle=dashes, label=label)
+            axes.plot(distance, largest, color=views.BLACK, linestyle=dashes, label=label)
     axes.set_yscale("log")
     axes.set_xlabel("distance of the pair  $|x - x'|$")
     axes.set_ylabel("label noise  $|z|$  at  $\\lambda = 1/2$")
@@ -76,15 +77,15 @@ def _against_distance(axes: Axes, result: Result) -> None:
 def _hard_labels(axes: Axes, result: Result) -> None:
     lam = result["lam"]
     mean, error = over_seeds(result["sampled_label_error"])
-    axes.plot(lam, over_seeds(result["label_error"])[0], color=style.BLACK, label="closed form")
+    axes.plot(lam, over_seeds(result["label_error"])[0], color=views.BLACK, label="closed form")
     drawn = style.with_error("drawn labels", result.sizes["seed"])
-    axes.errorbar(lam, mean, error, color=style.BLACK, marker="o", label=drawn, **style.POINTS)
-    axes.plot(lam, over_seeds(result["total_variation"])[0], color=style.GREEN, linestyle=style.DASHED,
+    axes.errorbar(lam, mean, error, color=views.BLACK, marker="o", label=drawn, **style.POINTS)
+    axes.plot(lam, over_seeds(result["total_variation"])[0], color=views.GREEN, linestyle=style.DASHED,
               label="lower bound, total variation")  # fmt: skip
     axes.plot(
         lam,
         over_seeds(result["sup_bound"])[0],
-        color=style.BLUE,
+        color=views.BLUE,
         linestyle=(0, (1, 1)),
         label="lower bound, worst class",
     )

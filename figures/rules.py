@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 LOOKS = (
-    (style.BLACK, "-", "o"),
-    (style.BLUE, "-", "s"),
-    (style.SKY, style.DASHED, "D"),
-    (style.PURPLE, "-", "v"),
-    (style.GREEN, style.DASHED, "^"),
-    (style.ORANGE, "-", "P"),
-    (style.VERMILION, "-", "X"),
+    (views.BLACK, "-", "o"),
+    (views.BLUE, "-", "s"),
+    (views.SKY, style.DASHED, "D"),
+    (views.PURPLE, "-", "v"),
+    (views.GREEN, style.DASHED, "^"),
+    (views.ORANGE, "-", "P"),
+    (views.VERMILION, "-", "X"),
 )
 """Colour, line and marker of the rules, in the order in which results store them."""
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from experiments.store import Result
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
 FITTED = 3
 """Largest sizes that the exponents are fitted to."""
-WORKS = ((style.BLACK, "o"), (style.ORANGE, "^"))
+WORKS = ((views.BLACK, "o"), (views.ORANGE, "^"))
 LABELS = {"originals": "originals  $n$", "features": "features  $p$"}
 MEGABYTES = tuple(float(factor * 10**power) for power in range(6) for factor in (1, 2, 5))
 SIZES = {"originals": "num_samples", "features": "num_features"}

@@ -1,7 +1,7 @@
 """One look for all figures: sizes of a paper's column, and colours that mean the same thing in each.
 
 Colour says what a curve is; the mark says where it comes from: closed forms are lines, simulations are points. The
-colours are those of Okabe and Ito, which colour-blind eyes tell apart; and line styles differ as well.
+colours are those of `rfm.views`; line styles differ as well.
 """
 
 import logging
@@ -11,35 +11,28 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 
+from rfm import views
+from rfm.views import BLACK, BLUE, BROWN, GREY, ORANGE, SKY
+
 COLUMN_WIDTH = 3.4
 """Inches: a single column of the usual journals."""
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE, GREY, BROWN = "#0072B2", "#D55E00", "#CC79A7", "#777777", "#6B3D00"
-
 LAWS = ((BLUE, "s"), (BLACK, "o"), (ORANGE, "^"))
 """Colour and marker of ERM, Mixup of all pairs, Mixup of random pairs: the order in which results store them."""
-PARTS = {"risk": (BLACK, "o"), "clean": (GREEN, "s"), "noise": (VERMILION, "^"), "cross": (PURPLE, "D")}
-"""Of the test error and its parts."""
 DASHED = (0, (4, 2))
 REGIMES = ((SKY, "o"), (BROWN, "s"))
 """Colour and marker of fixed and of growing p."""
 GUIDE = GREY
 """Of lines that only guide the eye."""
 
-POINTS: dict[str, Any] = {
-    "linestyle": "none",
-    "markersize": 3.2,
-    "markeredgewidth": 0.7,
-    "elinewidth": 0.7,
-    "markerfacecolor": "white",
-}
+POINTS = views.POINTS | {"elinewidth": 0.7}
 """How a simulation is drawn."""
 
 
@@ -53,8 +46,10 @@ def use() -> None:
     """Sets the look, for files only: no screen is needed."""
     matplotlib.use("agg")
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the dates of fonts
-    matplotlib.rcParams.update(
-        {
+    sns.set_theme(
+        context="paper",
+        style="ticks",
+        rc={
             "figure.figsize": (COLUMN_WIDTH, 2.5),
             "figure.constrained_layout.use": True,
             "font.size": 8,
@@ -66,11 +61,15 @@ def use() -> None:
             "legend.frameon": False,
             "lines.linewidth": 1.2,
             "axes.linewidth": 0.6,
+            **{
+                f"{axis}tick.{ticks}.width": width for axis in "xy" for ticks, width in (("major", 0.6), ("minor", 0.4))
+            },
+            **{f"{axis}tick.{ticks}.size": size for axis in "xy" for ticks, size in (("major", 3), ("minor", 2))},
             "axes.spines.top": False,
             "axes.spines.right": False,
             "savefig.dpi": 300,
             "pdf.fonttype": 42,  # whole TrueType fonts, which every journal takes and every editor can edit
-        }
+        },
     )
 
 

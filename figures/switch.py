@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
+from rfm import views
 
-BAND_COLOURS = (style.BROWN, style.VERMILION, style.ORANGE, style.SKY, style.GREY)
+BAND_COLOURS = (views.BROWN, views.VERMILION, views.ORANGE, views.SKY, views.GREY)
 _POWER = re.compile(r"1e(-\d+)")
 SMALLEST_SHARE = 1e-8
 """Of the noise that is shown."""
@@ -39,17 +40,17 @@ def _draw_risk(axes: Axes, result: Result) -> None:
     switched = plain_steps > 0
     mean, error = (values.values[switched] for values in over_seeds(result["risk"]))
     steps = plain_steps[switched]
-    (line,) = axes.plot(steps, mean, color=style.BLACK)
-    band = axes.fill_between(steps, mean - error, mean + error, color=style.BLACK, alpha=0.15, linewidth=0)
+    (line,) = axes.plot(steps, mean, color=views.BLACK)
+    band = axes.fill_between(steps, mean - error, mean + error, color=views.BLACK, alpha=0.15, linewidth=0)
     several = result.sizes["seed"] > 1
     if several:
         axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
     drawn = total - result["simulated_step"].values
     axes.errorbar(drawn, result["simulated_risk"], color=style.GUIDE, marker="o", **style.POINTS)
     for name, colour, label in (
-        ("mixup_final_risk", style.ORANGE, "Mixup to the end"),
-        ("mixup_turning_risk", style.ORANGE, "Mixup, stopped at its best"),
-        ("plain_turning_risk", style.BLUE, "plain, stopped at its best"),
+        ("mixup_final_risk", views.ORANGE, "Mixup to the end"),
+        ("mixup_turning_risk", views.ORANGE, "Mixup, stopped at its best"),
+        ("plain_turning_risk", views.BLUE, "plain, stopped at its best"),
     ):
         dashes = "-" if name == "mixup_final_risk" else style.DASHED
         axes.axhline(float(result[name].mean()), color=colour, linestyle=dashes, linewidth=0.9, label=label)

@@ -15,7 +15,6 @@ from rfm.mixup import ERM, Mixup
 from rfm.phases import TrainingPhase, closed_form_phases
 from rfm.precision import PrecisionWarning
 from rfm.problem import Problem
-from rfm.progress import progress_bar
 from rfm.solve import Solution, closed_form, solve
 from rfm.synthesis import synthesize
 from rfm.training import (
@@ -58,7 +57,6 @@ __all__ = [
     "load_dataset",
     "minibatch_curve",
     "mixup",
-    "progress_bar",
     "risk_over_labels",
     "simulate",
     "simulate_many",

@@ -194,8 +194,8 @@ def risk_curve(
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
     parts, loss, risk = _in_blocks(reduced, seen, rule, clock, start)
 
-    def risk_at(t: np.ndarray) -> np.ndarray:
-        return np.asarray(_total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start))
+    def risk_at(t: np.ndarray) -> Array:
+        return _total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start)
 
     limit = _limit(reduced, seen, rule, start)
     errors = _errors(spectrum, averages, rule, clock, risk, limit, start)

@@ -8,17 +8,30 @@ A risk is known to within its rounding error, and of two that lie closer than th
 turns at the earliest time that may be the lowest: one that falls to rounding and wiggles there turns where it gets
 there, a flat one at its first time. A bottom that stands out from the times around it turns where it is lowest. And
 what over-training costs is the ratio of two risks that can be told apart, or 1.
+
+One search serves all curves. It looks at `NUM_NODES` times of one bracket after the other, whatever the grid, so that a
+curve is compiled for it once. Where there are values it runs by NumPy, and compiles nothing itself; traced by JAX, as a
+part of what is differentiated, it is compiled with the curve.
 """
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from numpy.polynomial import Chebyshev
+from jaxtyping import Array, Bool, Float, Int
+from numpy.polynomial import chebyshev
 
-Curve = Callable[[np.ndarray], np.ndarray]
+from theory.checks import is_traced
+
+Clock = Float[Array, "times"] | np.ndarray
+Curve = Callable[[Any], Clock]
+Number = Float[Array, ""] | np.ndarray | np.floating
+Count = Int[Array, ""] | np.ndarray | np.integer | int
+Flag = Bool[Array, ""] | np.ndarray | np.bool_
+State = TypeVar("State")
 
 NUM_NODES = 17
 MAX_LOG_WIDTH = 1.0
@@ -29,17 +42,19 @@ FASTEST = 1e-2
 """Of the time scale of the fastest mode: until then, a curve is as good as straight."""
 EARLIEST = 1e-3
 """Of the first time after 0: the curve is looked at from there on, where no fastest mode is known."""
+CUTS = 13
+"""Of the interval around a root into `NUM_NODES` - 1 parts; float64 has 53 bits."""
 
 
 def turning_point(
     risk: Curve,
-    grid: np.ndarray,
-    values: np.ndarray,
-    errors: np.ndarray | None = None,
+    grid: Clock,
+    values: Clock,
+    errors: Clock | None = None,
     *,
     whole_steps: bool,
-    fastest: float | None = None,
-) -> tuple[float, float]:
+    fastest: float | Number = 0.0,
+) -> tuple[Any, Any]:
     """The time and the value of a curve's global minimum; of several that rounding does not part, the earliest.
 
     The end points count: a curve that still falls turns at its last time, one that only rises at its first.
@@ -50,33 +65,37 @@ def turning_point(
         values: the curve there.
         errors: how far rounding may have moved each value; None for values that are exact.
         whole_steps: times are whole numbers of steps.
-        fastest: the largest eigenvalue; it says how soon after t = 0 a curve can turn.
+        fastest: the largest eigenvalue; it says how soon after t = 0 a curve can turn. 0 if it is not known.
+
+    Returns:
+        Numbers of NumPy, or traced ones where any of these is traced.
 
     Raises:
         ValueError: grid and values, or errors, differ in length.
 
     >>> grid = np.asarray([1.0, 2.0, 4.0, 8.0])
     >>> time, value = turning_point(lambda t: (np.log(t) - 1) ** 2, grid, (np.log(grid) - 1) ** 2, whole_steps=False)
-    >>> round(time, 9)
+    >>> float(time.round(9))
     2.718281828
     >>> falls = np.asarray([1.0, 0.4, 0.1, 0.09])
-    >>> turning_point(np.sqrt, grid, falls, np.full(4, 0.01), whole_steps=False)  # 0.1 and 0.09 are told apart barely
+    >>> found = turning_point(np.sqrt, grid, falls, np.full(4, 0.01), whole_steps=False)
+    >>> tuple(map(float, found))  # 0.1 and 0.09 are told apart barely
     (4.0, 0.1)
     """
-    errors = np.zeros_like(values) if errors is None else errors
+    xp = _library(grid, values, errors, fastest)
+    grid, values = xp.asarray(grid), xp.asarray(values)
+    errors = xp.zeros_like(values) if errors is None else xp.asarray(errors)
     for name, found in (("values", values), ("errors", errors)):
         if len(found) != len(grid):
             raise ValueError(f"{name}: there are {len(found)} for {len(grid)} grid points; pass one a point")
-    soon = FASTEST / fastest if fastest else np.inf
-    places = [
-        _best_step(risk, low, high) if whole_steps else _best_time(risk, low or min(soon, EARLIEST * high), high)
-        for low, high in _brackets(grid, values, 1.0 if whole_steps else 0.0)
-    ]
-    refined = [(time, value, error_at(time, grid, errors)) for time, value in places if np.isfinite(value)]
-    points = sorted([*zip(grid, values, errors, strict=True), *refined], key=lambda point: point[0])
-    times, values, errors = map(np.asarray, zip(*points, strict=True))
-    best = earliest_lowest(values, errors)
-    return float(times[best]), float(values[best])
+    brackets = _brackets(grid, values, whole_steps=whole_steps, fastest=fastest)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of a curve that overflows
+        found, lowest = _search(risk, brackets, whole_steps=whole_steps)
+    error = xp.where(xp.isfinite(lowest), error_at(found, grid, errors), 0)
+    times, values, errors = xp.append(grid, found), xp.append(values, lowest), xp.append(errors, error)
+    order = xp.argsort(times, stable=True)
+    best = order[earliest_lowest(values[order], errors[order])]
+    return times[best], values[best]
 
 
 def error_at(time: Any, grid: Any, errors: Any) -> Any:
@@ -122,52 +141,165 @@ def risk_ratio(
     return jnp.where(rises, risk / jnp.where(rises, floor, 1), 1)
 
 
-def _brackets(grid: np.ndarray, values: np.ndarray, next_time: float) -> list[tuple[float, float]]:
-    """Around the lowest of the local minima; and from 0 to the first time after it, if that is not the next time."""
-    inner = np.arange(1, len(values) - 1)
-    minima = inner[(values[inner] <= values[inner - 1]) & (values[inner] <= values[inner + 1])]
-    chosen = sorted(minima.tolist(), key=lambda index: values[index])[:CANDIDATES]
-    brackets = [(float(grid[index - 1]), float(grid[index + 1])) for index in chosen]
-    if len(grid) > 1 and grid[0] == 0 and grid[1] > next_time and 1 not in chosen:
-        brackets.append((0.0, float(grid[1])))
-    return brackets
+class _Brackets(NamedTuple):
+    """Where to look: around the lowest of the local minima, and between 0 and the first time after it.
+
+    Attributes:
+        low: where each begins.
+        high: where it ends.
+        number: how many there are; what comes after them is no bracket.
+    """
+
+    low: Clock
+    high: Clock
+    number: Count
 
 
-def _best_time(risk: Curve, low: float, high: float) -> tuple[float, float]:
-    """Narrows the bracket, then looks for the minimum of the Chebyshev interpolant."""
-    while np.log(high / low) > MAX_LOG_WIDTH:
-        times = np.geomspace(low, high, NUM_NODES)
-        index = int(np.clip(np.argmin(risk(times)), 1, NUM_NODES - 2))
-        low, high = times[index - 1], times[index + 1]
-    # The interpolant samples NUM_NODES Chebyshev points of log t.
-    with np.errstate(invalid="ignore"):
-        interpolant = Chebyshev.interpolate(lambda log_t: risk(np.exp(log_t)), NUM_NODES - 1, np.log([low, high]))
-    height, *bends = np.abs(interpolant.coef)
+def _brackets(grid: Clock, values: Clock, *, whole_steps: bool, fastest: float | Number) -> _Brackets:
+    """If 0 is followed by the next step, there is nothing in between."""
+    xp, dtype = _library(grid, values, fastest), values.dtype
+    inner = values[1:-1]
+    is_minimum = (inner <= values[:-2]) & (inner <= values[2:])
+    before = xp.argsort(xp.where(is_minimum, inner, xp.inf), stable=True)[:CANDIDATES]
+    second = grid[min(1, len(grid) - 1)]
+    begins = (grid[0] == 0) & (second > (1 if whole_steps else 0)) & ~xp.any(is_minimum[before] & (before == 0))
+    exists = xp.append(is_minimum[before], begins)
+    low, high = xp.append(grid[before], grid[0]), xp.append(grid[before + 2], second)
+    first = xp.argsort(~exists, stable=True)
+    low, high = low[first].astype(dtype), high[first].astype(dtype)
+    if not whole_steps:
+        soon = xp.minimum(FASTEST / xp.maximum(fastest, xp.finfo(dtype).tiny), EARLIEST * high)
+        low = xp.where(low > 0, low, soon).astype(dtype)
+    return _Brackets(low, high, xp.sum(exists))
+
+
+class _Look(NamedTuple):
+    """What one look into a bracket has shown: a narrower bracket, or in the end the minimum."""
+
+    low: Number
+    high: Number
+    is_last: Flag
+    time: Number
+    value: Number
+
+
+class _Found(NamedTuple):
+    """A search on its way: which bracket it is in, what is left of that, and the minima of those before."""
+
+    bracket: Count
+    low: Number
+    high: Number
+    times: Clock
+    values: Clock
+
+
+def _search(risk: Curve, brackets: _Brackets, *, whole_steps: bool) -> tuple[Clock, Clock]:
+    """The times and values of the minima in all brackets; infinite values where there is none."""
+    xp = _library(*brackets)
+    low, high = brackets.low, brackets.high
+    order = np.arange(len(high))
+
+    def look(found: _Found) -> _Found:
+        seen = (_look_at_steps if whole_steps else _look_at_times)(risk, found.low, found.high)
+        value = xp.where(xp.isfinite(seen.value), seen.value, xp.inf)
+        following = found.bracket + seen.is_last
+        next_one = xp.minimum(following, len(high) - 1)
+        return _Found(
+            following,
+            xp.where(seen.is_last, low[next_one], seen.low),
+            xp.where(seen.is_last, high[next_one], seen.high),
+            xp.where(order == found.bracket, seen.time, found.times),
+            xp.where(order == found.bracket, value, found.values),
+        )
+
+    begin = _Found(0, low[0], high[0], high, xp.full_like(high, xp.inf))
+    found = _loop(xp, lambda found: found.bracket < brackets.number, look, begin)
+    return found.times, found.values
+
+
+_ORDERS = np.arange(NUM_NODES)
+_NODES = np.pi * (_ORDERS[::-1] + 0.5) / NUM_NODES
+_TO_COEFFICIENTS = np.where(_ORDERS > 0, 2, 1)[:, None] * np.cos(_ORDERS[:, None] * _NODES[None, :]) / NUM_NODES
+_ANGLES = np.linspace(np.pi, 0, 8 * NUM_NODES)
+_POLYNOMIALS = chebyshev.chebvander(np.cos(_ANGLES), NUM_NODES - 1)
+_SLOPES = np.stack([chebyshev.chebval(np.cos(_ANGLES), chebyshev.chebder(row)) for row in np.eye(NUM_NODES)], axis=1)
+"""At x = cos(angle), from -1 to 1: the nodes; and eight angles for each bend that an interpolant may have."""
+
+
+def _look_at_times(risk: Curve, low: Number, high: Number) -> _Look:
+    """Narrows a wide bracket in log t; in a narrow one, the minimum of the Chebyshev interpolant."""
+    xp, dtype = _library(low, high), low.dtype
+    centre, half = (xp.log(high) + xp.log(low)) / 2, (xp.log(high) - xp.log(low)) / 2
+    is_wide = 2 * half > MAX_LOG_WIDTH
+    even, nodes = (xp.asarray(x, dtype) for x in (np.linspace(-1, 1, NUM_NODES), np.cos(_NODES)))
+    times = xp.exp(centre + half * xp.where(is_wide, even, nodes))
+    values = xp.asarray(risk(times))
+    best = xp.clip(xp.argmin(values), 1, NUM_NODES - 2)
+    # Differences keep the digits that a bottom is found by.
+    bends = xp.asarray(_TO_COEFFICIENTS, dtype) @ (values - values[0])
+    swing = xp.max(xp.abs(bends[1:]))
     # A flat curve has no bottom, and one that overflows none that could be found.
-    if not np.isfinite(height + max(bends)) or max(bends) <= NUM_NODES * np.finfo(float).eps * height:
-        return high, np.inf
-    roots = interpolant.deriv().roots()
-    inside = np.real(
-        roots[(np.abs(np.imag(roots)) < 1e-6) & (np.real(roots) > np.log(low)) & (np.real(roots) < np.log(high))]
-    )
-    if inside.size == 0:
-        return high, np.inf
-    log_best = inside[np.argmin(interpolant(inside))]
-    return float(np.exp(log_best)), max(float(interpolant(log_best)), 0.0)  # between zeros it may swing below
+    is_bent = xp.isfinite(swing) & (swing > NUM_NODES * xp.finfo(dtype).eps * xp.abs(values[0] + bends[0]))
+    angle, is_found = _lowest_valley(bends, is_bent & ~is_wide)
+    value = values[0] + xp.sum(bends * xp.cos(_ORDERS * angle))
+    value = xp.where(is_found, xp.maximum(value, 0), xp.inf)  # between zeros it may swing below
+    return _Look(times[best - 1], times[best + 1], ~is_wide, xp.exp(centre + half * xp.cos(angle)), value)
 
 
-def _best_step(risk: Curve, low: float, high: float) -> tuple[float, float]:
-    """Samples the bracket's whole steps ever more closely around the best of them, evenly in their logarithm."""
-    while True:
-        narrow = high - low < NUM_NODES
-        inner = np.linspace(low, high, NUM_NODES) if narrow else np.geomspace(max(low, 1.0), high, NUM_NODES - 1)
-        steps = np.round(inner) if narrow else np.append(low, np.round(inner))
-        steps = np.clip(steps, low, high)  # logarithms round
-        values = risk(steps)
-        index = int(np.argmin(values))
-        before = np.max(steps, where=steps < steps[index], initial=low)
-        after = np.min(steps, where=steps > steps[index], initial=high)
-        # Of steps beyond 1e15 the whole numbers lie too far apart for a bracket to narrow as it should.
-        if narrow or after - before >= high - low:
-            return float(steps[index]), float(values[index])
-        low, high = before, after
+class _Root(NamedTuple):
+    """Angles at which a series still falls, and already rises, after so many cuts."""
+
+    cuts: Count
+    falling: Number
+    rising: Number
+
+
+def _lowest_valley(coefficients: Float[Array, "orders"] | np.ndarray, is_wanted: Flag) -> tuple[Number, Flag]:
+    """At which angle a Chebyshev series has the lowest of its minima, if it has one between -1 and 1 and is asked."""
+    xp, dtype = _library(coefficients), coefficients.dtype
+    heights, slopes = (xp.asarray(matrix, dtype) @ coefficients for matrix in (_POLYNOMIALS, _SLOPES))
+    lowest = xp.argmin(heights)
+    before, after = xp.maximum(lowest - 1, 0), xp.minimum(lowest + 1, len(_ANGLES) - 1)
+    is_inside = is_wanted & (slopes[before] < 0) & (slopes[after] > 0)
+    angles, parts = xp.asarray(_ANGLES, dtype), xp.linspace(0, 1, NUM_NODES, dtype=dtype)
+    weights = _ORDERS * coefficients
+
+    def cut(root: _Root) -> _Root:
+        angles = root.falling + (root.rising - root.falling) * parts
+        rises = xp.sin(_ORDERS[None, :] * angles[1:-1, None]) @ weights > 0
+        first = xp.argmax(xp.append(rises, True))
+        return _Root(root.cuts + 1, angles[first], angles[first + 1])
+
+    around = _Root(0, angles[before], angles[after])
+    root = _loop(xp, lambda root: is_inside & (root.cuts < CUTS), cut, around)
+    return (root.falling + root.rising) / 2, is_inside
+
+
+def _look_at_steps(risk: Curve, low: Number, high: Number) -> _Look:
+    """Samples whole steps evenly in their logarithm, and in a narrow bracket all of them."""
+    xp = _library(low, high)
+    is_narrow = high - low < NUM_NODES
+    logs = xp.linspace(xp.log(xp.maximum(low, 1)), xp.log(high), NUM_NODES - 1)
+    steps = xp.where(is_narrow, xp.linspace(low, high, NUM_NODES), xp.append(low, xp.exp(logs)))
+    steps = xp.clip(xp.round(steps), low, high)  # logarithms round
+    values = xp.asarray(risk(steps))
+    best = xp.argmin(values)
+    before = xp.max(steps, where=steps < steps[best], initial=low)
+    after = xp.min(steps, where=steps > steps[best], initial=high)
+    # Of steps beyond 1e15 the whole numbers lie too far apart for a bracket to narrow as it should.
+    is_last = is_narrow | (after - before >= high - low)
+    return _Look(before, after, is_last, steps[best], values[best])
+
+
+def _library(*arrays: object) -> ModuleType:
+    """NumPy, which need not compile, where there are values; JAX under a trace."""
+    return jnp if is_traced(*arrays) else np
+
+
+def _loop(xp: ModuleType, goes_on: Callable[[State], Any], step: Callable[[State], State], state: State) -> State:
+    """Steps for as long as it goes on."""
+    if xp is jnp:
+        return jax.lax.while_loop(goes_on, step, state)
+    while goes_on(state):
+        state = step(state)
+    return state

@@ -97,10 +97,8 @@ def switch_curve(
     end = jnp.asarray(budget, dtype)
     begun = jnp.zeros((averages.num_features, first.label_coordinates.shape[1]), dtype) if start is None else start
 
-    def risk_at(t: np.ndarray) -> np.ndarray:
-        return np.asarray(
-            jnp.sum(_switched(first, second, averages, rule, end, jnp.asarray(t, dtype), begun)[0].risk, 1)
-        )
+    def risk_at(t: np.ndarray) -> Array:
+        return _total_risk(first, second, averages, rule, end, jnp.asarray(t, dtype), begun)
 
     spent = jnp.asarray(clock, dtype)
     parts, error = _switched(first, second, averages, rule, end, spent, begun)
@@ -141,6 +139,20 @@ def _switched(
     begun = Begun.at(weights(first, rule, switch_times, Start(start)), second, left)
     risk = jnp.sum(parts.risk, axis=1)
     return parts, rounding_error(second, averages, rule, budget - switch_times, risk, begun)
+
+
+@eqx.filter_jit
+def _total_risk(
+    first: Spectrum,
+    second: Spectrum,
+    averages: Averages,
+    rule: Rule,
+    budget: Array,
+    switch_times: Float[Array, "switches"],
+    start: Float[Array, "features targets"],
+) -> Float[Array, "switches"]:
+    theta, _ = switched(first.unsplit, second.unsplit, rule, budget, switch_times, Start(start))
+    return jnp.sum(averages.risk_parts(theta, None).risk, axis=1)
 
 
 def switched(

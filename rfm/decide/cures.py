@@ -123,18 +123,24 @@ def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget
     rule = jax.tree.map(lambda number: jnp.asarray(number, dtype), rule)
     t = jnp.asarray(budget, dtype)
 
-    def found(ridges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        risk, error = _risk_under_ridges(spectrum, averages, rule, t, jnp.asarray(ridges, dtype))
-        return np.asarray(risk), np.asarray(error)
+    def risk_under(ridges: np.ndarray) -> Array:
+        return _risk_under_ridges(spectrum, averages, rule, t, jnp.asarray(ridges, dtype))
 
     tried = ridges[stable]
-    risk, error = found(tried)
-    ridge, lowest = theory.minimum.turning_point(lambda ridges: found(ridges)[0], tried, risk, error, whole_steps=False)
-    return Cure("decay", ridge, lowest, float(error_at(ridge, tried, error)))
+    risk, error = map(np.asarray, _risk_and_error(spectrum, averages, rule, t, jnp.asarray(tried, dtype)))
+    ridge, lowest = theory.minimum.turning_point(risk_under, tried, risk, error, whole_steps=False)
+    return Cure("decay", float(ridge), float(lowest), float(error_at(ridge, tried, error)))
 
 
 @eqx.filter_jit
 def _risk_under_ridges(
+    spectrum: Spectrum, averages: Averages, rule: theory.Rule, t: Array, ridges: Float[Array, "ridges"]
+) -> Float[Array, "ridges"]:
+    return _risk_and_error(spectrum, averages, rule, t, ridges)[0]
+
+
+@eqx.filter_jit
+def _risk_and_error(
     spectrum: Spectrum, averages: Averages, rule: theory.Rule, t: Array, ridges: Float[Array, "ridges"]
 ) -> tuple[Float[Array, "ridges"], Float[Array, "ridges"]]:
     """Risks and their rounding errors."""

@@ -153,7 +153,7 @@ def expected_mixup(
         memory_budget: bytes that the pass may take, about, beside the data; None for blocks of the fastest size.
         devices: that share the rows; None for all that JAX's default backend has.
         checkpoint: a file that keeps the sums, so that an interrupted pass goes on from its last block.
-        progress: called with the blocks done and their number; `rfm.progress_bar` draws them.
+        progress: called after each block with the blocks done and their number, such as `print`.
 
     Raises:
         ValueError: a law that is not expected, a budget too small for one block, the checkpoint of another problem.

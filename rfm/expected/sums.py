@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from rfm.expected.tiles import AXIS, Block, Tiling
+from rfm.expected.tiles import AXIS, Tile, Tiling
 from rfm.files import replacing
 from theory import Spectrum, linalg
 from theory.spectrum import from_moments, from_triangle
@@ -43,11 +43,11 @@ class Sums(eqx.Module):
     @staticmethod
     @abstractmethod
     def zero(shape: "Shape") -> "Sums":
-        """Before the first block."""
+        """Before the first tile."""
 
     @abstractmethod
-    def add(self, block: Block) -> "Sums":
-        """With one block more."""
+    def add(self, tile: Tile) -> "Sums":
+        """With one tile more."""
 
     @abstractmethod
     def together(self) -> "Sums":
@@ -84,12 +84,12 @@ class GramSums(Sums):
             jnp.zeros((p, shape.clean_targets), shape.dtype),
         )
 
-    def add(self, block: Block) -> "GramSums":
+    def add(self, tile: Tile) -> "GramSums":
         clean_force = self.clean_force
-        if block.clean is not None:
-            clean_force = clean_force + (block.clean.T @ block.features).T
-        second_moment = self.second_moment + linalg.gram(block.features)
-        return GramSums(_smoothed(self.smoother, block), second_moment, clean_force)
+        if tile.clean is not None:
+            clean_force = clean_force + (tile.clean.T @ tile.features).T
+        second_moment = self.second_moment + linalg.gram(tile.features)
+        return GramSums(_smoothed(self.smoother, tile), second_moment, clean_force)
 
     def together(self) -> "GramSums":
         return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), self)
@@ -113,10 +113,10 @@ class TriangleSums(Sums):
             jnp.zeros((shape.padded, shape.features), shape.dtype), jnp.zeros((columns, columns), shape.dtype)
         )
 
-    def add(self, block: Block) -> "TriangleSums":
-        known = (block.labels,) if block.clean is None else (block.labels, block.clean)
-        triangle = linalg.triangular_factor(block.features, *known, above=self.triangle)
-        return TriangleSums(_smoothed(self.smoother, block), triangle)
+    def add(self, tile: Tile) -> "TriangleSums":
+        known = (tile.labels,) if tile.clean is None else (tile.labels, tile.clean)
+        triangle = linalg.triangular_factor(tile.features, *known, above=self.triangle)
+        return TriangleSums(_smoothed(self.smoother, tile), triangle)
 
     def together(self) -> "TriangleSums":
         columns = self.triangle.shape[-1]
@@ -145,7 +145,7 @@ def accumulate(
     Args:
         tiling: makes the blocks.
         zero: of one device.
-        progress: called after each block.
+        progress: called after each tile.
         checkpoint: where the sums are kept, every `SAVE_EVERY` seconds, when interrupted, and at the end. The numbers
             are the same bits, however often the pass was interrupted.
         fingerprint: what the sums depend on; the checkpoint of another problem is refused.
@@ -162,8 +162,8 @@ def accumulate(
     saved_at = time.monotonic()
     try:
         for i, j in positions[state.done :]:
-            following = _State(add(state.sums, tiling.block(i, j)), state.done + 1)
-            jax.block_until_ready(state.sums)  # an accelerator has one block in its queue, and not all of them
+            following = _State(add(state.sums, tiling.tile(i, j)), state.done + 1)
+            jax.block_until_ready(state.sums)  # an accelerator has one tile in its queue, and not all of them
             state = following
             if progress is not None:
                 progress(state.done, len(positions))
@@ -183,28 +183,28 @@ class _State(NamedTuple):
     done: int
 
 
-def _adder(tiling: Tiling, zero: Sums) -> tuple[Callable[[Sums, Block], Sums], Sums]:
-    """How a block is added, and what to: each device adds its share of the rows to sums of its own."""
+def _adder(tiling: Tiling, zero: Sums) -> tuple[Callable[[Sums, Tile], Sums], Sums]:
+    """How a tile is added, and what to: each device adds its share of the rows to sums of its own."""
     if tiling.mesh is None:
         (device,) = tiling.inputs.devices()
-        return lambda sums, block: sums.add(block), jax.device_put(zero, device)
+        return lambda sums, tile: sums.add(tile), jax.device_put(zero, device)
     mesh, split, whole = tiling.mesh, PartitionSpec(AXIS), PartitionSpec()
     sharding = jax.sharding.NamedSharding(mesh, split)
     stacked = jax.tree.map(lambda leaf: jax.device_put(jnp.stack([leaf] * mesh.size), sharding), zero)
 
-    def add_local(sums: Sums, block: Block) -> Sums:
+    def add_local(sums: Sums, tile: Tile) -> Sums:
         alone = jax.tree.map(lambda leaf: leaf[0], sums)
-        return jax.tree.map(lambda leaf: leaf[None], alone.add(block))
+        return jax.tree.map(lambda leaf: leaf[None], alone.add(tile))
 
-    def add(sums: Sums, block: Block) -> Sums:
-        specs = eqx.tree_at(lambda b: b.second, jax.tree.map(lambda _: split, block), whole)
-        return jax.shard_map(add_local, mesh=mesh, in_specs=(split, specs), out_specs=split)(sums, block)
+    def add(sums: Sums, tile: Tile) -> Sums:
+        specs = eqx.tree_at(lambda b: b.second, jax.tree.map(lambda _: split, tile), whole)
+        return jax.shard_map(add_local, mesh=mesh, in_specs=(split, specs), out_specs=split)(sums, tile)
 
     return jax.jit(add), stacked
 
 
-def _smoothed(smoother: Float[Array, "padded features"], block: Block) -> Float[Array, "padded features"]:
-    return _add_shares(smoother, block.features, block.first_share, block.second_share, block.first[0], block.second)
+def _smoothed(smoother: Float[Array, "padded features"], tile: Tile) -> Float[Array, "padded features"]:
+    return _add_shares(smoother, tile.features, tile.first_share, tile.second_share, tile.first[0], tile.second)
 
 
 @jax.jit
@@ -214,7 +214,7 @@ def _add_shares(
     phi = features.reshape(*first_share.shape, -1)
 
     def add(smoother: Array, share: Array, axis: int, start: Array) -> Array:
-        # Sums of products, not a contraction: XLA fuses them into one sweep over the block.
+        # Sums of products, not a contraction: XLA fuses them into one sweep over the tile.
         rows = jnp.sum(phi * share.astype(phi.dtype)[..., None], axis=(axis, 2))
         there = jax.lax.dynamic_slice_in_dim(smoother, start, rows.shape[0])
         return jax.lax.dynamic_update_slice_in_dim(smoother, there + rows, start, 0)

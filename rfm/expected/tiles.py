@@ -22,7 +22,7 @@ from rfm.mixup.ratios import RatioQuadrature
 AXIS = "devices"
 
 
-class Block(eqx.Module):
+class Tile(eqx.Module):
     """Rows of consecutive pairs and all ratios, each times the root of its probability.
 
     Attributes:
@@ -126,7 +126,7 @@ class Tiling(eqx.Module):
         """Of one tile."""
         return self.side**2 * len(self.lam)
 
-    def block(self, i: int, j: int) -> Block:
+    def tile(self, i: int, j: int) -> Tile:
         """The tile at that position."""
         place = jnp.asarray(i), jnp.asarray(j)  # as arrays, or each tile would compile again
         root, first_share, second_share = _shares(self, *place)
@@ -140,7 +140,7 @@ class Tiling(eqx.Module):
             features = _scaled(self._spread(self.features(_mixed(self, self.inputs, *place))), root)
         num_devices = 1 if self.mesh is None else self.mesh.size
         first = self.side * i + np.arange(num_devices) * (self.side // num_devices)
-        return Block(
+        return Tile(
             features,
             _scaled(_mixed(self, self.labels, *place), root),
             clean,

@@ -1,7 +1,9 @@
 """The bottom of the U, off the grid: against curves with a known minimum, brute force and 30 digits."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
@@ -54,6 +56,27 @@ def test_any_grid_around_it_finds_the_same_turning_point() -> None:
         time, risk = turn(lambda t: rise_and_fall(t, 1.0, 0.01), grid)
         assert np.isclose(time, exact_time, rtol=TURNING, atol=0)
         assert np.isclose(risk, exact_risk, rtol=TURNING_RISK, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_traced_it_finds_what_it_finds_of_numbers(dtype: type) -> None:
+    steps = np.unique(np.round(np.concatenate([[0], np.geomspace(1, 1e4, 31)])))
+    slows = np.asarray([1e-3, 0.01, 0.04], dtype)
+
+    def search(slow: Any, grid: np.ndarray, whole_steps: bool) -> tuple[Any, Any]:
+        def risk(t: Any) -> Any:
+            return jnp.exp(-2 * t / 3) + 0.5 * (1 - jnp.exp(-slow * t)) ** 2
+
+        grid = grid.astype(dtype) if isinstance(slow, np.floating) else jnp.asarray(grid, dtype)
+        return theory.minimum.turning_point(risk, grid, risk(grid), whole_steps=whole_steps, fastest=2 / 3)
+
+    for grid, whole_steps in ((GRID, False), (np.asarray([0, 1e4]), False), (steps, True), (np.asarray([7.0]), False)):
+        times, values = jax.jit(jax.vmap(lambda slow, g=grid, w=whole_steps: search(slow, g, w)))(slows)
+        assert (times.dtype, values.dtype) == (dtype, dtype)
+        found = np.asarray([search(slow, grid, whole_steps) for slow in slows])
+        precision = float(np.finfo(dtype).eps)
+        assert np.allclose(values, found[:, 1], rtol=100 * precision, atol=0)
+        assert np.allclose(times, found[:, 0], rtol=0 if whole_steps else 10 * precision**0.5, atol=0)
 
 
 def test_of_several_minima_the_lowest_counts() -> None:

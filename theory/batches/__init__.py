@@ -1,7 +1,9 @@
 """Mini-batches: what drawing rows adds to the mean, step by step and in the limit."""
 
-from theory.batches.curve import MinibatchCurve, largest_stable_step, minibatch_curve
-from theory.batches.moments import Batches, BatchMoments, batch_moments
+from theory.batches.curve import MinibatchCurve, minibatch_curve
+from theory.batches.moments import BatchMoments, batch_moments
+from theory.batches.sampling import Batches
+from theory.batches.stability import largest_stable_step, largest_stable_step_of_rows
 
 __all__ = [
     "BatchMoments",
@@ -9,5 +11,6 @@ __all__ = [
     "MinibatchCurve",
     "batch_moments",
     "largest_stable_step",
+    "largest_stable_step_of_rows",
     "minibatch_curve",
 ]

@@ -27,11 +27,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Bool, Float
 
 from theory import linalg
 from theory.batches.moments import BatchMoments
+from theory.batches.stability import largest_stable_step
 from theory.checks import Clock, check_positive, check_steps, untraced
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
@@ -109,33 +109,6 @@ class MinibatchCurve(eqx.Module):
     def gradient_floor(self) -> Float[Array, ""]:
         """The root of E |g|^2 that training settles at."""
         return jnp.sqrt(self.gradient_power_at_infinity)
-
-
-@untraced
-def largest_stable_step(moments: BatchMoments) -> float:
-    """The step size from which on the spread grows without bound: 1 / lambda_max(L^(-1/2) P L^(-1/2)).
-
-    L = mu_k + mu_l + 2 ridge on the entries (k, l), and P[S] = E (X + ridge) S (X + ridge). The step keeps positive
-    matrices positive, so its spectral radius is an eigenvalue of it (Perron and Frobenius): it is below one if and only
-    if eta P < L. At most 2 / (mu_max + ridge), and equal to that for infinite batches. Of diagonal moments it is an
-    upper bound on the exact one: at a step below it the exact spread may still grow.
-
-    Source: derived here.
-
-    >>> import theory
-    >>> phi, y = jnp.asarray([[1.0], [3.0]]), jnp.asarray([[2.0], [4.0]])
-    >>> blocks = [(phi[:, None, :], y[:, None, :])]
-    >>> moments = theory.batches.batch_moments(theory.decompose(phi, y), blocks, jnp.ones(1), theory.Batches(size=1))
-    >>> round(largest_stable_step(moments), 6)  # 2 E phi^2 / E phi^4
-    0.243902
-    """
-    first, second, _ = moments.entries
-    shifted = np.asarray(moments.eigenvalues + moments.ridge)
-    scale = 1 / np.sqrt(shifted[first] + shifted[second])
-    power = np.asarray(moments.curvature) + np.diag(shifted[first] * shifted[second])
-    last = len(first) - 1
-    scaled = scale[:, None] * power * scale[None, :]
-    return 1 / float(scipy.linalg.eigvalsh(scaled, subset_by_index=(last, last), check_finite=False)[0])
 
 
 @untraced

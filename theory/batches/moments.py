@@ -1,13 +1,8 @@
 """What a batch of rows adds to its mean: covariances over batches, for every law by which rows may be drawn.
 
 A step of mini-batch training needs the mean of B rows' products phi phiᵀ and phi e, of the error e = y - theta* . phi
-that is left at the optimum. How much these means vary from batch to batch is a matter of sampling theory alone, and the
-law enters nowhere else. With W the covariance over all rows of the products z, the covariance of the mean of B rows is
-
-    W / B + (1 - 1 / B) D,
-
-and D, that of two different rows of a batch, is 0 where rows are independent; Cov_q m_q where they share a node q of
-the rule over lam, of node means m_q; and without replacement less by the covariance between pairs over N - 1.
+that is left at the optimum. How much these means vary from batch to batch is a matter of sampling theory alone
+(`theory.batches.sampling`), and the law enters nowhere else.
 
 Everything is kept in the coordinates of the modes, where the mean of the products is diagonal. p modes have
 p (p + 1) / 2 products phi_k phi_l, so the covariances of all of them are of the order p^4 numbers. The diagonal
@@ -25,7 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from theory import linalg
-from theory.checks import check_count, check_not_negative, check_untraced
+from theory.batches.sampling import Batches
+from theory.checks import check_not_negative, check_untraced
 from theory.noise.labels import check_probabilities
 from theory.spectrum import Spectrum
 
@@ -41,31 +37,6 @@ CHUNK_BYTES = 2**26
 
 SAFETY = 10
 """Roundings that a sum over features may lose beside the largest of them."""
-
-
-class Batches(eqx.Module):
-    """How the rows of a batch are drawn: pairs, all equally likely, and a ratio lam for each row.
-
-    Most libraries mix a batch with a permutation of itself: another law, of smaller spread, which is not here.
-
-    Attributes:
-        size: B, rows a batch.
-        shared_ratio: one ratio for all rows of a batch, whose pairs are independent all the same, or one for each row.
-        replacement: the pairs of a batch are independent, or they are B distinct ones.
-
-    Raises:
-        ValueError: a size that is not a whole number of at least 1.
-
-    >>> Batches(32, shared_ratio=True).replacement
-    True
-    """
-
-    size: int = eqx.field(static=True)
-    shared_ratio: bool = eqx.field(default=False, static=True)
-    replacement: bool = eqx.field(default=True, static=True)
-
-    def __check_init__(self) -> None:
-        check_count("size", self.size)
 
 
 class BatchMoments(eqx.Module):
@@ -111,9 +82,6 @@ def batch_moments(
 ) -> BatchMoments:
     """Covariances over batches of z = (phi phiᵀ, phi e), the products that a batch averages.
 
-    The formula stands at the head of this file; the covariance between pairs is that at the batch's node if its rows
-    share one, and otherwise that of means over nodes.
-
     Rows come block by block; memory holds one block, some 64 MB of products, and the moments. The cost is that of a
     Gram matrix: rows * entries^2 operations, or rows * modes^2 for the diagonal approximation.
 
@@ -147,7 +115,7 @@ def batch_moments(
     force = jnp.sqrt(eigenvalues)[:, None] * spectrum.label_coordinates[:rank]
     optimum = force / (eigenvalues + ridge)[:, None]
     layout = _Diagonal() if diagonal else _Exact()
-    of_pairs = not (law.shared_ratio or law.replacement)
+    of_pairs = law.asks_of_pairs
     sums, num_pairs = None, 0
     for features, labels in _pieces(blocks, layout, rank, of_pairs):
         coordinates = features @ modes
@@ -180,15 +148,12 @@ def _over_batches(
     node_square: PyTree[Array],
     mean_square: PyTree[Array],
 ) -> PyTree[Array]:
-    """W / B + (1 - 1 / B) D, from second moments: of rows, of what a pair and a node each share, and of the mean."""
+    """Covariances, from second moments: of rows, of what a pair and a node each share, and of the mean."""
 
-    def covariance(square: Array, pair_square: Array, node_square: Array, mean_square: Array) -> Array:
-        distinct = node_square - mean_square
-        if not law.replacement:
-            distinct = distinct - (pair_square - node_square) / max(num_pairs - 1, 1)
-        return (square - mean_square) / law.size + (1 - 1 / law.size) * distinct
+    def covariance(mean_square: Array, *squares: Array) -> Array:
+        return law.over_batches(num_pairs, *(square - mean_square for square in squares))
 
-    return jax.tree.map(covariance, square, pair_square, node_square, mean_square)
+    return jax.tree.map(covariance, mean_square, square, pair_square, node_square)
 
 
 def _factors(first: Modes, second: Modes, like: Array) -> Float[Array, "entries"]:

@@ -23,8 +23,7 @@ from jaxtyping import Array, Float
 from theory.checks import check_not_negative
 from theory.derivatives.covariance import Eigen, eigen, filtered_force, first_derivative_only, gains
 from theory.derivatives.moments import Moments
-from theory.derivatives.search import refined
-from theory.minimum import earliest_lowest
+from theory.minimum import turning_point
 from theory.population import Averages, RiskParts
 from theory.rules.rule import Rule, traced
 from theory.trust import evaluation_error
@@ -214,10 +213,12 @@ def _turning_clock(
     """The time, or the whole step, of the lowest risk; the earliest of those that rounding does not part."""
     known = eigen(moments.second_moment)
     risk = _quick_risk(moments, averages, rule, variance, known)
-    clocks, found = refined(risk, grid, whole_steps=rule.counts_steps, fastest=known.eigenvalues[0])
-    weights = filtered_force(moments.second_moment, moments.force, rule, clocks, known=known)
+    found = risk(grid)
+    weights = filtered_force(moments.second_moment, moments.force, rule, grid, known=known)
     error = evaluation_error(averages, found, jnp.sum(weights**2, axis=(0, 2)))
-    return known, clocks[earliest_lowest(found, error)]
+    fastest = known.eigenvalues[0]
+    clock, _ = turning_point(risk, grid, found, error, whole_steps=rule.counts_steps, fastest=fastest)
+    return known, clock
 
 
 def _checked(moments: Moments, variance: Variance) -> Variance | None:

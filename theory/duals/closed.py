@@ -19,7 +19,7 @@ from theory.duals.activations import ACTIVATIONS, Activation, BrokenConstant, Br
 Pairs = Float[Array, "rows1 rows2"]
 
 
-class Moments(eqx.Module):
+class PairMoments(eqx.Module):
     """Of pairs of pre-activations. The determinant is power1 power2 - covariance^2, which cancels if formed so."""
 
     power1: Float[Array, "rows1"]
@@ -68,9 +68,9 @@ class RowPairs(eqx.Module):
         powers = self.power1 * self.power2
         return _with_slope_of(powers * share, powers - self.covariance**2)
 
-    def moments(self, mean1: Float[Array, "rows1"], mean2: Float[Array, "rows2"]) -> Moments:
+    def moments(self, mean1: Float[Array, "rows1"], mean2: Float[Array, "rows2"]) -> PairMoments:
         """Those that biases shift."""
-        return Moments(self.power1[:, 0], self.covariance, self.power2[0], self.determinant, mean1, mean2)
+        return PairMoments(self.power1[:, 0], self.covariance, self.power2[0], self.determinant, mean1, mean2)
 
     def _power_of(self, sign: float) -> Pairs:
         powers = self.power1 + self.power2

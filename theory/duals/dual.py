@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_shape, check_untraced, is_traced
 from theory.duals.activations import Activation, BrokenConstant, activation
-from theory.duals.closed import Moments, Pairs, RowPairs, broken_line, closed_dual
+from theory.duals.closed import PairMoments, Pairs, RowPairs, broken_line, closed_dual
 from theory.duals.hermite import hermite_coefficients, warn_of
 from theory.duals.mehler import DualEstimate, series_and_quadrature
 
@@ -144,9 +144,9 @@ def gaussian_mean(
     return line.slope * means + line.bend * jnp.where(stds > 0, folded, jnp.abs(means))
 
 
-def _numeric_dual(first: Activation, second: Activation, moments: Moments) -> Pairs:
+def _numeric_dual(first: Activation, second: Activation, moments: PairMoments) -> Pairs:
     @jax.custom_jvp
-    def evaluate(moments: Moments) -> Pairs:
+    def evaluate(moments: PairMoments) -> Pairs:
         dtype = moments.covariance.dtype
         if not is_traced(*jax.tree.leaves(moments)):
             return jnp.asarray(_checked(series_and_quadrature(first, second, moments)), dtype)
@@ -159,7 +159,7 @@ def _numeric_dual(first: Activation, second: Activation, moments: Moments) -> Pa
         )
 
     @evaluate.defjvp
-    def price(primals: tuple[Moments], tangents: tuple[Moments]) -> tuple[Pairs, Pairs]:
+    def price(primals: tuple[PairMoments], tangents: tuple[PairMoments]) -> tuple[Pairs, Pairs]:
         (m,), (dm,) = primals, tangents
 
         def expected(order1: int, order2: int) -> Pairs:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.duals.activations import Activation
-from theory.duals.closed import Moments
+from theory.duals.closed import PairMoments
 from theory.duals.hermite import HALF_WIDTH, REFINEMENT, Quadrature, expand, gaussian_rule, panels_for
 
 MAX_TERMS = 384
@@ -30,7 +30,7 @@ class DualEstimate(NamedTuple):
     error: float
 
 
-def series_and_quadrature(first: Activation, second: Activation, moments: Moments) -> DualEstimate:
+def series_and_quadrature(first: Activation, second: Activation, moments: PairMoments) -> DualEstimate:
     """Sums the series block by block, and integrates the pairs that it does not reach."""
     power1, covariance, power2, determinant, mean1, mean2 = (
         np.asarray(field, float)

@@ -13,7 +13,7 @@ import rfm
 import theory
 from tests.tolerances import IDENTITY, P_VALUE, SAMPLING
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
 KEYS = jax.random.split(jax.random.key(3), 8)
 INPUTS = np.random.default_rng(0).normal(size=(7, 3))
 

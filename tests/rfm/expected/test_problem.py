@@ -230,7 +230,7 @@ import json, sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
-from tests.rfm import test_expected as t
+from tests.rfm.expected import test_problem as t
 
 def numbers(**settings):
     problem = t.expected(memory_budget=400_000, **settings)
@@ -257,7 +257,7 @@ print(json.dumps(answer))
 
 def test_the_number_of_devices_changes_rounding_only_and_resuming_on_several_nothing(tmp_path: Path) -> None:
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     command = [sys.executable, "-c", SEVERAL_DEVICES, str(tmp_path)]
     ran = subprocess.run(command, env=os.environ | flags | {"PYTHONPATH": root}, cwd=root, capture_output=True)
     assert ran.returncode == 0, ran.stderr.decode()

@@ -377,6 +377,19 @@ def test_the_spread_shrinks_below_the_largest_stable_step_and_grows_above(
         assert (late > early) == grows
 
 
+@EVERY_LAW
+@EVERY_TABLE
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_the_largest_stable_step_is_found_without_a_matrix(table: Table, law: theory.Batches, ridge: float) -> None:
+    features, labels = map(jnp.asarray, (table.features, table.labels))
+    blocks = ((features[part], labels[part]) for part in (slice(0, 1), slice(1, None)))
+    weights, num_pairs = jnp.asarray(table.node_weights), len(table.features)
+    found = theory.batches.largest_stable_step_of_rows(
+        table.spectrum, blocks, weights, law, num_pairs=num_pairs, ridge=ridge
+    )
+    assert np.isclose(found, theory.batches.largest_stable_step(table.moments(law, ridge=ridge)), rtol=ORACLE, atol=0)
+
+
 def test_infinite_batches_are_as_stable_as_gradient_descent() -> None:
     table = TABLES["tall"]
     moments = table.moments(theory.Batches(10**15), ridge=0.2)

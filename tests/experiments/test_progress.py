@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from rfm import progress
+from experiments import progress
 
 
 @pytest.fixture

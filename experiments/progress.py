@@ -1,7 +1,7 @@
-"""How far a pass of minutes has come: a bar on a terminal, and a plain line a minute where the output is none."""
+"""How far a run of minutes has come: bars on a terminal, and a plain line a minute where the output is none."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from experiments.variables import Advance, Stage
 
 SECONDS_A_LINE = 60.0
 
@@ -63,17 +65,12 @@ class _Lines(Progress):
 
 
 @contextmanager
-def progress_bar(description: str = "blocks") -> Iterator[Callable[[int, int], object]]:
-    """A bar with the time left, to be passed as ``progress=``; a line a minute where standard error is no terminal.
+def stages(console: Console) -> Iterator[Stage]:
+    """One bar a stage of a run."""
+    with bars(console) as progress:
 
-    >>> with progress_bar("all pairs") as progress:
-    ...     progress(1, 3)
-    """
-    console = Console(stderr=True)
-    with bars(console) as bar:
-        task = bar.add_task(description, total=None)
+        def stage(name: str, total: int) -> Advance:
+            task = progress.add_task(name, total=total)
+            return lambda amount: progress.advance(task, amount)
 
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield advance
+        yield stage
