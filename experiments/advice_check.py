@@ -16,6 +16,7 @@ from experiments.configs import AdviseConfig
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
 from rfm.decide.parts import Split, feature_map
+from rfm.problem import Solvable
 
 PAIRS_PER_ROW = 20
 """Random pairs of the table on which Mixup is really trained, per row."""
@@ -83,19 +84,17 @@ def _problems(
     rows: np.ndarray,
     test: np.ndarray,
     key: jax.Array,
-) -> tuple[rfm.Problem, rfm.Problem]:
+) -> tuple[Solvable, Solvable]:
     """Mixup on a table of random pairs, and plain training, of the same rows."""
     phi = feature_map(features)
     sample, population = Split.of(*as_numbers(inputs, targets), rows, test, phi)
     num_pairs = PAIRS_PER_ROW * len(rows) if config.num_pairs is None else config.num_pairs
     laws = (rfm.Mixup(alpha=config.alpha, pairs=num_pairs), rfm.ERM())
     mixup, plain = (rfm.synthesize(sample, phi, law, population=population, key=key) for law in laws)
-    assert isinstance(mixup, rfm.Problem)
-    assert isinstance(plain, rfm.Problem)
     return mixup, plain
 
 
-def _losses(advice: rfm.decide.Advice, mixup: rfm.Problem, plain: rfm.Problem, key: jax.Array) -> dict[str, float]:
+def _losses(advice: rfm.decide.Advice, mixup: Solvable, plain: Solvable, key: jax.Array) -> dict[str, float]:
     last = advice.steps(advice.budget)
     if not 1 <= last <= MOST_STEPS:
         raise ValueError(f"budget: is {last} steps of {advice.step_size:.3g}; a check trains 1 to {MOST_STEPS} of them")
@@ -119,7 +118,7 @@ def _losses(advice: rfm.decide.Advice, mixup: rfm.Problem, plain: rfm.Problem, k
 
 
 def _trained(
-    problem: rfm.Problem, step_size: float, steps: np.ndarray, key: jax.Array, start: rfm.Start | None = None
+    problem: Solvable, step_size: float, steps: np.ndarray, key: jax.Array, start: rfm.Start | None = None
 ) -> rfm.training.MinibatchRuns:
     return rfm.simulate_minibatch(
         problem, rfm.Batches(BATCH_SIZE), step_size=step_size, steps=steps, keys=[key], start=start

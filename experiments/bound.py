@@ -34,15 +34,13 @@ def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     advance = stage("bounds", config.num_seeds)
     for index in range(config.num_seeds):
         seed = Seed.draw(config, None, index, num_samples=config.num_samples, num_features=config.num_features)
-        problem = seed.problem(rfm.Mixup(lam=config.lam), seed.population())
-        spectrum = problem.spectrum(problem.suggest_method(config.final_time))
-        assert problem.clean_labels is not None
-        noise = problem.labels - problem.clean_labels
-        paper = rfm.liu2023_risk_bound(problem, times, start=start)
-        parts = theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), start)
+        problem = seed.problem(rfm.Mixup(lam=config.lam), seed.population()).table()
+        solution = rfm.solve(problem, until=config.final_time)
+        spectrum = solution.spectrum
+        paper = rfm.liu2023_risk_bound(solution, times, start=start)
         values["excess"][index], values["paper_bound"][index] = paper.excess, paper.bound
-        assert parts.noise is not None
-        values["noise_risk"][index] = jnp.sum(parts.noise, axis=1)
+        values["noise_risk"][index] = solution.curve(times=times, start=start).noise_risk
+        noise = problem.labels - jnp.asarray(problem.clean_labels)
         values["variance_bound"][index] = theory.bounds.bounded_noise_risk(
             spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), noise_power=jnp.mean(noise**2)
         )

@@ -4,6 +4,9 @@ A seed's keys are folded from the one seed of the configuration and the seed's i
 whatever the size of the ensemble, the order of the work and the number of workers.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,9 +16,12 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 import rfm
+import theory
 from experiments.configs import TaskConfig
 from experiments.limits import check_memory
+from rfm.problem import Solvable
 
+Population = theory.Averages | rfm.kernels.KernelTest
 MOST_TEST = 1000
 """Rows of a data set that are held out unless a number is given, at most."""
 
@@ -55,6 +61,14 @@ def check_size(config: TaskConfig, rows: int, num_features: int, *, held: int = 
 
 
 _SIZES = ("num_samples", "sample_sizes", "pairs_per_sample", "num_pairs", "num_features", "num_seeds", "num_times")
+
+
+@contextmanager
+def rounding_is_stored() -> Iterator[None]:
+    """Within it, rounding is no warning: the result says until when its curves can be trusted, and its table too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rfm.PrecisionWarning)
+        yield
 
 
 def load_data(config: TaskConfig, largest_sample: int) -> Data | None:
@@ -112,20 +126,17 @@ class Seed(NamedTuple):
         part = rfm.Sample(jnp.asarray(inputs), jnp.asarray(labels), sample.truth)
         return self._replace(sample=part, features=fewer)
 
-    def population(self) -> rfm.Population | rfm.TestSet:
+    def population(self) -> Population:
         """What the risk is averaged over: all Gaussian inputs where no number of test inputs is given."""
+        if isinstance(self.task, rfm.DataTask):
+            return self.task.test_set(self.features, self.num_test, key=self.keys.test)
         if self.num_test is None:
-            assert isinstance(self.task, rfm.TeacherStudent)  # a data set always has a number
             return self.task.population(self.features)
-        test = self.task.test_set(self.features, self.num_test, key=self.keys.test)
-        assert isinstance(test, rfm.TestSet)  # the features are finitely many
-        return test
+        return self.task.test_set(self.features, self.num_test, key=self.keys.test)
 
-    def problem(self, law: rfm.mixup.Law, population: rfm.Population | rfm.TestSet) -> rfm.Problem:
+    def problem(self, law: rfm.mixup.Law, population: Population) -> Solvable:
         """The seed's problem under a law."""
-        problem = rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
-        assert isinstance(problem, rfm.Problem)  # without block_rows it always is
-        return problem
+        return rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
 
 
 def _check_finite(config: TaskConfig, values: Array, role: str) -> None:

@@ -36,7 +36,9 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     _check(config)
     data = load_data(config, config.num_samples)
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
-    problems = {name: rfm.solve(problem) for name, problem in _problems(config, seed).items()}
+    population = seed.population()
+    laws = rfm.ERM(), rfm.Mixup(alpha=config.alpha, pairs="expected")
+    problems = {law: rfm.solve(seed.problem(law, population)) for law in laws}
     sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
     limits = np.asarray(
         [[rfm.largest_stable_step(problem, batches) for batches in sizes] for problem in problems.values()]
@@ -110,13 +112,6 @@ def _check(config: MinibatchConfig) -> None:
     check_fields(config)
     check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
     check_memory("batch_sizes, num_features", config.batch_sizes[-1] * config.num_features)
-
-
-def _problems(config: MinibatchConfig, seed: Seed) -> dict[rfm.mixup.Law, rfm.Problem | rfm.expected.ExpectedProblem]:
-    population = seed.population()
-    mixup = rfm.Mixup(alpha=config.alpha, pairs="expected")
-    averaged = rfm.expected_mixup(seed.sample, seed.features, mixup, population=population)
-    return {rfm.ERM(): seed.problem(rfm.ERM(), population), mixup: averaged}
 
 
 def print_minibatch(console: Console, result: Result) -> None:

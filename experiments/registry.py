@@ -20,7 +20,7 @@ from experiments.configs import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of result, which is shown and drawn.
 
@@ -40,7 +40,7 @@ class Kind:
         return self.kind.replace("-", "_")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment(Kind):
     """A kind of result that a command of `rfm` makes.
 
@@ -59,87 +59,84 @@ class Experiment(Kind):
     on_data: bool = False
 
 
-EXPERIMENTS: dict[str, Experiment] = {
-    experiment.kind: experiment
-    for experiment in (
-        Experiment(
-            "ucurve",
-            "experiments.ucurve:print_ucurve",
-            ("figures.ucurve", "figures.decomposition", "figures.modes"),
-            UCurveConfig,
-            "experiments.ucurve:run_ucurve",
-            "Run the main experiment: the U-curve of ERM and two Mixup laws, in closed form and in simulation.",
-            in_threads=True,
-        ),
-        Experiment(
-            "sample-size",
-            "experiments.sample_size:print_sample_size",
-            ("figures.sample_size",),
-            SampleSizeConfig,
-            "experiments.sample_size:run_sample_size",
-            "Run the overtraining penalty against the number of samples, at fixed p and for p that grows with n.",
-        ),
-        Experiment(
-            "noise",
-            "experiments.noise:print_noise",
-            ("figures.noise",),
-            NoiseConfig,
-            "experiments.noise:run_noise",
-            "Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels.",
-        ),
-        Experiment(
-            "bound",
-            "experiments.bound:print_bound",
-            ("figures.bound",),
-            BoundConfig,
-            "experiments.bound:run_bound",
-            "Run the bounds of the literature beside the exact curve, over training time.",
-        ),
-        Experiment(
-            "minibatch",
-            "experiments.minibatch:print_minibatch",
-            ("figures.minibatch",),
-            MinibatchConfig,
-            "experiments.minibatch:run_minibatch",
-            "Run training on fresh batches: mean, spread and gradients in closed form, beside real runs.",
-        ),
-        Experiment(
-            "switch",
-            "experiments.switch:print_switch",
-            ("figures.switch",),
-            SwitchConfig,
-            "experiments.switch:run_switch",
-            "Run Mixup until a switch and plain training after it, against the time of the switch, at equal budget.",
-        ),
-        Experiment(
-            "rules",
-            "experiments.rules:print_rules",
-            ("figures.rules",),
-            RulesConfig,
-            "experiments.rules:run_rules",
-            "Run the U-curve under every training rule, at equal effective time, in closed form and in simulation.",
-        ),
-        Experiment(
-            "penalty-map",
-            "experiments.penalty_map:print_penalty_map",
-            ("figures.penalty_map",),
-            PenaltyMapConfig,
-            "experiments.penalty_map:run_penalty_map",
-            "Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time.",
-        ),
-        Experiment(
-            "advise",
-            "experiments.advise:print_advise",
-            ("figures.advise",),
-            AdviseConfig,
-            "experiments.advise:run_advise",
-            "Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off.",
-            on_data=True,
-        ),
-    )
-}
-
-MEASURED = {"scaling": Kind("scaling", "experiments.scaling:print_scaling", ("figures.scaling",))}
+_IN_ORDER = (
+    Experiment(
+        kind="ucurve",
+        config=UCurveConfig,
+        run="experiments.ucurve:run_ucurve",
+        table="experiments.ucurve:print_ucurve",
+        figures=("figures.ucurve", "figures.decomposition", "figures.modes"),
+        about="Run the main experiment: the U-curve of ERM and two Mixup laws, in closed form and in simulation.",
+        in_threads=True,
+    ),
+    Experiment(
+        kind="sample-size",
+        config=SampleSizeConfig,
+        run="experiments.sample_size:run_sample_size",
+        table="experiments.sample_size:print_sample_size",
+        figures=("figures.sample_size",),
+        about="Run the overtraining penalty against the number of samples, at fixed p and for p that grows with n.",
+    ),
+    Experiment(
+        kind="noise",
+        config=NoiseConfig,
+        run="experiments.noise:run_noise",
+        table="experiments.noise:print_noise",
+        figures=("figures.noise",),
+        about="Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels.",
+    ),
+    Experiment(
+        kind="bound",
+        config=BoundConfig,
+        run="experiments.bound:run_bound",
+        table="experiments.bound:print_bound",
+        figures=("figures.bound",),
+        about="Run the bounds of the literature beside the exact curve, over training time.",
+    ),
+    Experiment(
+        kind="minibatch",
+        config=MinibatchConfig,
+        run="experiments.minibatch:run_minibatch",
+        table="experiments.minibatch:print_minibatch",
+        figures=("figures.minibatch",),
+        about="Run training on fresh batches: mean, spread and gradients in closed form, beside real runs.",
+    ),
+    Experiment(
+        kind="switch",
+        config=SwitchConfig,
+        run="experiments.switch:run_switch",
+        table="experiments.switch:print_switch",
+        figures=("figures.switch",),
+        about="Run Mixup until a switch and plain training after it, against the time of the switch, at equal budget.",
+    ),
+    Experiment(
+        kind="rules",
+        config=RulesConfig,
+        run="experiments.rules:run_rules",
+        table="experiments.rules:print_rules",
+        figures=("figures.rules",),
+        about="Run the U-curve under every training rule, at equal effective time, in closed form and in simulation.",
+    ),
+    Experiment(
+        kind="penalty-map",
+        config=PenaltyMapConfig,
+        run="experiments.penalty_map:run_penalty_map",
+        table="experiments.penalty_map:print_penalty_map",
+        figures=("figures.penalty_map",),
+        about="Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time.",
+    ),
+    Experiment(
+        kind="advise",
+        config=AdviseConfig,
+        run="experiments.advise:run_advise",
+        table="experiments.advise:print_advise",
+        figures=("figures.advise",),
+        about="Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off.",
+        on_data=True,
+    ),
+)
+EXPERIMENTS = {experiment.kind: experiment for experiment in _IN_ORDER}
+MEASURED = {"scaling": Kind(kind="scaling", table="experiments.scaling:print_scaling", figures=("figures.scaling",))}
 """What `benchmarks` store, which `rfm show` prints as well."""
 
 

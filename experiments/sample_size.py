@@ -12,7 +12,7 @@ import rfm
 import theory
 from experiments.configs import SampleSizeConfig
 from experiments.constraints import check_fields
-from experiments.draws import Seed, check_size, load_data
+from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import averaged, cells_of, empty_table, estimated, with_error
 from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
@@ -74,10 +74,10 @@ def _check(config: SampleSizeConfig) -> None:
 
 def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:
     law = rfm.Mixup(alpha=config.alpha, pairs=config.pairs_per_sample * len(seed.sample.inputs))
-    problem = seed.problem(law, seed.population())
+    solution = rfm.solve(seed.problem(law, seed.population()), until=config.final_time)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
-    spectrum = problem.spectrum(problem.suggest_method(config.final_time))
-    return theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), times)
+    with rounding_is_stored():
+        return solution.curve(times=times)
 
 
 def print_sample_size(console: Console, result: Result) -> None:

@@ -21,7 +21,6 @@ from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
 from rfm.decide.actions import SIGNIFICANT
 from rfm.training.start import deviation
-from theory.spectrum import Spectrum
 
 BANDS = (1e-2, 1e-4, 1e-6)
 """Eigenvalues that part the modes into bands, relative to the largest."""
@@ -48,11 +47,10 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     pairs = []
     for seed in seeds:
         population = seed.population()
-        problems = seed.problem(rfm.Mixup(lam=config.lam), population), seed.problem(rfm.ERM(), population)
-        pairs.append([(problem, problem.spectrum("qr" if len(problem.labels) > config.num_features else "svd"))
-                      for problem in problems])  # fmt: skip
+        mixed, plain = (seed.problem(law, population) for law in (rfm.Mixup(lam=config.lam), rfm.ERM()))
+        pairs.append((rfm.solve(mixed), rfm.solve(plain)))
         advance(1)
-    fastest = max(float(spectrum.eigenvalues[0]) for pair in pairs for _, spectrum in pair)
+    fastest = max(float(solution.spectrum.eigenvalues[0]) for pair in pairs for solution in pair)
     rule = theory.GradientDescent(step_size=config.step_fraction * 2 / fastest)
     switches = _switch_steps(config)
     since = np.concatenate([[0.0], np.unique(np.round(np.geomspace(1, config.num_steps, NUM_SINCE)))])
@@ -100,7 +98,8 @@ _LEVELS = {
     "plain_turning_risk": (RISK_UNIT, "lowest test error of plain training"),
     "plain_turning_error": (RISK_UNIT, "its rounding error"),
 }
-_Pair = list[tuple[rfm.Problem, Spectrum]]
+_Pair = tuple[rfm.Solution, rfm.Solution]
+"""Mixup, and plain training."""
 _Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None]
 
 
@@ -120,32 +119,24 @@ def _switch_steps(config: SwitchConfig) -> np.ndarray:
 def _of_seed(
     pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, since: np.ndarray
 ) -> _Found:
-    (mixed, first), (_, second) = pair
-    averages = mixed.population
-    curve = theory.switching.switch_curve(first, second, averages, rule, num_steps, switches)
-    clock = switches[switches > 0]
-    alone = {name: theory.risk_curve(spectrum, averages, rule, clock)
-             for name, spectrum in (("mixup", first), ("plain", second))}  # fmt: skip
+    mixed, plain = pair
+    curve = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=switches)
+    steps = switches[switches > 0]
+    alone = {"mixup": mixed.curve(rule=rule, steps=steps), "plain": plain.curve(rule=rule, steps=steps)}
     levels = {"best_step": float(curve.best_time)}
     levels |= {name: float(getattr(curve, name)) for name in ("best_risk", "best_error")}
     fields = ("final_risk", "final_error", "turning_risk", "turning_error")
     levels |= {f"{name}_{field}": float(getattr(single, field)) for name, single in alone.items() for field in fields}
-    left = None if curve.decomposition is None else _noise_by_band(first, second, averages, rule, num_steps, since)
+    left = None if curve.decomposition is None else _noise_by_band(pair, rule, num_steps, since)
     return curve, levels, left
 
 
-def _noise_by_band(
-    first: Spectrum,
-    second: Spectrum,
-    averages: theory.Averages,
-    rule: theory.GradientDescent,
-    num_steps: int,
-    since: np.ndarray,
-) -> np.ndarray:
+def _noise_by_band(pair: _Pair, rule: theory.GradientDescent, num_steps: int, since: np.ndarray) -> np.ndarray:
     """What is left of the noise that Mixup taught in all of its steps, after some of plain training.
 
     Each mode's own power; what modes have in common over the population is left out, so bands do not sum to the risk.
     """
+    first, second, averages = pair[0].spectrum, pair[1].spectrum, pair[0].population
     learnt = theory.phases.end_of(theory.phases.Phase(first, rule, num_steps))
     forgetting = eqx.tree_at(lambda s: s.clean_coordinates, second, second.label_coordinates)  # teaches none of its own
     noise = np.asarray(theory.risk.noise_weights(forgetting, rule, jnp.asarray(since), learnt))
@@ -162,14 +153,14 @@ def _train(
     pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, stage: Stage
 ) -> tuple[np.ndarray, np.ndarray]:
     """The test error at the end of real training in two phases, and its largest deviation from the closed form."""
-    (mixed, first), (plain, second) = pair
+    mixed, plain = pair
     advance = stage("training", num_steps * len(switches))
     runs = []
     for switch in switches:
         phases = [rfm.TrainingPhase(mixed, rule, switch), rfm.TrainingPhase(plain, rule)]
         runs.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance))
     ascending = switches[::-1]
-    exact = theory.switching.switch_curve(first, second, mixed.population, rule, num_steps, ascending)
+    exact = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=ascending)
     risk, error = (np.asarray([getattr(run, name) for run in runs]) for name in ("final_risk", "final_error"))
     rounding = error + np.asarray(exact.rounding_error)[::-1]
     return risk, np.max(deviation(risk, np.asarray(exact.risk)[::-1], rounding))

@@ -16,7 +16,7 @@ import rfm
 import theory
 from experiments.configs import UCurveConfig
 from experiments.constraints import check_fields
-from experiments.draws import Seed, check_size, load_data
+from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import averaged, cells_of, empty_table, ratio, written
 from experiments.store import Result, turns_of_means
 from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
@@ -49,7 +49,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
     ]
     populations = [seed.population() for seed in seeds]
     problems = [
-        [seed.problem(law, population) for seed, population in zip(seeds, populations, strict=True)]
+        [seed.problem(law, population).table() for seed, population in zip(seeds, populations, strict=True)]
         for law in laws(config)
     ]
     largest = max(problem.largest_eigenvalue() for row in problems for problem in row)
@@ -75,7 +75,7 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
         | _curves("descent", "gradient descent, closed form", "step", [[e.descent for e in row] for row in exact])
         | _curves("simulated", "gradient descent, simulated", "step", simulated)
         | _summary(exact, simulated)
-        | _modes([row[0] for row in problems], exact)
+        | _modes(exact)
     )
 
 
@@ -125,26 +125,23 @@ class _Exact(NamedTuple):
     """The closed forms of one problem.
 
     Attributes:
-        spectrum: the one decomposition behind them.
+        solution: the one decomposition behind them.
         flow: gradient flow at the clock's times.
         descent: gradient descent at its steps.
     """
 
-    spectrum: theory.Spectrum
+    solution: rfm.Solution
     flow: theory.Curve
     descent: theory.Curve
 
     @staticmethod
     def of(problem: rfm.Problem, clock: _Clock, advance: Advance) -> "_Exact":
-        spectrum = problem.spectrum(problem.suggest_method(float(clock.times[-1])))
+        solution = rfm.solve(problem, until=float(clock.times[-1]))
         rule = theory.GradientDescent(step_size=clock.step_size)
-        exact = _Exact(
-            spectrum,
-            theory.risk_curve(spectrum, problem.population, theory.GradientFlow(), clock.times),
-            theory.risk_curve(spectrum, problem.population, rule, clock.steps),
-        )
+        with rounding_is_stored():
+            flow, descent = solution.curve(times=clock.times), solution.curve(rule=rule, steps=clock.steps)
         advance(1)
-        return exact
+        return _Exact(solution, flow, descent)
 
 
 def _coordinates(config: UCurveConfig, clock: _Clock, names: list[str]) -> Variables:
@@ -209,25 +206,27 @@ def _summary(exact: list[list[_Exact]], simulated: Sequence[Sequence[theory.curv
     }
 
 
-def _modes(problems: list[rfm.Problem], exact: list[list[_Exact]]) -> Variables:
+def _modes(exact: list[list[_Exact]]) -> Variables:
     """What each mode contributes at three times, for the first seed of each law; laws with fewer modes end in NaN.
 
     The turning point is that of the mean curve, the one that a figure shows.
     """
-    if problems[0].clean_labels is None:
+    if exact[0][0].flow.decomposition is None:
         return {}
-    count = max(row[0].spectrum.eigenvalues.size for row in exact)
+    count = max(row[0].solution.spectrum.eigenvalues.size for row in exact)
     eigenvalues = np.full((len(exact), count), np.nan)
     times = np.empty((len(exact), len(PHASES)))
     parts = {part: np.full((len(exact), len(PHASES), count), np.nan) for part in PARTS[1:]}
-    for law, (problem, row) in enumerate(zip(problems, exact, strict=True)):
-        spectrum, descent, size = row[0].spectrum, row[0].descent, row[0].spectrum.eigenvalues.size
+    for law, row in enumerate(exact):
+        solution, descent = row[0].solution, row[0].descent
         risk, error = (
             np.mean(_stack([[e.descent for e in row]], name)[0], axis=0) for name in ("risk", "rounding_error")
         )
         turning = descent.times[theory.minimum.earliest_lowest(risk, error)]
         times[law] = EARLY * turning, turning, descent.times[-1]
-        modes = theory.risk.mode_risk(spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times[law]))
+        at = jnp.asarray(times[law])
+        modes = theory.risk.mode_risk(solution.spectrum, solution.population, theory.GradientFlow(), at)
+        size = modes.eigenvalues.size
         eigenvalues[law, :size] = modes.eigenvalues
         for part, values in parts.items():
             values[law, :, :size] = getattr(modes, part)

@@ -6,6 +6,7 @@ import graphlib
 import inspect
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,29 @@ def test_imports_only_point_down(path: Path) -> None:
 
 def test_the_rule_about_imports_would_catch_one_that_points_up() -> None:
     assert list(imports(ast.parse("def f():\n    from rfm.data.tasks import Sample"))) == ["rfm.data.tasks.Sample"]
+
+
+KNOWS_ALL_FLOORS = {"cli", "registry"}
+"""Of the experiments: the command line, and the entries that it makes itself of."""
+
+
+def words(tree: ast.AST) -> Iterator[str]:
+    """Every string that is no prose: docstrings, and lines under a name, speak of what they like."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+
+
+@pytest.mark.parametrize("path", modules("experiments"), ids=lambda path: path.stem)
+def test_one_experiment_knows_no_figure_even_by_its_name(path: Path) -> None:
+    named = [word for word in words(parse(path)) if re.search(r"\bfigures\b", word)]
+    assert bool(named) == (path.stem in KNOWS_ALL_FLOORS)
+
+
+def test_the_rule_about_names_would_catch_one_in_any_string() -> None:
+    tree = ast.parse('def f():\n    """Of figures."""\n    return g(f"{x}figures.ucurve", "by")')
+    assert list(words(tree)) == ["by", "figures.ucurve"]
 
 
 MOST_LEVELS = 8
