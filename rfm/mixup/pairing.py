@@ -65,7 +65,8 @@ class ExpectedPairs(Pairing):
 
     def num_rows(self, num_samples: int) -> int:
         raise ValueError(
-            'law: Mixup(..., pairs="expected") has no table of rows; rfm.expected_mixup averages over all that there can be'
+            'law: Mixup(..., pairs="expected") has no table of rows; rfm.expected_mixup averages over all that there '
+            "can be"
         )
 
     def pair(self, key: PRNGKeyArray, row: Int[Array, ""], num_samples: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
