@@ -20,6 +20,7 @@ import theory
 from rfm.features import FeatureMap, signature
 from rfm.mixup.pairing import PairTable
 from rfm.source import Source, TableRows
+from theory.blocks import Block, in_one_precision
 from theory.checks import (
     as_floating,
     check_finite,
@@ -28,7 +29,7 @@ from theory.checks import (
     check_untraced,
 )
 from theory.population import Averages, check_same_map
-from theory.spectrum import Block, Method, Spectrum, in_one_precision
+from theory.spectrum import Method, Spectrum
 
 SMALL_SIDE = 20
 

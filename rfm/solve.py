@@ -22,7 +22,17 @@ from rfm import saved
 from rfm.clocks import checked_clock, latest_time, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
-from theory.checks import Clock, as_floating, check_finite, check_positive, check_shape, described, is_number, untraced
+from theory.checks import (
+    Clock,
+    as_floating,
+    check_choice,
+    check_finite,
+    check_positive,
+    check_shape,
+    described,
+    is_number,
+    untraced,
+)
 from theory.curve import check_matching
 from theory.derivatives.risk import Moments, TurningPoint
 from theory.population import Averages
@@ -294,8 +304,7 @@ def solve(problem: Solvable, *, until: float | None = None, method: Method | Lit
     check_problem(problem)
     if until is not None and not (is_number(until) and until > 0):
         raise ValueError(f"until: must be a positive time, got {described(until)}; leave it out for all times")
-    if method != "auto":
-        theory.spectrum.check_method(method)
+    check_choice("method", method, ("auto", *theory.spectrum.METHODS))
     latest = math.inf if until is None else float(until)
     spectrum = problem.spectrum(problem.suggest_method(latest) if method == "auto" else method)
     check_population(problem.population, spectrum.modes.shape[0], spectrum.label_coordinates.shape[1])

@@ -12,8 +12,8 @@ from rfm.mixup.laws import Law
 from rfm.mixup.pairing import PairTable
 from rfm.problem import Problem, Solvable, StreamedProblem, check_map
 from theory import Averages
+from theory.blocks import Block
 from theory.checks import check_count, check_type
-from theory.spectrum import Block
 
 
 def synthesize(

@@ -22,7 +22,6 @@ WITHOUT_EXAMPLE = {
     "mode_risk": "its numbers mean something only beside a problem; held by tests/theory/test_risk.py",
     "noise_weights": "one line of `weights`, whose example shows it",
     "closed_form": "the example of `Problem` solves with it",
-    "check_method": "a check; its example would be an error message",
     "simulate_many": "`simulate`, whose example shows it, for several problems",
 }
 
@@ -146,7 +145,7 @@ PUBLIC += [
         "phases": "Phase end_of phase_ends phased_curve",
         "population": "Averages Population RiskParts TestSet",
         "risk": "ModeRisk mode_risk noise_weights risk_parts train_loss weights",
-        "spectrum": "METHODS check_method decompose_blocks suggest_method",
+        "spectrum": "METHODS decompose_blocks suggest_method",
         "switching": "SwitchCurve switch_curve",
     }.items()
     for name in names.split()

@@ -11,9 +11,6 @@ it matters how one gets there:
   stored, and neither need Phi be.
 - ``gram``: eigh of the smaller of Phiᵀ Phi and Phi Phiᵀ. Fastest, but the error grows as t, and of singular values
   below about the root of machine epsilon (relative to the largest) it knows nothing.
-
-Arrays of different precision are brought to the finest of them first: single-precision features beside
-double-precision labels are factored in double precision.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,13 +22,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from theory import linalg
-from theory.checks import as_floating, check_finite, check_same_rows
+from theory.blocks import Block, Labels, as_columns
+from theory.checks import check_choice
 
 Method = Literal["svd", "qr", "gram"]
 METHODS: tuple[Method, ...] = ("svd", "qr", "gram")
-
-Labels = Float[Array, "samples targets"] | Float[Array, "samples"]
-Block = tuple[Float[Array, "rows features"], Array, Array | None]
 
 Rounding = Literal["factor", "covariance", "kernel"]
 """What was known to a rounding: Phi, Phiᵀ Phi with the force, or Phi Phiᵀ; see `theory.trust`."""
@@ -104,12 +99,12 @@ def decompose(
     >>> spectrum.eigenvalues.round(6).tolist(), spectrum.label_outside.round(6).tolist(), spectrum.rank
     ([2.0, 0.0], [0.5], 1)
     """
-    check_method(method)
+    check_choice("method", method, METHODS)
     block = (features, labels, clean_labels)
     if method == "svd":
-        return _from_svd(*_as_columns(block))
+        return _from_svd(*as_columns(block))
     if method == "gram" and features.shape[0] < features.shape[1]:
-        return _from_small_gram(*_as_columns(block))
+        return _from_small_gram(*as_columns(block))
     return decompose_blocks([block], method=method)
 
 
@@ -128,7 +123,7 @@ def decompose_blocks(blocks: Iterable[Block], *, method: Method = "qr") -> Spect
     """
     if method not in ("qr", "gram"):
         raise ValueError(f"method: {method!r} does not stream; pass 'qr' or 'gram'")
-    columns = map(_as_columns, blocks)
+    columns = map(as_columns, blocks)
     return _from_triangle(columns) if method == "qr" else _from_gram(columns)
 
 
@@ -150,35 +145,6 @@ def suggest_method(num_samples: int, num_features: int, latest_scaled_time: floa
 
 
 GRAM_ROUNDING = 1e-9
-
-
-def check_method(method: str) -> None:
-    """Raises ValueError unless the method is a known one; the message lists them."""
-    if method not in METHODS:
-        raise ValueError(f"method: {method!r} is not known; pass one of {', '.join(METHODS)}")
-
-
-def _as_columns(block: Block) -> Block:
-    """Labels as columns, all of as many rows and in the finest precision of the three."""
-    named = {
-        name: check_finite(name, as_floating(name, array))
-        for name, array in zip(("features", "labels", "clean_labels"), block, strict=True)
-        if array is not None
-    }
-    for name, array in named.items():
-        check_same_rows(name, array, "features", len(named["features"]))
-    clean = named.get("clean_labels")
-    return in_one_precision(named["features"], _columns(named["labels"]), None if clean is None else _columns(clean))
-
-
-def in_one_precision(features: Array, labels: Array, clean: Array | None) -> Block:
-    """All in the finest precision of the three."""
-    dtype = jnp.result_type(*(array for array in (features, labels, clean) if array is not None))
-    return features.astype(dtype), labels.astype(dtype), None if clean is None else clean.astype(dtype)
-
-
-def _columns(labels: Labels) -> Float[Array, "samples targets"]:
-    return labels[:, None] if labels.ndim == 1 else labels
 
 
 def _from_svd(features: Array, labels: Array, clean: Array | None) -> Spectrum:

@@ -235,7 +235,7 @@ def test_bad_input_to_the_papers_bound_is_named() -> None:
         theory.bounds.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **good, start=start)
     for name in good:
         for value in (-1.0, np.nan):
-            with pytest.raises(ValueError, match=f"{name}: must not be negative, got {value}"):
+            with pytest.raises(ValueError, match=f"{name}: must be a finite number that is not negative, got {value}"):
                 theory.bounds.liu2023_risk_bound(
                     problem.spectrum(), problem.population, FLOW, at, **{**good, name: value}
                 )
@@ -244,7 +244,7 @@ def test_bad_input_to_the_papers_bound_is_named() -> None:
 @pytest.mark.parametrize("power", [-1.0, np.nan])
 def test_the_power_of_the_noise_must_not_be_negative(power: float) -> None:
     problem = named("tall")
-    with pytest.raises(ValueError, match=f"noise_power: must not be negative, got {power}"):
+    with pytest.raises(ValueError, match=f"noise_power: must be a finite number that is not negative, got {power}"):
         theory.bounds.bounded_noise_risk(
             problem.spectrum(), problem.population, FLOW, jnp.asarray(TIMES), noise_power=power
         )
