@@ -40,9 +40,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     laws = rfm.ERM(), rfm.Mixup(alpha=config.alpha, pairs="expected")
     problems = {law: rfm.solve(seed.problem(law, population)) for law in laws}
     sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
-    limits = np.asarray(
-        [[rfm.largest_stable_step(problem, batches) for batches in sizes] for problem in problems.values()]
-    )
+    limits = np.asarray([[problem.largest_stable_step(batches) for batches in sizes] for problem in problems.values()])
     step_size = config.step_fraction * float(limits.min())
     steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
     further = np.geomspace(1, BEYOND_SIMULATION * config.num_steps, config.num_times)

@@ -18,7 +18,6 @@ from rfm.problem import Problem
 from rfm.solve import Solution, closed_form, solve
 from rfm.synthesis import synthesize
 from rfm.training import (
-    largest_stable_step,
     minibatch_curve,
     simulate,
     simulate_many,
@@ -52,7 +51,6 @@ __all__ = [
     "decide",
     "expected",
     "expected_mixup",
-    "largest_stable_step",
     "liu2023_risk_bound",
     "load_dataset",
     "minibatch_curve",

@@ -198,16 +198,28 @@ class Solution:
         return float(self.spectrum.eigenvalues[0])
 
     @untraced
-    def largest_stable_step(self, rule: theory.Rule) -> float:
-        """The step size from which on that rule diverges on this problem.
+    def largest_stable_step(self, rule: theory.Rule | theory.Batches, *, ridge: float = 0.0) -> float:
+        """The step size from which on training diverges, on batches in mean square: see `theory.batches`.
+
+        Args:
+            rule: of any step size; or batches drawn anew at every step, of whose pairs some stand for very many.
+            ridge: coupled weight decay of training on batches; a rule brings its own.
 
         >>> import rfm
-        >>> problem = rfm.Problem(jnp.eye(2), jnp.ones(2), population=theory.TestSet(jnp.eye(2), jnp.ones(2)))
-        >>> round(solve(problem).largest_stable_step(theory.HeavyBall(1.0, momentum=0.5)), 9)
-        6.0
+        >>> test = rfm.TestSet(jnp.eye(1), jnp.ones(1))
+        >>> problem = rfm.Problem(jnp.asarray([[1.0], [3.0]]), jnp.ones(2), population=test)
+        >>> ways = theory.GradientDescent(1.0), rfm.Batches(1)  # 2 / E phi^2, 2 E phi^2 / E phi^4
+        >>> [round(solve(problem).largest_stable_step(way), 6) for way in ways]
+        [0.4, 0.243902]
         """
-        check_rule(rule)
-        return float(rule.largest_stable_step(self.largest_eigenvalue()))
+        if not isinstance(rule, theory.Batches):
+            check_rule(rule)
+            if ridge != 0:
+                raise ValueError(f"ridge: {type(rule).__name__} brings its own; pass the rule with ridge={ridge}")
+            return float(rule.largest_stable_step(self.largest_eigenvalue()))
+        source = problem_of(self, "what batches are drawn from").source()
+        source.check(rule)
+        return source.largest_stable_step(self.spectrum, rule, ridge)
 
     def moments(self) -> Moments:
         """What training sees of its data, for `theory.derivatives`.

@@ -14,10 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
+from rfm.precision import warn
 from theory.checks import check_type
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
+STABILITY_WORK = 2e9
+"""Rows times modes squared, above which the largest stable step is that of some of the pairs."""
+STABILITY_BYTES = 2**27
+"""Of the rows, likewise."""
 GOLDEN_RATIO = 0.6180339887498949
 
 Rows = tuple[Float[Array, "rows features"], Float[Array, "rows columns"]]
@@ -62,6 +67,34 @@ class Source(eqx.Module):
         for first in range(0, len(index), length):
             yield self.pairs(index[first : first + length])
 
+    def check(self, batches: theory.Batches) -> None:
+        """Raises unless it is a way to draw batches, and there are as many different rows as it asks for."""
+        check_type("batches", batches, theory.Batches, "rfm.Batches(size)")
+        if not batches.replacement and batches.size > self.num_pairs:
+            raise ValueError(
+                f"batches: {batches.size} different {self.called} asked for, but there are only {self.num_pairs}; "
+                "pass at most that many, or replacement=True"
+            )
+
+    def largest_stable_step(self, spectrum: theory.Spectrum, batches: theory.Batches, ridge: float) -> float:
+        """The step size from which on the variance of training on such batches grows without bound.
+
+        Exact as long as rows times modes squared stay below `STABILITY_WORK`; beyond that some of the pairs stand for
+        all.
+
+        Warns:
+            PrecisionWarning: only some of the pairs were looked at.
+        """
+        nodes, rank = len(self.node_weights), max(1, spectrum.rank)
+        most = max(1, int(min(STABILITY_WORK / (nodes * rank**2), STABILITY_BYTES / (8 * nodes * rank))))
+        if most < self.num_pairs:
+            warn(
+                f"the largest stable step is estimated from {most} of {self.num_pairs} pairs; it may be ten percent off"
+            )
+        return theory.batches.largest_stable_step_of_rows(
+            spectrum, self.blocks(most), self.node_weights, batches, num_pairs=self.num_pairs, ridge=ridge
+        )
+
 
 class TableRows(Source):
     """The rows of a `Problem`."""
@@ -85,16 +118,6 @@ class TableRows(Source):
 
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
         return self.features[index][:, None, :], self.columns[index][:, None, : self.num_targets]
-
-
-def check_batches(batches: theory.Batches, source: Source) -> None:
-    """Raises unless it is a way to draw batches, and there are as many different rows as it asks for."""
-    check_type("batches", batches, theory.Batches, "rfm.Batches(size)")
-    if not batches.replacement and batches.size > source.num_pairs:
-        raise ValueError(
-            f"batches: {batches.size} different {source.called} asked for, but there are only {source.num_pairs}; "
-            "pass at most that many, or replacement=True"
-        )
 
 
 def draw_pairs(key: PRNGKeyArray, batches: theory.Batches, num_pairs: int) -> Int[Array, "rows"]:

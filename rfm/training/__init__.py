@@ -3,11 +3,9 @@
 from rfm.training.batches import MinibatchRuns, minibatch_curve, simulate_minibatch
 from rfm.training.ensemble import simulate_many
 from rfm.training.full import simulate, simulate_phases
-from rfm.training.stability import largest_stable_step
 
 __all__ = [
     "MinibatchRuns",
-    "largest_stable_step",
     "minibatch_curve",
     "simulate",
     "simulate_many",

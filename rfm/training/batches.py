@@ -19,8 +19,7 @@ from rfm.checks import check_keys
 from rfm.precision import warn
 from rfm.problem import Solvable
 from rfm.solve import Solution, problem_of, solution_of
-from rfm.source import Source, check_batches
-from rfm.training.stability import limit_of
+from rfm.source import Source
 from rfm.training.start import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.batches.moments import MAX_EXACT_MODES
 from theory.checks import Clock, check_choice, check_shape, check_steps, untraced
@@ -67,7 +66,7 @@ def minibatch_curve(
     [1.0, 0.625, 0.0]
     """
     source = problem_of(problem, "what batches are drawn from").source()
-    check_batches(batches, source)
+    source.check(batches)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     check_start(start)
     solution = solution_of(problem)
@@ -161,7 +160,7 @@ def simulate_minibatch(
     [1.0, 0.625]
     """
     source = problem_of(problem, "what batches are drawn from").source()
-    check_batches(batches, source)
+    source.check(batches)
     recorded = check_steps(steps)
     check_keys("keys", keys, "run")
     rule = theory.GradientDescent(step_size, ridge)
@@ -192,7 +191,7 @@ def simulate_minibatch(
 def _check_stable(
     spectrum: theory.Spectrum, source: Source, batches: theory.Batches, rule: theory.GradientDescent
 ) -> None:
-    largest = limit_of(spectrum, source, batches, float(rule.ridge))
+    largest = source.largest_stable_step(spectrum, batches, float(rule.ridge))
     if rule.step_size >= largest:
         raise ValueError(
             f"step_size: at {float(rule.step_size):g} the variance of batches of {batches.size} grows without bound; "

@@ -238,7 +238,7 @@ REFUSED = {
         "rfm.closed_form_phases([rfm.TrainingPhase(curve, flow)], times=[1.0])",
         "rfm.closed_form_switch(curve, problem, budget=1.0)",
         "rfm.compare_cures(curve, problem, budget=1.0)",
-        "rfm.largest_stable_step(curve, batches=rfm.Batches(2))",
+        "rfm.solve(curve).largest_stable_step(rfm.Batches(2))",
         "rfm.liu2023_risk_bound(curve, [1.0])",
     ],
     r"^TypeError: curve: pass what rfm.closed_form or rfm.simulate gives, got a Problem": [
@@ -352,7 +352,7 @@ TRACED = {
         "jax.jit(lambda s: rfm.simulate_many([problem], step_size=s, steps=[1])[0].risk)(0.1)",
     ],
     "ridge": [
-        "jax.vmap(lambda r: rfm.largest_stable_step(problem, batches=rfm.Batches(2), ridge=r))(jnp.ones(2))",
+        "jax.vmap(lambda r: rfm.solve(problem).largest_stable_step(rfm.Batches(2), ridge=r))(jnp.ones(2))",
         "jax.vmap(lambda r: rfm.simulate(problem, step_size=0.1, ridge=r, steps=[1]).risk)(jnp.ones(2))",
         "jax.jit(lambda r: rfm.data.KernelTruth(x, y, ridge=r).coefficients)(1.0)",
     ],

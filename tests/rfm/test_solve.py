@@ -64,7 +64,7 @@ def test_ten_questions_of_one_solution_make_no_further_decomposition(monkeypatch
         rfm.risk_over_labels(mixed, label_noise_variance=0.5, times=TIMES)
         rfm.minibatch_curve(mixed, rfm.Batches(4), step_size=0.01, steps=[3])
         rfm.simulate_minibatch(mixed, rfm.Batches(4), step_size=0.01, steps=[3], keys=[jax.random.key(0)])
-        rfm.largest_stable_step(mixed, rfm.Batches(4))
+        mixed.largest_stable_step(rfm.Batches(4))
         assert made == ["qr", "qr"]
 
 

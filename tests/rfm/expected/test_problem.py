@@ -348,8 +348,8 @@ def test_whole_numbers_are_averaged_as_numbers() -> None:
         rfm.expected_mixup(whole(SAMPLE, kind), FEATURES, UNIFORM, population=TEST) for kind in (int, float)
     )
     assert np.array_equal(ours.spectrum().label_coordinates, theirs.spectrum().label_coordinates)
-    step = rfm.largest_stable_step(ours, rfm.Batches(2))
-    assert step == rfm.largest_stable_step(theirs, rfm.Batches(2))
+    step = rfm.solve(ours).largest_stable_step(rfm.Batches(2))
+    assert step == rfm.solve(theirs).largest_stable_step(rfm.Batches(2))
 
 
 def test_without_a_truth_the_total_is_there_and_the_split_is_not() -> None:

@@ -49,7 +49,7 @@ LAWS = [{"shared_ratio": shared, "replacement": replace} for shared in (False, T
 def test_mean_and_variance_of_real_runs_are_the_closed_forms(
     problem: rfm.Problem | rfm.expected.ExpectedProblem, batches: rfm.Batches, share: float, ridge: float
 ) -> None:
-    step = share * rfm.largest_stable_step(problem, batches, ridge=ridge)
+    step = share * rfm.solve(problem).largest_stable_step(batches, ridge=ridge)
     exact = rfm.minibatch_curve(problem, batches, step_size=step, steps=STEPS, ridge=ridge)
     assert not exact.is_diagonal
     runs = rfm.simulate_minibatch(
@@ -85,14 +85,14 @@ def test_mean_and_variance_of_real_runs_are_the_closed_forms(
 def test_the_largest_stable_step_by_iteration_is_that_by_moments(
     problem: rfm.Problem | rfm.expected.ExpectedProblem, batch_size: int, ridge: float, settings: dict
 ) -> None:
-    ours = rfm.largest_stable_step(problem, rfm.Batches(batch_size, **settings), ridge=ridge)
+    ours = rfm.solve(problem).largest_stable_step(rfm.Batches(batch_size, **settings), ridge=ridge)
     source, law = problem.source(), theory.Batches(batch_size, **settings)
     moments = theory.batches.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
     assert np.isclose(ours, theory.batches.largest_stable_step(moments), rtol=ORACLE)
 
 
 def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> None:
-    largest = rfm.largest_stable_step(UNIFORM, rfm.Batches(2))
+    largest = rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2))
     assert largest < 0.9 * 2 / float(UNIFORM.spectrum().eigenvalues[0])  # the mean alone would still converge
     settings = {"batches": rfm.Batches(2), "steps": [0, 1]}
     for train in (rfm.simulate, rfm.minibatch_curve):
@@ -103,10 +103,10 @@ def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> 
 
 
 def test_a_subset_of_the_pairs_tells_the_largest_stable_step_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = rfm.largest_stable_step(UNIFORM, rfm.Batches(2))
-    monkeypatch.setattr("rfm.training.stability.STABILITY_WORK", 20 * len(UNIFORM.ratios) * 10**2)
+    exact = rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2))
+    monkeypatch.setattr("rfm.source.STABILITY_WORK", 20 * len(UNIFORM.ratios) * 10**2)
     with pytest.warns(rfm.PrecisionWarning, match="estimated from 20 of 25 pairs"):
-        assert np.isclose(rfm.largest_stable_step(UNIFORM, rfm.Batches(2)), exact, rtol=0.5)
+        assert np.isclose(rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2)), exact, rtol=0.5)
 
 
 def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
@@ -115,7 +115,7 @@ def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
     floors = {}
     for law in (rfm.ERM(), rfm.Mixup(alpha=1.0, pairs="expected")):
         problem = rfm.synthesize(SAMPLE, wide, law, population=test)
-        step = 0.5 * rfm.largest_stable_step(problem, rfm.Batches(2))
+        step = 0.5 * rfm.solve(problem).largest_stable_step(rfm.Batches(2))
         curve = rfm.minibatch_curve(problem, rfm.Batches(2), step_size=step, steps=[0, 10**6])
         floors[type(law)] = float(curve.gradient_floor / curve.gradient_norm[0])
         assert np.isclose(curve.gradient_norm[-1], curve.gradient_floor, rtol=1e-3, atol=1e-6)
@@ -177,7 +177,7 @@ def test_ill_conditioned_rows_give_a_curve_that_knows_how_good_it_is(
     decades: float, seed: int, spread_alone: bool
 ) -> None:
     problem, steps = steep(decades, seed, spread_alone), [1, 1000, 10**6, 10**9, 10**12, 10**15]
-    step_size = 0.5 * rfm.largest_stable_step(problem, rfm.Batches(1))
+    step_size = 0.5 * rfm.solve(problem).largest_stable_step(rfm.Batches(1))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         curve = rfm.minibatch_curve(problem, rfm.Batches(1), step_size=step_size, steps=steps)
@@ -336,7 +336,7 @@ def test_bad_batches_are_refused() -> None:
     with pytest.raises(ValueError, match=r"key: batches are drawn at random; pass key=jax.random.key\(seed\)"):
         rfm.simulate(UNIFORM, batches=rfm.Batches(2), **settings)
     with pytest.raises(ValueError, match="ridge: must be a finite number that is not negative, got -5"):
-        rfm.largest_stable_step(UNIFORM, rfm.Batches(2), ridge=-5.0)
+        rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2), ridge=-5.0)
     start = theory.Start(jnp.ones((9, 1)))
     with pytest.raises(ValueError, match=r"start.weights: has shape \(9, 1\); pass an array of shape \(10, 1\)"):
         rfm.minibatch_curve(UNIFORM, rfm.Batches(2), start=start, **settings)
