@@ -248,17 +248,17 @@ def _stack(curves: Sequence[Sequence[theory.curve.RiskCurve]], field: str) -> np
 
 def print_ucurve(console: Console, result: Result) -> None:
     """The table of `rfm ucurve`."""
-    laws, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
+    names, seeds, far = result["law"].values, result.sizes["seed"], float(result["time"][-1])
     end = f"t = {float(result['step_time'][-1]):.3g} ({int(result['step'][-1])} steps)"
-    table = empty_table(f"Gradient descent to {end}, {averaged(seeds)}", "", *map(str, laws))
+    table = empty_table(f"Gradient descent to {end}, {averaged(seeds)}", "", *map(str, names))
     turns = result["time"].values[turns_of_means(result["flow_risk"], result["flow_error"])]
     table.add_row("turn of the mean" if seeds > 1 else "turn of the flow", *(f"{turn:.3g}" for turn in turns))
     for label, name in _UCURVE_ROWS.items():
-        table.add_row(label, *cells_of([(result.sel(law=law), name) for law in laws]))
+        table.add_row(label, *cells_of([(result.sel(law=law), name) for law in names]))
     table.add_section()
     for label, name in _UCURVE_RATIOS.items():
         base = result.isel(law=0, drop=True)
-        table.add_row(label, "", *written([ratio(result.sel(law=law), base, name) for law in laws[1:]]))
+        table.add_row(label, "", *written([ratio(result.sel(law=law), base, name) for law in names[1:]]))
     table.add_section()
     for label, values in {
         "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
