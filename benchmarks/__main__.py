@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "seeds": simulation.seeds,
     "targets": simulation.targets,
     "saved": closed_form.saved,
+    "solution": closed_form.solution,
     "duals": duals.duals,
     "expected": expected.expected,
     "accelerator": expected.accelerator,

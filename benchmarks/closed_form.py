@@ -1,6 +1,8 @@
 """The closed form against LAPACK's share of it: whatever is more is ours."""
 
+import contextlib
 import warnings
+from unittest import mock
 
 import numpy as np
 import scipy.linalg
@@ -70,6 +72,39 @@ def saved() -> list[Row]:
     quick, slow = seconds(exact), seconds(trained)
     what = f"{NUM_STEPS} steps simulated / closed form (discrete), {len(steps)} points"
     return [Row(what, (slow / quick,), "x", note=f"one run: {slow:.3g} s against {quick:.3g} s")]
+
+
+def solution() -> list[Row]:
+    """Ten questions of one solution, against the same curves alone."""
+    problem = problems.tall()
+    found = rfm.solve(problem, method="qr")
+    step = 1 / float(found.spectrum.eigenvalues[0])
+    steps = np.unique(np.round(np.geomspace(1, NUM_STEPS, len(problems.TIMES))))
+    flows = [(theory.GradientFlow(ridge), problems.TIMES) for ridge in (0.0, 1e-6, 1e-4, 1e-2, 1.0)]
+    descents = [(theory.GradientDescent(step, ridge), steps) for ridge in (0.0, 1e-6, 1e-4)]
+    more = [(theory.HeavyBall(step, momentum=0.9), steps), (theory.Nesterov(step, momentum=0.9), steps)]
+    questions = [*flows, *descents, *more]
+
+    def asked() -> object:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rfm.PrecisionWarning)
+            return [
+                found.curve(steps=t, rule=rule) if rule.counts_steps else found.curve(times=t, rule=rule)
+                for rule, t in questions
+            ]
+
+    def alone() -> object:
+        return [theory.risk_curve(found.spectrum, problem.population, rule, t) for rule, t in questions]
+
+    with contextlib.ExitStack() as stack:
+        patched = (mock.patch.object(scipy.linalg, n, wraps=getattr(scipy.linalg, n)) for n in ("eigh", "qr", "svd"))
+        counted = [stack.enter_context(patch) for patch in patched]
+        asked()
+    calls = sum(counter.call_count for counter in counted)
+    return [
+        compare(f"{len(questions)} curves of one solution / of its spectrum", asked, alone, at_most=1.1, rounds=3),
+        Row("decompositions that they make", (float(calls),), "calls", 0),
+    ]
 
 
 def solve(problem: rfm.Problem, method: Method) -> Work:

@@ -198,7 +198,7 @@ def risk_curve(
         return _total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start)
 
     limit = _limit(reduced, seen, rule, start)
-    errors = _errors(spectrum, averages, rule, clock, risk, limit, start)
+    errors = _errors(spectrum, averages, None if reduced is spectrum else seen, rule, clock, risk, limit, start)
     turning_clock, turning_risk = turning_point(
         risk_at,
         asked,
@@ -287,6 +287,7 @@ def _limit(spectrum: Spectrum, averages: Averages, rule: Rule, start: Start | No
 def _errors(
     spectrum: Spectrum,
     averages: Averages,
+    in_modes: Averages | None,
     rule: Rule,
     clock: Float[Array, "times"],
     risk: Float[Array, "times"],
@@ -294,7 +295,7 @@ def _errors(
     start: Start | None,
 ) -> tuple[Float[Array, "times"], Float[Array, ""]]:
     """Bounds on the rounding error of the risk, at the times and at t = infinity."""
-    begun, seen = Begun.of(start, spectrum), Seen.by(averages, spectrum)
+    begun, seen = Begun.of(start, spectrum), Seen.by(averages, spectrum, in_modes)
     error = rounding_error(spectrum, averages, rule, clock, risk, begun, seen)
     return error, limit_error(spectrum, averages, rule.ridge, limit, begun, seen)
 

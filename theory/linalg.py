@@ -32,13 +32,6 @@ def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
     return _multiply(np.asarray(a), np.asarray(a).T)
 
 
-def product(a: Float[Array, "rows inner"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
-    """A b."""
-    if not is_on_host(a) or not is_on_host(b):
-        return a @ b
-    return _multiply(np.asarray(a), np.asarray(b))
-
-
 def transposed_product(a: Float[Array, "inner rows"], b: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
     """Aᵀ b; a transpose of its own would be a copy."""
     if not is_on_host(a) or not is_on_host(b):

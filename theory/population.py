@@ -75,6 +75,11 @@ class Averages(eqx.Module):
         """The average over Uᵀ phi, the features in the coordinates of the modes."""
 
     @property
+    def feature_power(self) -> Float[Array, "features"]:
+        """E phi_k^2, feature by feature."""
+        return jnp.diagonal(self.second_moment)
+
+    @property
     @abstractmethod
     def power(self) -> Float[Array, ""]:
         """E |phi|^2."""
@@ -182,12 +187,16 @@ class TestSet(Averages):
         return jnp.tensordot(modes.T, jnp.tensordot(self.features.T, error, 1), 1) / self.features.shape[0]
 
     def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
-        return TestSet(linalg.product(self.features, modes), self.targets)
+        return TestSet(self.features @ modes, self.targets)
 
     @property  # type: ignore[misc]
     def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[override]
         """C = E phi phiᵀ."""
         return linalg.gram(self.features) / self.features.shape[0]
+
+    @property
+    def feature_power(self) -> Float[Array, "features"]:
+        return jnp.mean(self.features**2, axis=0)
 
     @property
     def power(self) -> Float[Array, ""]:

@@ -56,11 +56,15 @@ class Seen(NamedTuple):
     power: Float[Array, ""]
 
     @staticmethod
-    def by(averages: Averages, spectrum: Spectrum) -> "Seen":
-        """By a population: costs features^2 x modes operations, or test rows x features x modes."""
+    def by(averages: Averages, spectrum: Spectrum, in_modes: Averages | None = None) -> "Seen":
+        """By a population: costs features^2 x modes operations, or test rows x features x modes.
+
+        Less if its average over the coordinates of the modes is at hand.
+        """
         power = averages.power
         lost = FACTOR * jnp.finfo(spectrum.eigenvalues.dtype).eps * power  # what a difference of powers cannot show
-        by_mode = jnp.maximum(averages.mode_power(spectrum.modes), lost if averages.cancels else 0)
+        by_mode = averages.mode_power(spectrum.modes) if in_modes is None else in_modes.feature_power
+        by_mode = jnp.maximum(by_mode, lost if averages.cancels else 0)
         full = spectrum.modes.shape[0] == spectrum.modes.shape[1]
         beyond = jnp.zeros_like(power) if full else jnp.maximum(power - jnp.sum(by_mode), 0) + lost
         return Seen(by_mode, beyond, power)
