@@ -88,6 +88,12 @@ def test_chapters_do_not_need_each_other_in_a_circle(floor: str) -> None:
     levels(chapters(graph(floor)), set())
 
 
+def test_the_picture_of_the_floors_shows_every_chapter() -> None:
+    shown = re.findall(r">(\w+)</text>", (ROOT / "docs" / "floors.svg").read_text(encoding="utf-8"))
+    there = [name.split(".")[1] for floor in FLOORS for name in chapters(graph(floor))]
+    assert sorted(shown) == sorted([*there, *FLOORS]), "draw it again: python -m tests.structure docs/floors.svg"
+
+
 def test_the_rule_about_levels_would_catch_a_stack_and_a_circle() -> None:
     stack = {f"theory.{n}": {f"theory.{n - 1}"} if n else set() for n in range(MOST_LEVELS + 1)}
     assert max(levels(stack, set()).values()) == MOST_LEVELS + 1

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, untraced
 from theory.minimum import error_at, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
-from theory.risk import ModeRisk, Start, check_start, mode_risk, parts_of, risk_parts, train
+from theory.risk import ModeRisk, Start, check_start, learnt, mode_risk, parts_of, risk_parts
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
@@ -311,7 +311,7 @@ def _is_resolved(
 
 @eqx.filter_jit
 def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
-    trained = train(spectrum, rule, clock, start)
+    trained = learnt(spectrum, rule, clock, start)
     parts = parts_of(trained, spectrum, averages, rule, clock, start)
     return parts, jnp.sum(trained.loss, axis=1), jnp.sum(parts.risk, axis=1)
 

@@ -26,8 +26,8 @@ from numpy.polynomial import chebyshev
 
 from theory.checks import is_traced
 
-Clock = Float[Array, "times"] | np.ndarray
-Curve = Callable[[Any], Clock]
+Times = Float[Array, "times"] | np.ndarray
+Curve = Callable[[Any], Times]
 Number = Float[Array, ""] | np.ndarray | np.floating
 Count = Int[Array, ""] | np.ndarray | np.integer | int
 Flag = Bool[Array, ""] | np.ndarray | np.bool_
@@ -48,9 +48,9 @@ CUTS = 13
 
 def turning_point(
     risk: Curve,
-    grid: Clock,
-    values: Clock,
-    errors: Clock | None = None,
+    grid: Times,
+    values: Times,
+    errors: Times | None = None,
     *,
     whole_steps: bool,
     fastest: float | Number = 0.0,
@@ -150,12 +150,12 @@ class _Brackets(NamedTuple):
         number: how many there are; what comes after them is no bracket.
     """
 
-    low: Clock
-    high: Clock
+    low: Times
+    high: Times
     number: Count
 
 
-def _brackets(grid: Clock, values: Clock, *, whole_steps: bool, fastest: float | Number) -> _Brackets:
+def _brackets(grid: Times, values: Times, *, whole_steps: bool, fastest: float | Number) -> _Brackets:
     """If 0 is followed by the next step, there is nothing in between."""
     xp, dtype = _library(grid, values, fastest), values.dtype
     inner = values[1:-1]
@@ -189,11 +189,11 @@ class _Found(NamedTuple):
     bracket: Count
     low: Number
     high: Number
-    times: Clock
-    values: Clock
+    times: Times
+    values: Times
 
 
-def _search(risk: Curve, brackets: _Brackets, *, whole_steps: bool) -> tuple[Clock, Clock]:
+def _search(risk: Curve, brackets: _Brackets, *, whole_steps: bool) -> tuple[Times, Times]:
     """The times and values of the minima in all brackets; infinite values where there is none."""
     xp = _library(*brackets)
     low, high = brackets.low, brackets.high

@@ -81,7 +81,7 @@ def noise_weights(
     return _noise(spectrum, rule, t, rule.response(spectrum.eigenvalues, t), start)
 
 
-class Training(eqx.Module):
+class Learnt(eqx.Module):
     """What training has made of the weights at the given times.
 
     Attributes:
@@ -97,12 +97,12 @@ class Training(eqx.Module):
     response: Response
 
 
-def train(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Training:
+def learnt(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Learnt:
     """Weights and training loss, from one evaluation of the rule."""
     response = rule.response(spectrum.eigenvalues, t)
     theta = _weights(spectrum, rule, t, response, start)
     noise = None if spectrum.clean_coordinates is None else _noise(spectrum, rule, t, response, start)
-    return Training(theta, noise, _loss(spectrum, rule, response, start), response)
+    return Learnt(theta, noise, _loss(spectrum, rule, response, start), response)
 
 
 def risk_parts(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None) -> RiskParts:
@@ -120,17 +120,17 @@ def risk_parts(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, sta
     >>> parts.risk[:, 0].tolist(), parts.noise[:, 0].tolist()
     ([6.5, 0.5], [0.0, 0.5])
     """
-    return parts_of(train(spectrum, rule, t, start), spectrum, averages, rule, t, start)
+    return parts_of(learnt(spectrum, rule, t, start), spectrum, averages, rule, t, start)
 
 
 def parts_of(
-    training: Training, spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None
+    found: Learnt, spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None
 ) -> RiskParts:
     """The risk of a training whose weights are known."""
-    parts = averages.risk_parts(training.weights, training.noise)
+    parts = averages.risk_parts(found.weights, found.noise)
     if start is None or _is_zero(start.variance):
         return parts
-    power = _spread_power(spectrum, averages, rule, t, training.response, start)
+    power = _spread_power(spectrum, averages, rule, t, found.response, start)
     spread = start.variance * jnp.maximum(power, 0)[:, None]
     clean = None if parts.clean is None else parts.clean + spread
     return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross)
@@ -158,7 +158,7 @@ def after(spectrum: Spectrum, rule: Rule, duration: float | Float[Array, ""], st
     [[0.0], [1.0]]
     """
     t = jnp.asarray(duration, spectrum.eigenvalues.dtype)[None]
-    trained = train(spectrum, rule, t, start)
+    trained = learnt(spectrum, rule, t, start)
     noise = None if trained.noise is None else trained.noise[:, 0]
     if start is None or _is_zero(start.variance):
         return Start(trained.weights[:, 0], noise_weights=noise)

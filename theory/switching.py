@@ -14,7 +14,7 @@ from theory.checks import Clock, check_clock, check_steps, described, is_number,
 from theory.curve import Decomposition, check_matching
 from theory.minimum import FASTEST, error_at, turning_point
 from theory.population import Averages, RiskParts, in_precision
-from theory.risk import Start, remaining, train, weights
+from theory.risk import Start, learnt, remaining, weights
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
@@ -172,7 +172,7 @@ def switched(
     [1.0, 1.37, 2.0]
     """
     left = budget - switch_times
-    begun, trained = train(first, rule, switch_times, start), train(second, rule, left)
+    begun, trained = learnt(first, rule, switch_times, start), learnt(second, rule, left)
     theta = trained.weights + remaining(second, rule, left, trained.response, begun.weights)
     if begun.noise is None or trained.noise is None:
         return theta, None

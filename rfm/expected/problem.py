@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from rfm.data.sample import Sample, checked_sample
 from rfm.expected.fresh_pairs import FreshPairs
 from rfm.expected.quadrature import ratio_quadrature
-from rfm.expected.sums import KINDS, BlockProgress, Method, Shape, accumulate
+from rfm.expected.sums import KINDS, BlockProgress, PassMethod, Shape, accumulate
 from rfm.expected.tiles import Tiling
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelTest
@@ -40,10 +40,10 @@ from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14
 """Of one block."""
-BLOCK_BYTES: dict[Method, int] = {"gram": 2**24, "qr": 2**27}
+BLOCK_BYTES: dict[PassMethod, int] = {"gram": 2**24, "qr": 2**27}
 """Of the features of one block: what the caches hold, and for QR what makes its triangle cheap beside it."""
-BLOCK_COPIES: dict[Method, int] = {"gram": 2, "qr": 3}
-SQUARE_COPIES: dict[Method, int] = {"gram": 4, "qr": 5}
+BLOCK_COPIES: dict[PassMethod, int] = {"gram": 2, "qr": 3}
+SQUARE_COPIES: dict[PassMethod, int] = {"gram": 4, "qr": 5}
 """How many arrays as large as a block, and as features x features, are alive at once."""
 FEW = 8
 """Originals, by whose features a map is known."""
@@ -70,7 +70,7 @@ class ExpectedProblem(Solvable):
     ratios: RatioQuadrature
     smoother: Float[Array, "samples features"]
     found: Spectrum
-    method: Method = eqx.field(static=True)
+    method: PassMethod = eqx.field(static=True)
     more_accurate: ClassVar[str | None] = "pass method='qr' to rfm.expected_mixup"
 
     def spectrum(self, method: str | None = None) -> Spectrum:
@@ -86,7 +86,7 @@ class ExpectedProblem(Solvable):
             )
         return self.found
 
-    def suggest_method(self, latest_time: float) -> Method:
+    def suggest_method(self, latest_time: float) -> PassMethod:
         """That of the pass."""
         return self.method
 
@@ -132,7 +132,7 @@ def expected_mixup(
     law: Law,
     *,
     population: Averages | KernelTest,
-    method: Method = "qr",
+    method: PassMethod = "qr",
     num_ratios: int | None = None,
     tolerance: float = 1e-8,
     memory_budget: int | None = None,
@@ -238,7 +238,7 @@ def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioQuadrature
 
 
 def _most_rows(
-    num_samples: int, probe: Array, num_ratios: int, devices: list[jax.Device], method: Method, budget: int | None
+    num_samples: int, probe: Array, num_ratios: int, devices: list[jax.Device], method: PassMethod, budget: int | None
 ) -> int:
     """Rows of a block, from the budget: at least one pair a device."""
     num_features, item, fewest = probe.shape[1], probe.dtype.itemsize, num_ratios * len(devices) ** 2
@@ -265,7 +265,7 @@ def _fingerprint(
     law: Mixup,
     ratios: RatioQuadrature,
     tiling: Tiling,
-    method: Method,
+    method: PassMethod,
     devices: int,
 ) -> dict[str, str]:
     """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""

@@ -23,7 +23,7 @@ from rfm.files import replacing
 from theory import Spectrum, linalg
 from theory.spectrum import from_moments, from_triangle
 
-Method = Literal["gram", "qr"]
+PassMethod = Literal["gram", "qr"]
 BlockProgress = Callable[[int, int], object]
 """Called with the number of blocks done, and of all blocks."""
 
@@ -128,7 +128,7 @@ class TriangleSums(Sums):
         return from_triangle(self.triangle, self.smoother.shape[1], labels.shape[1], num_rows=rows)
 
 
-KINDS: dict[Method, type[GramSums] | type[TriangleSums]] = {"gram": GramSums, "qr": TriangleSums}
+KINDS: dict[PassMethod, type[GramSums] | type[TriangleSums]] = {"gram": GramSums, "qr": TriangleSums}
 
 
 def accumulate(

@@ -28,12 +28,12 @@ from theory.population import Averages, RiskParts
 from theory.rules.rule import Rule, traced
 from theory.trust import evaluation_error
 
-Clock = Float[Array, "times"]
+Times = Float[Array, "times"]
 Variance = float | Float[Array, ""]
 
 
 def differentiable_risk(
-    moments: Moments, averages: Averages, rule: Rule, t: Clock, *, label_noise_variance: Variance = 0.0
+    moments: Moments, averages: Averages, rule: Rule, t: Times, *, label_noise_variance: Variance = 0.0
 ) -> Float[Array, "times targets"]:
     """The expected risk of training from zero, differentiable in everything that is an array.
 
@@ -62,7 +62,7 @@ def differentiable_risk(
 
 
 def differentiable_parts(
-    moments: Moments, averages: Averages, rule: Rule, t: Clock, *, label_noise_variance: Variance = 0.0
+    moments: Moments, averages: Averages, rule: Rule, t: Times, *, label_noise_variance: Variance = 0.0
 ) -> RiskParts:
     """The same risk and its clean, noise and cross parts, each as differentiable; independent noise adds to `noise`.
 
@@ -95,7 +95,7 @@ class TurningPoint(eqx.Module):
 
 
 def turning_risk(
-    moments: Moments, averages: Averages, rule: Rule, grid: Clock, *, label_noise_variance: Variance = 0.0
+    moments: Moments, averages: Averages, rule: Rule, grid: Times, *, label_noise_variance: Variance = 0.0
 ) -> TurningPoint:
     """The lowest risk along training from zero, with its derivatives, refined off the grid.
 
@@ -132,7 +132,7 @@ def turning_risk(
 
 @eqx.filter_custom_jvp
 def _turning_point(
-    moments: Moments, averages: Averages, rule: Rule, grid: Clock, variance: Array | None
+    moments: Moments, averages: Averages, rule: Rule, grid: Times, variance: Array | None
 ) -> TurningPoint:
     known, clock = _turning_clock(moments, averages, rule, grid, variance)
     return TurningPoint(rule.time(clock), jnp.sum(_risk(moments, averages, rule, clock[None], variance, known)))
@@ -159,14 +159,14 @@ _compiled_turning_point = eqx.filter_jit(_turning_point)
 
 
 def _risk(
-    moments: Moments, averages: Averages, rule: Rule, t: Clock, variance: Variance | None, known: Eigen
+    moments: Moments, averages: Averages, rule: Rule, t: Times, variance: Variance | None, known: Eigen
 ) -> Float[Array, "times targets"]:
     unsplit = Moments(moments.second_moment, moments.force, None, moments.noise_force)
     return _risk_parts(unsplit, averages, rule, t, variance, known).risk
 
 
 def _risk_parts(
-    moments: Moments, averages: Averages, rule: Rule, t: Clock, variance: Variance | None, known: Eigen
+    moments: Moments, averages: Averages, rule: Rule, t: Times, variance: Variance | None, known: Eigen
 ) -> RiskParts:
     """The risk of the labels as they are, and what independent noise on them adds to its mean."""
     num_targets = moments.force.shape[1]
@@ -188,7 +188,7 @@ def _risk_parts(
 
 def _quick_risk(
     moments: Moments, averages: Averages, rule: Rule, variance: Array | None, known: Eigen
-) -> Callable[[Clock], Clock]:
+) -> Callable[[Times], Times]:
     """The same, summed over targets, at many times: all label noise at once is a quadratic form in the gains."""
     noise_form = None
     if variance is not None and moments.noise_force is not None:
@@ -196,7 +196,7 @@ def _quick_risk(
         in_modes = known.modes.T @ averages.second_moment @ known.modes
         noise_form = moments.force.shape[1] * variance * in_modes * (forces @ forces.T)
 
-    def risk(t: Clock) -> Clock:
+    def risk(t: Times) -> Times:
         weights = filtered_force(moments.second_moment, moments.force, rule, t, known=known)
         total = jnp.sum(averages.risk_parts(weights, None).risk, axis=1)
         if noise_form is None:
@@ -208,7 +208,7 @@ def _quick_risk(
 
 
 def _turning_clock(
-    moments: Moments, averages: Averages, rule: Rule, grid: Clock, variance: Array | None
+    moments: Moments, averages: Averages, rule: Rule, grid: Times, variance: Array | None
 ) -> tuple[Eigen, Float[Array, ""]]:
     """The time, or the whole step, of the lowest risk; the earliest of those that rounding does not part."""
     known = eigen(moments.second_moment)

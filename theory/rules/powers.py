@@ -30,7 +30,7 @@ States = TypeVar("States")
 Powers = TypeVar("Powers")
 
 
-class State(NamedTuple):
+class PowerState(NamedTuple):
     """A mode on its way: e, what is left; -velocity / s; and (1 - e) / s, how far a force of 1/eta has moved it."""
 
     left: Float[Array, "*times modes"]
@@ -50,7 +50,7 @@ class Power(NamedTuple):
     kept: Float[Array, "modes"]
 
 
-def after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
+def after(progress: Float[Array, "modes"], kept: Float[Array, "modes"], steps: Float[Array, "*times"]) -> PowerState:
     """The state after so many steps from rest."""
     return by_squaring(
         at_rest(progress, steps),
@@ -85,10 +85,10 @@ def by_squaring(
     return state
 
 
-def at_rest(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> State:
+def at_rest(progress: Float[Array, "modes"], steps: Float[Array, "*times"]) -> PowerState:
     """Before the first step."""
     ones = jnp.ones((*steps.shape, *progress.shape), progress.dtype)
-    return State(ones, jnp.zeros_like(ones), jnp.zeros_like(ones))
+    return PowerState(ones, jnp.zeros_like(ones), jnp.zeros_like(ones))
 
 
 def one_step(progress: Float[Array, "modes"], kept: Float[Array, "modes"]) -> Power:
@@ -96,10 +96,10 @@ def one_step(progress: Float[Array, "modes"], kept: Float[Array, "modes"]) -> Po
     return Power(1 - progress, jnp.ones_like(progress), jnp.ones_like(progress), kept)
 
 
-def advance(state: State, power: Power, progress: Array, kept: Array) -> State:
+def advance(state: PowerState, power: Power, progress: Array, kept: Array) -> PowerState:
     left, speed, moved, still = (rows(entry, state.left) for entry in power)
     coupled = rows(kept, state.left) * speed * state.speed
-    return State(
+    return PowerState(
         left * state.left - rows(progress, state.left) * coupled,
         speed * state.left + still * state.speed,
         moved + left * state.moved + coupled,
@@ -145,7 +145,7 @@ def _means(
 class _Sums(NamedTuple):
     """A mode on its way, and the sum of how far it had moved after each step so far."""
 
-    state: State
+    state: PowerState
     moved: Float[Array, "*times modes"]
 
 
@@ -157,7 +157,7 @@ class _SumsPower(NamedTuple):
 
 
 def _left_so_far(
-    state: State | Power, progress: Float[Array, "modes"], kept: Float[Array, "modes"]
+    state: PowerState | Power, progress: Float[Array, "modes"], kept: Float[Array, "modes"]
 ) -> Float[Array, "*times modes"]:
     """The sum of what was left after each step: s e is what the velocity loses, D velocity - velocity'."""
     return rows(1 - kept - progress, state.moved) * state.moved + rows(kept, state.moved) * state.speed
