@@ -99,7 +99,6 @@ def _teacher(config: NoiseConfig, weight_std: float, key: PRNGKeyArray) -> rfm.d
     task = rfm.TeacherStudent(
         config.input_dim, config.num_hidden, config.teacher_activation, weight_std=weight_std, key=key
     )
-    assert isinstance(task.truth, rfm.data.TwoLayerTeacher)
     return task.truth
 
 

@@ -59,79 +59,64 @@ class Experiment(Kind):
     on_data: bool = False
 
 
+def _experiment(kind: str, config: type[Config], about: str, *more_figures: str, **shape: bool) -> Experiment:
+    """One whose names follow from its kind: experiments/<stem>.py runs and prints it, figures/<stem>.py draws it."""
+    stem = kind.replace("-", "_")
+    return Experiment(
+        kind=kind,
+        config=config,
+        run=f"experiments.{stem}:run_{stem}",
+        table=f"experiments.{stem}:print_{stem}",
+        figures=tuple(f"figures.{name}" for name in (stem, *more_figures)),
+        about=about,
+        **shape,
+    )
+
+
 _IN_ORDER = (
-    Experiment(
-        kind="ucurve",
-        config=UCurveConfig,
-        run="experiments.ucurve:run_ucurve",
-        table="experiments.ucurve:print_ucurve",
-        figures=("figures.ucurve", "figures.decomposition", "figures.modes"),
-        about="Run the main experiment: the U-curve of ERM and two Mixup laws, in closed form and in simulation.",
+    _experiment(
+        "ucurve",
+        UCurveConfig,
+        "Run the main experiment: the U-curve of ERM and two Mixup laws, in closed form and in simulation.",
+        "decomposition",
+        "modes",
         in_threads=True,
     ),
-    Experiment(
-        kind="sample-size",
-        config=SampleSizeConfig,
-        run="experiments.sample_size:run_sample_size",
-        table="experiments.sample_size:print_sample_size",
-        figures=("figures.sample_size",),
-        about="Run the overtraining penalty against the number of samples, at fixed p and for p that grows with n.",
+    _experiment(
+        "sample-size",
+        SampleSizeConfig,
+        "Run the overtraining penalty against the number of samples, at fixed p and for p that grows with n.",
     ),
-    Experiment(
-        kind="noise",
-        config=NoiseConfig,
-        run="experiments.noise:run_noise",
-        table="experiments.noise:print_noise",
-        figures=("figures.noise",),
-        about="Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels.",
+    _experiment(
+        "noise",
+        NoiseConfig,
+        "Run the law of Mixup's label noise: against the ratio, the distance of a pair, and for hard labels.",
     ),
-    Experiment(
-        kind="bound",
-        config=BoundConfig,
-        run="experiments.bound:run_bound",
-        table="experiments.bound:print_bound",
-        figures=("figures.bound",),
-        about="Run the bounds of the literature beside the exact curve, over training time.",
+    _experiment("bound", BoundConfig, "Run the bounds of the literature beside the exact curve, over training time."),
+    _experiment(
+        "minibatch",
+        MinibatchConfig,
+        "Run training on fresh batches: mean, spread and gradients in closed form, beside real runs.",
     ),
-    Experiment(
-        kind="minibatch",
-        config=MinibatchConfig,
-        run="experiments.minibatch:run_minibatch",
-        table="experiments.minibatch:print_minibatch",
-        figures=("figures.minibatch",),
-        about="Run training on fresh batches: mean, spread and gradients in closed form, beside real runs.",
+    _experiment(
+        "switch",
+        SwitchConfig,
+        "Run Mixup until a switch and plain training after it, against the time of the switch, at equal budget.",
     ),
-    Experiment(
-        kind="switch",
-        config=SwitchConfig,
-        run="experiments.switch:run_switch",
-        table="experiments.switch:print_switch",
-        figures=("figures.switch",),
-        about="Run Mixup until a switch and plain training after it, against the time of the switch, at equal budget.",
+    _experiment(
+        "rules",
+        RulesConfig,
+        "Run the U-curve under every training rule, at equal effective time, in closed form and in simulation.",
     ),
-    Experiment(
-        kind="rules",
-        config=RulesConfig,
-        run="experiments.rules:run_rules",
-        table="experiments.rules:print_rules",
-        figures=("figures.rules",),
-        about="Run the U-curve under every training rule, at equal effective time, in closed form and in simulation.",
+    _experiment(
+        "penalty-map",
+        PenaltyMapConfig,
+        "Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time.",
     ),
-    Experiment(
-        kind="penalty-map",
-        config=PenaltyMapConfig,
-        run="experiments.penalty_map:run_penalty_map",
-        table="experiments.penalty_map:print_penalty_map",
-        figures=("figures.penalty_map",),
-        about="Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time.",
-    ),
-    Experiment(
-        kind="advise",
-        config=AdviseConfig,
-        run="experiments.advise:run_advise",
-        table="experiments.advise:print_advise",
-        figures=("figures.advise",),
-        about="Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off.",
+    _experiment(
+        "advise",
+        AdviseConfig,
+        "Advise on data of your own: what over-training with Mixup would cost, when to stop or to switch it off.",
         on_data=True,
     ),
 )

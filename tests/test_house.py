@@ -115,6 +115,11 @@ def test_theory_knows_no_chance_no_file_and_no_clock(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_asserted_that_types_or_checks_should_say(path: Path) -> None:
+    assert not [node for node in ast.walk(parse(path)) if isinstance(node, ast.Assert)]
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
 def test_annotations_are_never_postponed(path: Path) -> None:
     assert "__future__.annotations" not in names(parse(path))  # jaxtyping's checks would be skipped in silence
 

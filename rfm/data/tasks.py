@@ -116,6 +116,8 @@ class TeacherStudent(GaussianTask):
     [0.0]
     """
 
+    truth: TwoLayerTeacher
+
     def __init__(
         self,
         input_dim: int,
