@@ -8,8 +8,8 @@ CODE := theory rfm experiments figures tests benchmarks
 
 # What depends on the last bits of a processor, tried with the BLAS kernels of others.
 KERNELS := Haswell Prescott
-ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk phases) tests/theory/rules/test_averaging \
-  tests/theory/batches/test_minibatch tests/theory/derivatives/test_covariance \
+ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk starts transforms phases) tests/theory/rules/test_averaging \
+  $(addprefix tests/theory/batches/test_,minibatch approximation training) tests/theory/derivatives/test_covariance \
   $(addprefix tests/rfm/,test_kernels test_rounding expected/test_quadrature)
 
 .PHONY: help ucurve figures test test-kernels accuracy faults bench bench-peer scaling clean

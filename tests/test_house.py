@@ -71,7 +71,7 @@ MOST_LEVELS = 8
 MOST_LINES = 400
 
 
-@pytest.mark.parametrize("path", modules(*FLOORS, "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(*FLOORS, "tests", "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_longer_than_a_chapter(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 

@@ -1,6 +1,7 @@
 """Configurations that run in a moment; all tests share them, so that each shape is compiled once."""
 
 import dataclasses
+import sys
 
 from experiments.configs import (
     AdviseConfig,
@@ -14,6 +15,8 @@ from experiments.configs import (
     SwitchConfig,
     UCurveConfig,
 )
+
+PROGRAM = [sys.executable, "-m", "experiments.cli"]
 
 _TASK = {"num_seeds": 2, "input_dim": 3, "num_hidden": 3, "num_test": 40, "num_times": 12}
 

@@ -2,8 +2,6 @@
 
 import functools
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,35 +10,10 @@ import rfm
 import theory
 from tests.problems import Case, make, named, tagged
 from tests.theory import oracles
-from tests.tolerances import FINITE_DIFFERENCE, FLOAT32, GRAM_AT_1E6, IDENTITY, LATE, ORACLE, SAMPLING
+from tests.theory.curves import ALL_METHODS, STEPS, TIMES, Method, descent_curve, flow_curve, largest_eigenvalue, scale
+from tests.tolerances import GRAM_AT_1E6, IDENTITY, LATE, ORACLE
 
-Method = theory.spectrum.Method
-ALL_METHODS = pytest.mark.parametrize("method", theory.spectrum.METHODS)
-
-TIMES = (0.0, 0.1, 1.0, 20.0, 300.0)
-STEPS = (0, 1, 2, 41, 300)
-
-
-def largest_eigenvalue(problem: rfm.Problem) -> float:
-    return float(np.linalg.eigvalsh(oracles.moments(problem)[0])[-1])
-
-
-def flow_curve(problem: rfm.Problem, method: Method, times: tuple[float, ...] = TIMES) -> theory.Curve:
-    return theory.risk_curve(problem.spectrum(method), problem.population, theory.GradientFlow(), list(times))
-
-
-def descent_curve(problem: rfm.Problem, method: Method, share: float) -> tuple[theory.Curve, float]:
-    step = share * 2 / largest_eigenvalue(problem)
-    rule = theory.GradientDescent(step)
-    return theory.risk_curve(problem.spectrum(method), problem.population, rule, list(STEPS)), step
-
-
-def scale(problem: rfm.Problem) -> float:
-    """The risk of predicting zero: parts of a risk may vanish, and are held against this."""
-    return float(jnp.sum(problem.population.target_power_by_target))
-
-
-# --- the weights and the risk, by other routes ---------------------------------------------------------------------
+# --- the weights and the risk, by other routes --------------------------------------------------------------------
 
 
 @ALL_METHODS
@@ -87,7 +60,8 @@ def test_noise_weights_are_trained_on_the_label_noise(case: Case) -> None:
         assert np.allclose(ours[:, index], oracles.expm_weights(noise, t), rtol=ORACLE, atol=ORACLE)
 
 
-# --- late times, in 60 digits --------------------------------------------------------------------------------------
+# --- late times, in 60 digits -------------------------------------------------------------------------------------
+
 
 LATE_NAMES = ["tall", "square", "rank-deficient", "duplicated rows, tall", "power law"]
 LATE_TIMES = (1.0, 1e3, 1e6, 1e8, 1e10)
@@ -136,7 +110,7 @@ def test_late_descent_is_exact_to_rounding(method: Method, share: float) -> None
     assert np.all(error <= LATE)
 
 
-# --- infinity ------------------------------------------------------------------------------------------------------
+# --- infinity -----------------------------------------------------------------------------------------------------
 
 
 @ALL_METHODS
@@ -176,7 +150,7 @@ def test_with_decay_infinity_is_ridge_regression_and_always_resolved() -> None:
     assert curve.infinity_is_resolved
 
 
-# --- the parts -----------------------------------------------------------------------------------------------------
+# --- the parts ----------------------------------------------------------------------------------------------------
 
 
 @ALL_METHODS
@@ -266,227 +240,7 @@ def test_several_targets_are_several_problems() -> None:
     assert np.allclose(together.risk, together.clean_risk + together.noise_risk + together.cross_risk, rtol=IDENTITY)
 
 
-# --- starts and decay ----------------------------------------------------------------------------------------------
-
-
-@ALL_METHODS
-@pytest.mark.parametrize("ridge", [0.0, 0.07])
-def test_flow_from_given_weights_with_decay(case: Case, method: Method, ridge: float) -> None:
-    problem = case.problem
-    theta = np.random.default_rng(2).normal(size=(problem.features.shape[1], 1))
-    curve = theory.risk_curve(
-        problem.spectrum(method),
-        problem.population,
-        theory.GradientFlow(ridge),
-        list(TIMES),
-        start=theory.Start(jnp.asarray(theta)),
-    )
-    weights = [oracles.expm_weights(problem, t, ridge, theta) for t in TIMES]
-    assert np.allclose(curve.risk_by_target, [oracles.risk(problem, w) for w in weights], rtol=ORACLE, atol=0)
-    loss = np.asarray([oracles.train_loss(problem, w).sum() for w in weights])
-    assert np.allclose(curve.train_loss, loss, rtol=ORACLE, atol=ORACLE * loss[0])
-
-
-@pytest.mark.parametrize("ridge", [0.0, 0.07])
-def test_descent_from_given_weights_with_decay(case: Case, ridge: float) -> None:
-    problem = case.problem
-    theta = np.random.default_rng(3).normal(size=(problem.features.shape[1], 1))
-    step = 0.9 * 2 / (largest_eigenvalue(problem) + ridge)
-    curve = theory.risk_curve(
-        problem.spectrum(),
-        problem.population,
-        theory.GradientDescent(step, ridge),
-        list(STEPS),
-        start=theory.Start(jnp.asarray(theta)),
-    )
-    weights = [oracles.loop_weights(problem, step, k, ridge, theta) for k in STEPS]
-    assert np.allclose(curve.risk_by_target, [oracles.risk(problem, w) for w in weights], rtol=ORACLE, atol=0)
-
-
-def _propagators(problem: rfm.Problem, t: float, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map that acts on the start, and the weights reached from zero, read off the exponential."""
-    p = problem.features.shape[1]
-    from_zero = oracles.expm_weights(problem, t, ridge)
-    kept = np.stack([(oracles.expm_weights(problem, t, ridge, e[:, None]) - from_zero)[:, 0] for e in np.eye(p)], 1)
-    return kept, from_zero
-
-
-@pytest.mark.parametrize("ridge", [0.0, 0.07])
-@pytest.mark.parametrize("name", ["tall", "wide", "rank-deficient", "duplicated rows, wide"])
-@ALL_METHODS
-def test_a_random_start_is_averaged_exactly(name: str, ridge: float, method: Method) -> None:
-    # E (f - (theta + xi P w) . phi)^2 over standard normal w is the risk of theta plus xi^2 |P^T phi|^2.
-    problem, variance = named(name), 0.6
-    curve = theory.risk_curve(
-        problem.spectrum(method),
-        problem.population,
-        theory.GradientFlow(ridge),
-        list(TIMES),
-        start=theory.Start(variance=variance),
-    )
-    phi, test = np.asarray(problem.features), np.asarray(problem.population.features)
-    for index, t in enumerate(TIMES):
-        kept, theta = _propagators(problem, t, ridge)
-        expected = oracles.risk(problem, theta).sum() + variance * np.mean(np.sum((test @ kept) ** 2, axis=1))
-        assert np.isclose(curve.risk[index], expected, rtol=ORACLE, atol=0)
-        loss = oracles.train_loss(problem, theta).sum() + variance / 2 * np.mean(np.sum((phi @ kept) ** 2, axis=1))
-        assert np.isclose(curve.train_loss[index], loss, rtol=ORACLE, atol=0)
-    total = curve.clean_risk + curve.noise_risk + curve.cross_risk
-    assert np.allclose(total, curve.risk, rtol=10 * IDENTITY)
-
-
-def test_the_mean_over_random_starts_is_the_average() -> None:
-    problem, variance, num_starts = named("wide"), 0.6, 4000
-    mean = np.random.default_rng(4).normal(size=(24, 1))
-    spectrum, rule, at = problem.spectrum(), theory.GradientFlow(), jnp.asarray([0.0, 2.0, 100.0])
-    starts = mean + np.sqrt(variance) * np.random.default_rng(5).normal(size=(num_starts, 24, 1))
-    risks, losses = jax.jit(
-        jax.vmap(
-            lambda start: (
-                theory.risk.risk_parts(spectrum, problem.population, rule, at, theory.Start(start)).risk[:, 0],
-                theory.risk.train_loss(spectrum, rule, at, theory.Start(start))[:, 0],
-            )
-        )
-    )(jnp.asarray(starts))
-    averaged = theory.Start(jnp.asarray(mean), variance)
-    exact_risk = theory.risk.risk_parts(spectrum, problem.population, rule, at, averaged).risk[:, 0]
-    exact_loss = theory.risk.train_loss(spectrum, rule, at, averaged)[:, 0]
-    for sampled, exact in ((risks, exact_risk), (losses, exact_loss)):
-        standard_error = np.std(sampled, axis=0) / np.sqrt(num_starts)
-        assert np.all(np.abs(np.mean(sampled, axis=0) - exact) <= SAMPLING * standard_error + ORACLE)
-        assert standard_error[0] < 0.05 * exact[0]  # so that missing it by a twentieth would be seen
-
-
-# --- averages ------------------------------------------------------------------------------------------------------
-
-
-def population_of(test: theory.TestSet) -> theory.Population:
-    phi, f = test.features, test.targets
-    return theory.Population(phi.T @ phi / len(phi), phi.T @ f / len(phi), jnp.mean(f**2, axis=0))
-
-
-def test_a_population_of_the_moments_of_a_test_set_is_that_test_set() -> None:
-    problem = make(np.asarray(named("wide").features), seed=32, num_targets=2)
-    start = theory.Start(jnp.ones((problem.features.shape[1], 2)), 0.3)
-    rule = theory.GradientFlow(0.01)
-    ours, theirs = (
-        theory.risk_curve(problem.spectrum(), averages, rule, list(TIMES), start=start, by_mode=True)
-        for averages in (population_of(problem.population), problem.population)
-    )
-    for field in ("risk_by_target", "clean_risk", "noise_risk", "cross_risk", "risk_at_infinity", "turning_risk"):
-        atol = ORACLE * scale(problem)
-        assert np.allclose(getattr(ours, field), getattr(theirs, field), rtol=ORACLE, atol=atol), field
-    for part in ("clean", "noise", "cross"):
-        assert np.allclose(getattr(ours.modes, part), getattr(theirs.modes, part), rtol=ORACLE, atol=atol), part
-
-
-# --- transforms ----------------------------------------------------------------------------------------------------
-
-
-def test_risk_parts_work_under_jit_and_vmap() -> None:
-    problem = named("tall")
-    spectrum, at = problem.spectrum(), jnp.asarray(TIMES)
-
-    def risk(ridge: jax.Array, t: jax.Array) -> jax.Array:
-        return theory.risk.risk_parts(spectrum, problem.population, theory.GradientFlow(ridge), t).risk[:, 0]
-
-    ridges = jnp.asarray([0.0, 0.1, 1.0])
-    direct = jnp.stack([risk(ridge, at) for ridge in ridges])
-    assert np.allclose(jax.jit(risk)(ridges[1], at), direct[1], rtol=IDENTITY)
-    assert np.allclose(jax.vmap(risk, in_axes=(0, None))(ridges, at), direct, rtol=IDENTITY)
-    by_time = jax.vmap(lambda t: risk(ridges[2], t[None])[0])(at)
-    assert np.allclose(by_time, direct[2], rtol=IDENTITY)
-
-
-@pytest.mark.parametrize("kind", ["time", "flow ridge", "step size", "descent ridge", "label", "start"])
-def test_gradients_of_the_risk_are_those_of_finite_differences(kind: str) -> None:
-    problem = named("rank-deficient")
-    spectrum, population = problem.spectrum(), problem.population
-
-    def risk(x: jax.Array) -> jax.Array:
-        rule, at, start, learnt = theory.GradientFlow(0.2), jnp.asarray([3.0]), None, spectrum
-        if kind == "time":
-            at = x[None]
-        elif kind == "flow ridge":
-            rule = theory.GradientFlow(x)
-        elif kind == "step size":
-            rule = theory.GradientDescent(x)
-        elif kind == "descent ridge":
-            rule = theory.GradientDescent(0.3, x)
-        elif kind == "label":
-            learnt = eqx.tree_at(lambda s: s.label_coordinates, spectrum, x * spectrum.label_coordinates)
-        else:
-            start = theory.Start(x * jnp.ones((8, 1)), x)
-        parts = theory.risk.risk_parts(learnt, population, rule, at, start)
-        return parts.risk[0, 0] + jnp.sum(theory.risk.train_loss(learnt, rule, at, start))
-
-    x, h = jnp.asarray(0.8), 1e-5
-    difference = (risk(x + h) - risk(x - h)) / (2 * h)
-    slope = jax.grad(risk)(x)
-    assert np.isclose(slope, difference, rtol=FINITE_DIFFERENCE)
-    assert abs(slope) > 1e-3  # there is something to see
-
-
-@pytest.mark.parametrize(
-    ("rule", "method"),
-    [(theory.GradientFlow(0.01), "svd"), (theory.GradientDescent(0.5), "gram"), (theory.GradientFlow(), "qr")],
-    ids=str,
-)
-def test_single_precision_stays_single_and_agrees_early(rule: theory.Rule, method: Method) -> None:
-    problem = named("tall")
-    single, double = (
-        theory.risk_curve(
-            case.spectrum(method), case.population, rule, [0, 1, 20], start=theory.Start(variance=0.1), by_mode=True
-        )
-        for case in (jax.tree.map(lambda a: a.astype(jnp.float32), problem), problem)
-    )
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(single) if jnp.issubdtype(leaf.dtype, jnp.floating)}
-    assert dtypes == {jnp.dtype(jnp.float32)}
-    assert np.allclose(single.risk, double.risk, rtol=FLOAT32)
-    assert np.allclose(single.train_loss, double.train_loss, rtol=FLOAT32)
-    assert np.isclose(single.turning_risk, double.turning_risk, rtol=FLOAT32)
-
-
-def test_blocks_of_times_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = named("tall")
-    whole = flow_curve(problem, "svd")
-    monkeypatch.setattr(theory.curve, "BLOCK_BYTES", 2 * 15 * 8)  # two times of fifteen test rows
-    pieces = flow_curve(problem, "svd")
-    assert np.array_equal(pieces.times, whole.times)
-    assert np.allclose(pieces.risk_by_target, whole.risk_by_target, rtol=IDENTITY)
-    assert np.allclose(pieces.noise_risk, whole.noise_risk, rtol=IDENTITY, atol=IDENTITY)
-    assert np.allclose(pieces.train_loss, whole.train_loss, rtol=IDENTITY)
-
-
-# --- the record ----------------------------------------------------------------------------------------------------
-
-
-def test_the_record_tells_what_was_asked() -> None:
-    problem = named("tall")
-    flow = flow_curve(problem, "qr")
-    assert flow.steps is None
-    assert flow.method == "qr"
-    assert flow.times.tolist() == list(TIMES)
-    descent, _ = descent_curve(problem, "svd", 0.5)
-    assert descent.steps.tolist() == list(STEPS)
-    assert np.isclose(descent.final_risk, descent.risk[-1], rtol=0)
-    assert np.isclose(descent.overtraining_penalty, descent.risk[-1] / descent.turning_risk, rtol=IDENTITY)
-    assert descent.overtraining_penalty >= 1
-
-
-def test_parts_need_clean_labels_and_say_so() -> None:
-    problem = named("tall")
-    bare = rfm.Problem(problem.features, problem.labels, population=problem.population)
-    curve = flow_curve(bare, "svd")
-    assert np.allclose(curve.risk, flow_curve(problem, "svd").risk, rtol=IDENTITY)
-    for part in ("clean_risk", "noise_risk", "cross_risk"):
-        with pytest.raises(ValueError, match=r"clean_labels: none were given.*pass clean_labels="):
-            getattr(curve, part)
-    with pytest.raises(ValueError, match=r"clean_labels: none were given.*pass clean_labels="):
-        theory.risk_curve(bare.spectrum(), bare.population, theory.GradientFlow(), [1.0], by_mode=True)
-
-
-# --- bad input -----------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ The diagonal approximation keeps the entries (k, k), of S and of d dᵀ, and lea
 where no other entry ever feeds these. Elsewhere its error is measured, not bounded. On Mixup of random features, of 12
 to 60 originals: 10 to 80 percent of the spread in the first steps, where d dᵀ is far from diagonal; once training has
 settled, up to 25 percent of it, up to half at steps close to the limit of single rows, and a few percent for many
-originals (``tests/theory/batches/test_minibatch.py`` holds one such problem).
+originals (``tests/theory/batches/test_approximation.py`` holds one such problem).
 
 Source: derived here.
 """

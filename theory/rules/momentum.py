@@ -186,7 +186,8 @@ class NesterovIncreasing(_Remembering):
     steps as the latest of them. On a null mode the gain is eta k (k + 7) / 8, which is what it calls the time of k
     steps: slow modes are learnt at the square of the number of steps. Every mode rings in the end. Exact in value and
     in (first) derivative, forward and reverse, down to mu = 0, to about a rounding a step
-    (``tests/theory/rules/test_momentum.py``); stable below 4 / (3 (mu_max + ridge)), where the momentum has risen to 1.
+    (``tests/theory/rules/test_increasing.py``); stable below 4 / (3 (mu_max + ridge)), where the momentum has risen to
+    1.
 
     Attributes:
         step_size: eta, unit time.

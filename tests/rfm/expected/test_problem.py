@@ -1,11 +1,5 @@
 """Expected Mixup: the average over all pairs and ratios, against enumeration, against draws, and against itself."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,29 +10,21 @@ import scipy.stats
 import rfm
 import theory
 from rfm.expected.tiles import Tiling
+from tests.rfm.expected.small import (
+    FEATURES,
+    KEYS,
+    METHODS,
+    SAMPLE,
+    TASK,
+    TEST,
+    UNIFORM,
+    expected,
+    moments,
+    smallest_budget,
+)
 from tests.tolerances import ESTIMATE, EXACT, FLOAT32, GRAM_AT_1E6, IDENTITY, ORACLE, SAMPLING
 
-KEYS = jax.random.split(jax.random.key(23), 6)
-TASK = rfm.TeacherStudent(input_dim=4, num_hidden=5, weight_std=2.0, label_noise_std=0.1, key=KEYS[0])
-FEATURES = rfm.RandomFeatures(input_dim=4, num_features=12, bias_std=0.3, key=KEYS[1])
-SAMPLE = TASK.sample(num_samples=7, key=KEYS[2])
-TEST = TASK.test_set(FEATURES, num_samples=40, key=KEYS[3])
-UNIFORM = rfm.Mixup(alpha=1.0, pairs="expected")
-METHODS = ["gram", "qr"]
 TIMES = [0.0, 1.0, 30.0, 1e3, 1e5]
-
-
-def expected(law: rfm.Mixup = UNIFORM, **settings: object) -> rfm.expected.ExpectedProblem:
-    return rfm.expected_mixup(SAMPLE, FEATURES, law, population=TEST, **settings)
-
-
-def moments(problem: rfm.expected.ExpectedProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """C, b, the clean force and the power of the labels, put together again from the spectrum."""
-    found = problem.spectrum()
-    scaled = np.asarray(found.modes) * np.sqrt(found.eigenvalues)
-    a = np.asarray(found.label_coordinates)
-    power = np.sum(a**2, axis=0) + found.label_outside
-    return scaled @ scaled.T, scaled @ a, scaled @ np.asarray(found.clean_coordinates), power
 
 
 def by_enumeration(lam: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -132,7 +118,7 @@ def test_labels_beyond_the_features_reach_are_lost_whether_they_are_new_or_not()
 @pytest.mark.parametrize("method", METHODS)
 def test_the_size_of_the_blocks_changes_rounding_only(method: str) -> None:
     whole = expected(method=method)
-    smallest = _smallest_budget(method)
+    smallest = smallest_budget(method)
     for budget in (smallest, smallest + 60_000):
         totals: set[int] = set()
         parts = expected(method=method, memory_budget=budget, progress=lambda _, total, seen=totals: seen.add(total))
@@ -140,12 +126,6 @@ def test_the_size_of_the_blocks_changes_rounding_only(method: str) -> None:
         for a, b in zip(moments(parts), moments(whole), strict=True):
             assert np.allclose(a, b, rtol=0, atol=IDENTITY)
         assert np.allclose(parts.smoother, whole.smoother, rtol=0, atol=IDENTITY)
-
-
-def _smallest_budget(method: str) -> int:
-    with pytest.raises(ValueError, match="memory_budget: 1 bytes cannot hold one block") as caught:
-        expected(method=method, memory_budget=1)
-    return int(str(caught.value).split()[-1])
 
 
 def test_a_budget_bounds_the_rows_of_a_block() -> None:
@@ -170,108 +150,7 @@ def test_swapping_a_pair_halves_the_work_and_a_lopsided_ratio_does_not() -> None
     assert blocks(rfm.Mixup(lam=0.3, pairs="expected")) == 49
 
 
-# --- interruptions -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("last", [1, 4])
-def test_an_interrupted_pass_goes_on_from_its_last_block_to_the_same_bits(
-    method: str, last: int, tmp_path: Path
-) -> None:
-    settings = {"method": method, "memory_budget": _smallest_budget(method)}
-    whole = expected(**settings)
-    file = tmp_path / "pass.npz"
-
-    def interrupt(done: int, total: int) -> None:
-        if done == last:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        expected(**settings, checkpoint=file, progress=interrupt)
-    done: list[int] = []
-    resumed = expected(**settings, checkpoint=file, progress=lambda count, total: done.append(count))
-    assert done[0] == last + 1
-    for a, b in zip(jax.tree.leaves(resumed.spectrum()), jax.tree.leaves(whole.spectrum()), strict=True):
-        assert np.array_equal(a, b)
-    assert np.array_equal(resumed.smoother, whole.smoother)
-    # A finished one is only read.
-    (tmp_path / "pass.npz").chmod(0o400)
-    before = file.stat().st_mtime_ns
-    assert np.array_equal(expected(**settings, checkpoint=file, progress=interrupt).smoother, whole.smoother)
-    assert file.stat().st_mtime_ns == before
-    assert [path.name for path in tmp_path.iterdir()] == ["pass.npz"]
-
-
-def test_the_checkpoint_of_another_problem_is_refused_and_kept(tmp_path: Path) -> None:
-    file = tmp_path / "pass.npz"
-    expected(checkpoint=file)
-    before = file.read_bytes()
-    other = TASK.sample(num_samples=7, key=KEYS[5])
-    by_hand = rfm.TestSet(TEST.features, TEST.targets)
-    cases = (
-        ({"sample": other}, "features, inputs, labels, truth"),
-        ({"features": rfm.RandomFeatures(4, 12, bias_std=0.3, key=KEYS[5]), "population": by_hand}, "features"),
-        ({"law": rfm.Mixup(alpha=2.0, pairs="expected")}, "law, ratios"),
-        ({"method": "gram"}, "method"),
-        ({"memory_budget": _smallest_budget("qr")}, r"blocks \(memory_budget, devices\)"),
-    )
-    for change, what in cases:
-        settings = {"sample": SAMPLE, "features": FEATURES, "law": UNIFORM, "population": TEST} | change
-        with pytest.raises(ValueError, match=f"checkpoint: .*pass.npz belongs to another problem.* differs in {what};"):
-            rfm.expected_mixup(**settings, checkpoint=file)
-    assert file.read_bytes() == before
-    file.write_bytes(before[: len(before) // 2])
-    with pytest.raises(ValueError, match=r"checkpoint: .*pass.npz is not a whole checkpoint"):
-        expected(checkpoint=file)
-
-
-SEVERAL_DEVICES = """
-import json, sys
-import jax
-jax.config.update("jax_enable_x64", True)
-import numpy as np
-from tests.rfm.expected import test_problem as t
-
-def numbers(**settings):
-    problem = t.expected(memory_budget=400_000, **settings)
-    return [np.asarray(a).tolist() for a in (*t.moments(problem), problem.smoother)]
-
-def interrupt(done, total):
-    if done == 1:
-        raise KeyboardInterrupt
-
-answer = {"devices": len(jax.devices())}
-for method in t.METHODS:
-    for count in (1, 2, 3):
-        answer[f"{method} {count}"] = numbers(method=method, devices=jax.devices()[:count])
-    try:
-        numbers(method=method, checkpoint=f"{sys.argv[1]}/{method}.npz", progress=interrupt)
-    except KeyboardInterrupt:
-        pass
-    answer[f"{method} resumed"] = numbers(method=method, checkpoint=f"{sys.argv[1]}/{method}.npz")
-own = t.rfm.expected_mixup(t.SAMPLE, lambda x: t.FEATURES(x), t.UNIFORM, population=t.TEST, method="gram")
-answer["gram of a callable"] = [np.asarray(a).tolist() for a in (*t.moments(own), own.smoother)]
-print(json.dumps(answer))
-"""
-
-
-def test_the_number_of_devices_changes_rounding_only_and_resuming_on_several_nothing(tmp_path: Path) -> None:
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
-    root = str(Path(__file__).parents[3])
-    command = [sys.executable, "-c", SEVERAL_DEVICES, str(tmp_path)]
-    ran = subprocess.run(command, env=os.environ | flags | {"PYTHONPATH": root}, cwd=root, capture_output=True)
-    assert ran.returncode == 0, ran.stderr.decode()
-    answer = json.loads(ran.stdout.splitlines()[-1])
-    assert answer.pop("devices") == 3
-    alone = expected()
-    for name, numbers in answer.items():
-        for a, b in zip(numbers, (*moments(alone), alone.smoother), strict=True):
-            assert np.allclose(a, b, rtol=0, atol=IDENTITY), name
-    for method in METHODS:
-        assert answer[f"{method} resumed"] == answer[f"{method} 3"]
-
-
-# --- the quadrature over ratios ------------------------------------------------------------------------------------
+# --- the quadrature over ratios -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["tanh", "erf", "relu"])
@@ -320,7 +199,7 @@ def test_a_tighter_tolerance_takes_more_ratios_and_reaches_it() -> None:
     assert rule.error > 1e-12  # out of reach, and it says so
 
 
-# --- other inputs --------------------------------------------------------------------------------------------------
+# --- other inputs -------------------------------------------------------------------------------------------------
 
 
 def test_several_targets_and_any_callable_go_through() -> None:
@@ -371,7 +250,7 @@ def test_single_precision_stays_there() -> None:
         assert np.allclose(curve.risk, rfm.closed_form(expected(), times=[0.0, 1.0, 10.0]).risk, rtol=FLOAT32)
 
 
-# --- bad input -----------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_averaged_is_refused() -> None:

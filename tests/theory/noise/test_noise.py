@@ -7,22 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.integrate
-import scipy.special
-import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rfm
 import theory
-from tests.problems import Case, named
-from tests.tolerances import BETA_MOMENT, IDENTITY, ORACLE, SAMPLING
-from theory.noise import gaussian
+from tests.theory.noise.drawn import FEW, overlap_and_mean
+from tests.tolerances import IDENTITY, SAMPLING
 
 DIMENSIONS = st.sampled_from([1, 2, 7, 50])
 SEEDS = st.integers(0, 10**6)
 NUM_PAIRS = 200
-FEW = settings(max_examples=20)
 KINDS = ["quadratic", "convex", "two layers", "kinked"]
 TANH_CURVATURE = 4 / (3 * np.sqrt(3))
 """The largest |tanh''|, at tanh = 1/sqrt(3)."""
@@ -88,7 +83,7 @@ def noise(drawn: Drawn, pairs: Pairs) -> np.ndarray:
     return np.asarray(theory.mixup_noise(drawn.truth, *pairs))
 
 
-# --- identities ------------------------------------------------------------------------------------------------------
+# --- identities ---------------------------------------------------------------------------------------------------
 
 
 @FEW
@@ -164,7 +159,7 @@ def test_noise_is_labels_less_clean_labels_of_a_problem_without_other_noise() ->
     assert np.allclose(ours, (problem.labels - problem.clean_labels)[:, 0], rtol=0, atol=IDENTITY)
 
 
-# --- bounds ----------------------------------------------------------------------------------------------------------
+# --- bounds -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -226,7 +221,7 @@ def test_bounds_trace_under_jit() -> None:
         assert np.allclose(jax.jit(bound)(2.0, *pairs), bound(2.0, *pairs), rtol=IDENTITY, atol=0)
 
 
-# --- curvature from data ---------------------------------------------------------------------------------------------
+# --- curvature from data ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["quadratic", "convex", "two layers"])
@@ -256,7 +251,7 @@ def test_estimated_curvature_leaves_out_pairs_of_one_point() -> None:
         theory.noise.estimate_curvature(lambda x: x[:, 0], inputs, inputs)
 
 
-# --- noise that was there before -------------------------------------------------------------------------------------
+# --- noise that was there before ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("law", [rfm.Mixup(lam=0.3), rfm.Mixup(alpha=0.5), rfm.Mixup(alpha=1.0, pairs=12)], ids=str)
@@ -273,134 +268,7 @@ def test_mixing_passes_the_originals_noise_on_with_the_covariance_of_shared_pare
     assert np.any(np.abs(ours - np.diag(np.diag(ours))) > 0.1)
 
 
-# --- moments ---------------------------------------------------------------------------------------------------------
-
-NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
-NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
-PLANE = np.outer(NODE_WEIGHTS, NODE_WEIGHTS)
-
-
-def overlap_and_mean(
-    polynomial: np.polynomial.Polynomial,
-) -> tuple[gaussian.Overlap, gaussian.Mean]:
-    """By Gauss-Hermite quadrature, exact for polynomials."""
-
-    def overlap(a: float, b: float, c: float) -> jax.Array:
-        twin = c * NODES[:, None] + np.sqrt(max(1 - c**2, 0)) * NODES[None, :]
-        return jnp.asarray(np.sum(PLANE * polynomial(a * NODES)[:, None] * polynomial(b * twin)))
-
-    return overlap, lambda a: jnp.asarray(NODE_WEIGHTS @ polynomial(a * NODES))
-
-
-def exact_moments(polynomial: np.polynomial.Polynomial, lam: float) -> np.ndarray:
-    """E of z, z^2, f(x~)^2, z f(x~), f(x~), from the definition of z on a grid of independent x and x'."""
-    x, other = NODES[:, None], NODES[None, :]
-    mixed = polynomial(lam * x + (1 - lam) * other)
-    z = lam * polynomial(x) + (1 - lam) * polynomial(other) - mixed
-    return np.asarray([np.sum(PLANE * value) for value in (z, z**2, mixed**2, z * mixed, mixed)])
-
-
-def fields(moments: theory.noise.NoiseMoments) -> np.ndarray:
-    return np.asarray([moments.mean, moments.power, moments.truth_power, moments.truth_product, moments.truth_mean])
-
-
-POLYNOMIALS = st.lists(st.floats(-2, 2), min_size=5, max_size=5).map(np.polynomial.Polynomial)
-
-
-@FEW
-@given(POLYNOMIALS, st.floats(0, 1))
-def test_moments_of_noise_are_those_of_its_definition(polynomial: np.polynomial.Polynomial, lam: float) -> None:
-    ours = theory.noise.noise_moments(*overlap_and_mean(polynomial), lam)
-    exact = exact_moments(polynomial, lam)
-    size = 1 + float(overlap_and_mean(polynomial)[0](1.0, 1.0, 1.0))
-    assert np.allclose(fields(ours), exact, rtol=0, atol=IDENTITY * 100 * size)
-    assert np.isclose(ours.variance, exact[1] - exact[0] ** 2, rtol=0, atol=IDENTITY * 100 * size)
-
-
-@pytest.mark.parametrize("alpha", [0.3, 1.0, 2.5])
-def test_moments_over_a_beta_law_are_the_integral_over_it(alpha: float) -> None:
-    polynomial = np.polynomial.Polynomial([0.5, -1.0, 0.7, 0.4, -0.2])
-    exact = [
-        scipy.integrate.quad(
-            lambda lam, k=k: exact_moments(polynomial, lam)[k], 0, 1, weight="alg", wvar=(alpha - 1, alpha - 1)
-        )[0]
-        / scipy.special.beta(alpha, alpha)
-        for k in range(5)
-    ]
-    for num_nodes in (9, 32):  # an odd number has a node at 1/2
-        ours = theory.noise.beta_noise_moments(*overlap_and_mean(polynomial), alpha, num_nodes=num_nodes)
-        assert np.allclose(fields(ours), exact, rtol=ORACLE, atol=0)
-
-
-def test_the_correlation_with_the_truth_is_that_of_many_draws() -> None:
-    polynomial, lam = np.polynomial.Polynomial([0.0, 1.0, 0.0, -0.3]), 0.4
-    x, other = np.random.default_rng(0).normal(size=(2, 200_000))
-    mixed = polynomial(lam * x + (1 - lam) * other)
-    z = lam * polynomial(x) + (1 - lam) * polynomial(other) - mixed
-    batches = [np.corrcoef(a, b)[0, 1] for a, b in zip(np.split(z, 100), np.split(mixed, 100), strict=True)]
-    ours = float(theory.noise.noise_moments(*overlap_and_mean(polynomial), lam).correlation)
-    assert abs(np.mean(batches) - ours) <= SAMPLING * np.std(batches) / np.sqrt(100)
-    assert abs(ours) > 0.1
-
-
-def test_without_noise_the_correlation_is_zero_and_not_nan() -> None:
-    moments = theory.noise.noise_moments(*overlap_and_mean(np.polynomial.Polynomial([2.0])), 0.5)
-    assert float(moments.correlation) == 0
-
-
-def beta_moment(alpha: float, power: int) -> float:
-    """E lam^k = prod_{i < k} (alpha + i) / (2 alpha + i)."""
-    return float(np.prod([(alpha + i) / (2 * alpha + i) for i in range(power)]))
-
-
-def test_the_beta_moments_are_those_of_another_library() -> None:
-    """Which integrates some of them numerically, to about 1e-9."""
-    ours = [beta_moment(0.7, power) for power in range(1, 5)]
-    theirs = [scipy.stats.beta(0.7, 0.7).moment(power) for power in range(1, 5)]
-    assert np.allclose(ours, theirs, rtol=10 * ORACLE, atol=0)
-
-
-@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 4.0, 30.0])
-def test_the_beta_rule_has_the_moments_of_the_beta_law(alpha: float) -> None:
-    for num_nodes in (1, 4, 9):
-        ratios, shares = theory.noise.beta_quadrature(alpha, num_nodes)
-        for power in range(2 * num_nodes):
-            exact = beta_moment(alpha, power)
-            assert np.isclose(shares @ ratios**power, exact, rtol=BETA_MOMENT, atol=0)
-        assert np.allclose(ratios + ratios[::-1], 1, rtol=IDENTITY, atol=0)
-        assert np.all(shares > 0)
-    ratios, shares = theory.noise.beta_quadrature(alpha, 4)  # one degree more is one too many
-    assert not np.isclose(shares @ ratios**8, beta_moment(alpha, 8), rtol=BETA_MOMENT, atol=0)
-
-
-# --- modes -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_label_spectrum_sums_to_what_the_features_reach(case: Case) -> None:
-    problem, spectrum = case.problem, case.problem.spectrum()
-    phi, clean = np.asarray(problem.features), np.asarray(problem.clean_labels)
-    z = np.asarray(problem.labels) - clean
-    ours = theory.noise.label_spectrum(spectrum)
-    u, s, _ = np.linalg.svd(phi, full_matrices=False)
-    reach = u[:, s > 1e-12 * s[0]]
-    for by_mode, labels in ((ours.clean, clean), (ours.noise, z)):
-        assert np.isclose(np.sum(by_mode), np.sum((reach.T @ labels) ** 2) / len(phi), rtol=ORACLE, atol=IDENTITY)
-    assert np.allclose(ours.eigenvalues, spectrum.eigenvalues, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", ["tall", "wide", "square"])
-def test_each_mode_carries_its_own_share(name: str) -> None:
-    problem = named(name)
-    u, _, _ = np.linalg.svd(np.asarray(problem.features), full_matrices=False)
-    ours = theory.noise.label_spectrum(problem.spectrum())
-    rows = len(problem.features)
-    clean = np.asarray(problem.clean_labels)
-    z = np.asarray(problem.labels) - clean
-    assert np.allclose(ours.clean, np.sum((u.T @ clean) ** 2, axis=1) / rows, rtol=ORACLE, atol=IDENTITY)
-    assert np.allclose(ours.noise, np.sum((u.T @ z) ** 2, axis=1) / rows, rtol=ORACLE, atol=IDENTITY)
-
-
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
