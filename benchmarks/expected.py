@@ -13,7 +13,7 @@ import scipy.linalg
 import rfm
 from benchmarks import peak, problems
 from benchmarks.harness import Row, compare, interleave, now, own_clock
-from rfm.expected.sums import Method
+from rfm.expected.sums import PassMethod
 
 LAW = rfm.Mixup(alpha=1.0, pairs="expected")
 NUM_FEATURES = 1000
@@ -23,7 +23,7 @@ ROWS_NEEDED = NUM_SAMPLES * (NUM_SAMPLES + 1) // 2 * NUM_RATIOS
 """Of all pairs and ratios, half: swapping a pair and its ratio gives the same row."""
 SPEED = 1 / 0.7
 """At least 70 % of the speed of a matrix product."""
-BLOCK: dict[Method, int] = {"gram": 2048, "qr": 16384}
+BLOCK: dict[PassMethod, int] = {"gram": 2048, "qr": 16384}
 RUNS, STEPS, ALONE = 200, 1000, 10
 
 
@@ -84,7 +84,7 @@ def minibatch() -> list[Row]:
 
 def _pass(
     activation: str,
-    method: Method,
+    method: PassMethod,
     name: str,
     peer: Callable[[], float],
     at_most: float | None = None,

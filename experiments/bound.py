@@ -10,7 +10,7 @@ import rfm
 import theory
 from experiments.configs import BoundConfig
 from experiments.constraints import check_fields
-from experiments.draws import Seed, check_size
+from experiments.draws import Seed, check_size, rounding_is_stored
 from experiments.report import empty_table, with_error
 from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
@@ -39,7 +39,8 @@ def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
         spectrum = solution.spectrum
         paper = rfm.liu2023_risk_bound(solution, times, start=start)
         values["excess"][index], values["paper_bound"][index] = paper.excess, paper.bound
-        values["noise_risk"][index] = solution.curve(times=times, start=start).noise_risk
+        with rounding_is_stored():
+            values["noise_risk"][index] = solution.curve(times=times, start=start).noise_risk
         noise = problem.labels - jnp.asarray(problem.clean_labels)
         values["variance_bound"][index] = theory.bounds.bounded_noise_risk(
             spectrum, problem.population, theory.GradientFlow(), jnp.asarray(times), noise_power=jnp.mean(noise**2)

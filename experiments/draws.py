@@ -21,7 +21,8 @@ from experiments.configs import TaskConfig
 from experiments.limits import check_memory
 from rfm.problem import Solvable
 
-Population = theory.Averages | rfm.kernels.KernelTest
+RisksOver = theory.Averages | rfm.kernels.KernelTest
+"""What the risk is averaged over."""
 MOST_TEST = 1000
 """Rows of a data set that are held out unless a number is given, at most."""
 
@@ -65,7 +66,7 @@ _SIZES = ("num_samples", "sample_sizes", "pairs_per_sample", "num_pairs", "num_f
 
 @contextmanager
 def rounding_is_stored() -> Iterator[None]:
-    """Within it, rounding is no warning: the result says until when its curves can be trusted, and its table too."""
+    """Within it, rounding is no warning: results keep rounding errors, or until when curves can be trusted."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rfm.PrecisionWarning)
         yield
@@ -126,7 +127,7 @@ class Seed(NamedTuple):
         part = rfm.Sample(jnp.asarray(inputs), jnp.asarray(labels), sample.truth)
         return self._replace(sample=part, features=fewer)
 
-    def population(self) -> Population:
+    def population(self) -> RisksOver:
         """What the risk is averaged over: all Gaussian inputs where no number of test inputs is given."""
         if isinstance(self.task, rfm.DataTask):
             return self.task.test_set(self.features, self.num_test, key=self.keys.test)
@@ -134,7 +135,7 @@ class Seed(NamedTuple):
             return self.task.population(self.features)
         return self.task.test_set(self.features, self.num_test, key=self.keys.test)
 
-    def problem(self, law: rfm.mixup.Law, population: Population) -> Solvable:
+    def problem(self, law: rfm.mixup.Law, population: RisksOver) -> Solvable:
         """The seed's problem under a law."""
         return rfm.synthesize(self.sample, self.features, law, population=population, key=self.keys.pairs)
 

@@ -10,7 +10,7 @@ import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
 from experiments.constraints import check_fields
-from experiments.draws import Population, Seed, check_size, load_data
+from experiments.draws import RisksOver, Seed, check_size, load_data
 from experiments.report import averaged, cells_of, folded
 from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
@@ -77,7 +77,7 @@ def _check(config: PenaltyMapConfig) -> None:
 
 
 def _curve(
-    config: PenaltyMapConfig, seed: Seed, population: Population, alpha: float, times: np.ndarray
+    config: PenaltyMapConfig, seed: Seed, population: RisksOver, alpha: float, times: np.ndarray
 ) -> theory.Curve:
     law = rfm.Mixup(alpha=float(alpha), pairs=config.pairs_per_sample * len(seed.sample.inputs))
     return rfm.closed_form(seed.problem(law, population), times=times)

@@ -37,7 +37,12 @@ class Kind:
     @property
     def stem(self) -> str:
         """The name of its files, without their endings."""
-        return self.kind.replace("-", "_")
+        return stem(self.kind)
+
+
+def stem(kind: str) -> str:
+    """A kind as files and functions are called after it."""
+    return kind.replace("-", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +64,20 @@ class Experiment(Kind):
     on_data: bool = False
 
 
-def _experiment(kind: str, config: type[Config], about: str, *more_figures: str, **shape: bool) -> Experiment:
+def _experiment(
+    kind: str, config: type[Config], about: str, *more_figures: str, in_threads: bool = False, on_data: bool = False
+) -> Experiment:
     """One whose names follow from its kind: experiments/<stem>.py runs and prints it, figures/<stem>.py draws it."""
-    stem = kind.replace("-", "_")
+    name = stem(kind)
     return Experiment(
         kind=kind,
         config=config,
-        run=f"experiments.{stem}:run_{stem}",
-        table=f"experiments.{stem}:print_{stem}",
-        figures=tuple(f"figures.{name}" for name in (stem, *more_figures)),
+        run=f"experiments.{name}:run_{name}",
+        table=f"experiments.{name}:print_{name}",
+        figures=tuple(f"figures.{figure}" for figure in (name, *more_figures)),
         about=about,
-        **shape,
+        in_threads=in_threads,
+        on_data=on_data,
     )
 
 

@@ -1,4 +1,4 @@
-"""Results in files: one self-describing NetCDF file a result. The only room that knows xarray.
+"""Results in files: one self-describing NetCDF file a result. Of the experiments, the only room that knows xarray.
 
 Names, units and axes travel with the numbers, and one JSON attribute says where they came from. A file is written under
 a temporary name and then renamed, so that its own name always stands for a whole result: the old one or the new one.

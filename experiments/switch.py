@@ -15,7 +15,7 @@ import rfm
 import theory
 from experiments.configs import SwitchConfig
 from experiments.constraints import check_fields
-from experiments.draws import Seed, check_size, load_data
+from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
 from experiments.store import Result
 from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
@@ -120,9 +120,10 @@ def _of_seed(
     pair: _Pair, rule: theory.GradientDescent, num_steps: int, switches: np.ndarray, since: np.ndarray
 ) -> _Found:
     mixed, plain = pair
-    curve = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=switches)
     steps = switches[switches > 0]
-    alone = {"mixup": mixed.curve(rule=rule, steps=steps), "plain": plain.curve(rule=rule, steps=steps)}
+    with rounding_is_stored():
+        curve = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=switches)
+        alone = {"mixup": mixed.curve(rule=rule, steps=steps), "plain": plain.curve(rule=rule, steps=steps)}
     levels = {"best_step": float(curve.best_time)}
     levels |= {name: float(getattr(curve, name)) for name in ("best_risk", "best_error")}
     fields = ("final_risk", "final_error", "turning_risk", "turning_error")
@@ -160,7 +161,8 @@ def _train(
         phases = [rfm.TrainingPhase(mixed, rule, switch), rfm.TrainingPhase(plain, rule)]
         runs.append(rfm.simulate_phases(phases, steps=[num_steps], progress=advance))
     ascending = switches[::-1]
-    exact = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=ascending)
+    with rounding_is_stored():
+        exact = rfm.closed_form_switch(mixed, plain, rule=rule, budget=num_steps, switch_times=ascending)
     risk, error = (np.asarray([getattr(run, name) for run in runs]) for name in ("final_risk", "final_error"))
     rounding = error + np.asarray(exact.rounding_error)[::-1]
     return risk, np.max(deviation(risk, np.asarray(exact.risk)[::-1], rounding))

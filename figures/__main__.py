@@ -17,6 +17,7 @@ def main() -> int:
             status = cli.main([experiment.kind, "--output", str(result), "--figure", "None"])
             if status != 0:
                 return status
+        exits.once_stopped("a figure is stored whole or not at all")
         for figure in experiment.figures:
             status = import_module(figure).main([str(result)])
             if status != 0:

@@ -51,15 +51,15 @@ def draw_from_file(
 
 def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path) -> int:
     check_figure(stem, "output")
-    style.use()
-    figure = draw(read(result, kind))
-    style.label_log_axes(figure)
     pictures = {}
-    for ending in FIGURE_ENDINGS:
-        picture = io.BytesIO()
-        figure.savefig(picture, format=ending.removeprefix("."))
-        pictures[stem.with_name(stem.name + ending)] = picture.getvalue()
-    plt.close(figure)
+    with style.used():
+        figure = draw(read(result, kind))
+        style.label_log_axes(figure)
+        for ending in FIGURE_ENDINGS:
+            picture = io.BytesIO()
+            figure.savefig(picture, format=ending.removeprefix("."))
+            pictures[stem.with_name(stem.name + ending)] = picture.getvalue()
+        plt.close(figure)
     for path, content in pictures.items():
         try:
             write_whole(path, content)

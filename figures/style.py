@@ -5,7 +5,9 @@ colours are those of `rfm.views`; line styles differ as well.
 """
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +42,17 @@ def entry(label: str, colour: str, **look: Any) -> Line2D:
     """An entry of a legend: a line, with a point on it if a marker is given."""
     defaults: dict[str, Any] = {"markersize": 3.2, "markerfacecolor": "white"}
     return Line2D([], [], label=label, color=colour, **(defaults | look))
+
+
+@contextmanager
+def used() -> Iterator[None]:
+    """The look for as long as a figure is drawn; whoever draws figures of another look finds theirs again."""
+    screen = matplotlib.get_backend() if "matplotlib.pyplot" in sys.modules else None
+    with matplotlib.rc_context():
+        use()
+        yield
+    if screen is not None:
+        matplotlib.use(screen)
 
 
 def use() -> None:

@@ -81,8 +81,8 @@ class Solvable(eqx.Module):
             ValueError: it stands for fresh rows at every step.
         """
         raise TypeError(
-            f"problem: pass an rfm.Problem, got {type(self).__name__}; problems in blocks or in infinitely many "
-            "features are solved by closed_form only, and rfm.synthesize without either builds one that can be trained"
+            f"problem: pass an rfm.Problem, got {type(self).__name__}; the rows of problems in blocks, or in infinitely"
+            " many features, are nowhere written out, and rfm.synthesize without either builds one with rows"
         )
 
     def source(self) -> Source:

@@ -202,7 +202,7 @@ class Solution:
         """The step size from which on training diverges, on batches in mean square: see `theory.batches`.
 
         Args:
-            rule: of any step size; or batches drawn anew at every step, of whose pairs some stand for very many.
+            rule: of any step size; or batches drawn anew at every step, of very many pairs from some (it warns).
             ridge: coupled weight decay of training on batches; a rule brings its own.
 
         >>> import rfm

@@ -44,7 +44,7 @@ def synthesize(
     >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
     (25, 6)
     """
-    check_type("law", law, Law, "rfm.Mixup(...) or rfm.ERM()")
+    check_type("law", law, Law, "rfm.Mixup(...), rfm.ERM() or an rfm.mixup.Law")
     if law.is_expected:
         if block_rows is not None:
             raise ValueError(

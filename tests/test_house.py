@@ -3,6 +3,7 @@
 import ast
 import doctest
 import graphlib
+import importlib
 import inspect
 import re
 import subprocess
@@ -114,6 +115,15 @@ def test_theory_knows_no_chance_no_file_and_no_clock(path: Path) -> None:
     assert not calls & {"open", "print"}
 
 
+OF_ANOTHER_ENVIRONMENT = {"peer_neural_tangents"}
+BENCHMARKS = [path.stem for path in modules("benchmarks") if path.stem not in OF_ANOTHER_ENVIRONMENT]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks_find_what_they_measure(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}".removesuffix(".__init__"))
+
+
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_asserted_that_types_or_checks_should_say(path: Path) -> None:
     assert not [node for node in ast.walk(parse(path)) if isinstance(node, ast.Assert)]
@@ -181,12 +191,17 @@ def test_every_public_function_has_an_example_or_a_reason(module: object, name: 
     assert bool(examples) != (name in WITHOUT_EXAMPLE)
 
 
+OF_THE_READER = {"experiments/decay.py", "figures/decay.py"}
+"""Of docs/extending.md."""
+
+
 @pytest.mark.parametrize(
     "path", [*modules(*FLOORS), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name
 )
-def test_tests_that_are_named_exist(path: Path) -> None:
-    named = re.findall(r"tests/[\w/]+\.py", path.read_text(encoding="utf-8"))
-    assert not [name for name in named if not (ROOT / name).is_file()]
+def test_files_that_are_named_exist(path: Path) -> None:
+    folders = "|".join((*FLOORS, "tests", "benchmarks"))
+    named = re.findall(rf"(?:{folders})/[\w/]+\.py", path.read_text(encoding="utf-8"))
+    assert not [name for name in named if name not in OF_THE_READER and not (ROOT / name).is_file()]
 
 
 def test_reasons_are_given_only_for_what_exists() -> None:

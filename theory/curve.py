@@ -188,7 +188,7 @@ def risk_curve(
     clock = jnp.asarray(_padded(asked), dtype)
     check_matching(spectrum, averages, start)
     averages = in_precision(averages, dtype)
-    check_stable(rule, float(spectrum.eigenvalues[0]))
+    rule.check_stable(float(spectrum.eigenvalues[0]))
     rule = traced(rule, dtype)
     times = rule.time(clock)
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
@@ -248,11 +248,6 @@ def check_matching(spectrum: Spectrum, averages: Averages, start: Start | None =
             check_shape(f"start.{name}", part, ndim=2, rows=num_features, columns=num_targets)
     if start is not None and start.spread is not None:
         check_shape("start.spread", start.spread, ndim=2, rows=num_features)
-
-
-def check_stable(rule: Rule, largest_eigenvalue: float) -> None:
-    """Raises ValueError if the rule's steps are too long for the fastest mode."""
-    rule.check_stable(largest_eigenvalue)
 
 
 def _padded(clock: np.ndarray) -> np.ndarray:

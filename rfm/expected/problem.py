@@ -101,7 +101,8 @@ class ExpectedProblem(Solvable):
             ValueError: always.
         """
         raise ValueError(
-            "batches: fresh pairs come in batches; pass batches=rfm.Batches(size) (rfm.closed_form has the mean of all)"
+            "problem: stands for fresh pairs at every step, of which there is no table; pass one of a law that has one,"
+            " such as rfm.Mixup(alpha=1.0, pairs=4000); rfm.simulate(..., batches=rfm.Batches(size)) trains on batches"
         )
 
     def source(self) -> Source:

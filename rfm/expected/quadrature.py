@@ -4,9 +4,7 @@ Over lam ~ Beta(alpha, alpha), n nodes integrate polynomials of degree 2 n - 1 i
 two inputs smooth features are nearly polynomials, and the error falls exponentially with n; features with kinks, such
 as relu, fall as 1 / n^2 pair by pair, those with jumps as 1 / n, and the average over many pairs does better.
 
-How large the error is, other rules must tell. Gauss-Jacobi rules of 4 and 8 nodes are both symmetric about 1/2, and may
-integrate the jumps of a few pairs alike and wrongly. So a rule is held against two finer ones that share nothing with
-it, nor with each other: Gauss-Jacobi on two pieces that meet off the middle.
+How large the error is, finer nodes must tell that share nothing with these: see `rfm.mixup.ratios`.
 """
 
 import jax.numpy as jnp

@@ -143,7 +143,7 @@ def accumulate(
     """The sums over all tiles; those of a checkpoint are not made again.
 
     Args:
-        tiling: makes the blocks.
+        tiling: makes the tiles.
         zero: of one device.
         progress: called after each tile.
         checkpoint: where the sums are kept, every `SAVE_EVERY` seconds, when interrupted, and at the end. The numbers
@@ -177,7 +177,7 @@ def accumulate(
 
 
 class _State(NamedTuple):
-    """One object, assigned at once: Ctrl-C cannot come between the sums and the number of blocks in them."""
+    """One object, assigned at once: Ctrl-C cannot come between the sums and the number of tiles in them."""
 
     sums: Sums
     done: int

@@ -1,8 +1,8 @@
-"""All n^2 ordered pairs times all ratios, in square blocks of pairs that are made one at a time.
+"""All n^2 ordered pairs times all ratios, in square tiles of pairs that are made one at a time.
 
 Row (i, j, lam) is the sample lam x_i + (1 - lam) x_j with its probability, its features and labels multiplied by the
 root of it: then the mean of phi phiᵀ over the law is the sum over all rows. Swapping the two of a pair and turning lam
-into 1 - lam gives the same row again; so where the ratios are symmetric, the blocks below the diagonal are left out
+into 1 - lam gives the same row again; so where the ratios are symmetric, the tiles below the diagonal are left out
 and those above it count twice.
 """
 

@@ -22,7 +22,11 @@ from theory.checks import check_count
 
 
 class Law(eqx.Module):
-    """What rows are made of a sample. A law of your own says how many they are, and which."""
+    """What rows are made of a sample. A law of your own says how many they are, and which.
+
+    Attributes:
+        fewest_samples: that it can be applied to.
+    """
 
     fewest_samples: ClassVar[int] = 1
 
@@ -33,7 +37,7 @@ class Law(eqx.Module):
 
     @property
     def is_expected(self) -> bool:
-        """Whether it stands for fresh pairs and ratios at every step."""
+        """Whether it stands for fresh pairs and ratios at every step, as only `Mixup` may."""
         return False
 
     @abstractmethod
@@ -60,6 +64,7 @@ class Law(eqx.Module):
         if key is not None:
             check_key("key", key)
         num_rows = self.num_rows(num_samples)
+        check_count("law: num_rows(num_samples)", num_rows)
         for first in range(0, num_rows, block_rows):
             yield self.table(jnp.arange(first, min(first + block_rows, num_rows)), num_samples, key)
 

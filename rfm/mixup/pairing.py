@@ -44,7 +44,7 @@ class AllPairs(Pairing):
 class DrawnPairs(Pairing):
     """So many pairs, drawn once, independently and uniformly among all."""
 
-    number: int = eqx.field(static=True)
+    number: int
     is_random: ClassVar[bool] = True
 
     def num_rows(self, num_samples: int) -> int:

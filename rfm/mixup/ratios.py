@@ -2,8 +2,8 @@
 
 Over lam ~ Beta(alpha, alpha), n nodes of Gauss-Jacobi quadrature integrate polynomials of degree 2 n - 1 exactly. How
 large its error is for other functions, quadratures must tell that share nothing with it: rules of 4 and 8 nodes are
-both symmetric about 1/2, and may integrate the jumps of a few pairs alike and wrongly. A ratio of one's own brings its
-draws, its nodes and the finer ones that these are held against.
+both symmetric about 1/2, and may integrate the jumps of a few pairs alike and wrongly. So each law brings its draws,
+its nodes, and two finer sets that these are held against: Gauss-Jacobi on two pieces that meet off the middle.
 """
 
 from abc import abstractmethod

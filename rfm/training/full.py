@@ -82,7 +82,7 @@ def simulate(
             start=start,
             progress=progress,
         ).curve(0)
-    known.table()
+    known.table()  # before whatever else is wrong
     if step_size is not None and rule is None:
         rule = theory.GradientDescent(step_size, ridge)
     elif rule is None or step_size is not None:

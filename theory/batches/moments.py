@@ -122,13 +122,7 @@ def batch_moments(
         terms = layout.sums(coordinates, labels - coordinates @ optimum, node_weights, of_pairs)
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
         num_pairs += features.shape[0]
-    if sums is None:
-        raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    if law.size > num_pairs and not law.replacement:
-        raise ValueError(
-            f"law: a batch of {law.size} distinct pairs cannot be drawn from {num_pairs}; pass a size of at most "
-            f"{num_pairs}, or replacement=True"
-        )
+    law.check_drawn_from(num_pairs)
     node_means, square, pair_square = jax.tree.map(lambda total: total / num_pairs, sums)
     mean = jnp.tensordot(node_weights, node_means, 1)
     _check_same_rows(layout.first_moments(mean, rank), optimum, ridge, spectrum)

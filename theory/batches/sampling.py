@@ -5,8 +5,8 @@ Let z be what a row contributes, and W its covariance over all rows. The covaria
     W / B + (1 - 1 / B) D,
 
 and D, that of two different rows of a batch, is 0 where rows are independent; Cov_q m_q where they share a node q of
-the rule over lam, of node means m_q; and without replacement less by the covariance between pairs over N - 1, which is
-that at the batch's node if its rows share one, and otherwise that of means over nodes.
+the quadrature over lam, of node means m_q; and without replacement less by the covariance between pairs over N - 1,
+which is that at the batch's node if its rows share one, and otherwise that of means over nodes.
 
 Source: derived here.
 """
@@ -46,6 +46,16 @@ class Batches(eqx.Module):
     def asks_of_pairs(self) -> bool:
         """Whether it matters what pairs are in their means over nodes."""
         return not (self.shared_ratio or self.replacement)
+
+    def check_drawn_from(self, num_pairs: int) -> None:
+        """Raises ValueError if there are no pairs, or fewer than a batch of distinct ones needs."""
+        if num_pairs == 0:
+            raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
+        if self.size > num_pairs and not self.replacement:
+            raise ValueError(
+                f"law: a batch of {self.size} distinct pairs cannot be drawn from {num_pairs}; pass a size of at most "
+                f"{num_pairs}, or replacement=True"
+            )
 
     def over_batches(self, num_pairs: int, rows: Any, pairs: Any, nodes: Any) -> Any:
         """A second moment of the mean of a batch; or its covariance, from what is in excess of the square of the mean.

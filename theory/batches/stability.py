@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from theory.batches.moments import BatchMoments, Block
 from theory.batches.sampling import Batches
 from theory.checks import check_not_negative, check_untraced, untraced
+from theory.noise.labels import check_probabilities
 from theory.spectrum import Spectrum
 
 LANCZOS = 1e-7
@@ -68,7 +69,8 @@ def largest_stable_step_of_rows(
         ridge: weight decay; unit 1/time.
 
     Raises:
-        ValueError: a negative ridge.
+        ValueError: a negative ridge, weights that are no probabilities, no pairs, a batch of more distinct pairs than
+            there are.
 
     Source: derived here.
 
@@ -81,6 +83,9 @@ def largest_stable_step_of_rows(
     """
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_not_negative("ridge", ridge)
+    check_probabilities("node_weights", node_weights[None, :])
+    blocks = list(blocks)
+    law.check_drawn_from(num_pairs if blocks else 0)
     rank = spectrum.rank
     if rank == 0:
         return 2 / ridge if ridge > 0 else float("inf")

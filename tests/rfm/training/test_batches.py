@@ -340,7 +340,7 @@ def test_bad_batches_are_refused() -> None:
     start = theory.Start(jnp.ones((9, 1)))
     with pytest.raises(ValueError, match=r"start.weights: has shape \(9, 1\); pass an array of shape \(10, 1\)"):
         rfm.minibatch_curve(UNIFORM, rfm.Batches(2), start=start, **settings)
-    with pytest.raises(ValueError, match="batches: fresh pairs come in batches; pass batches="):
+    with pytest.raises(ValueError, match=r"problem: stands for fresh pairs .* no table; .*batches="):
         rfm.simulate(UNIFORM, **settings)
     with pytest.raises(ValueError, match=r"keys: there is none; pass one jax.random.key a run"):
         rfm.simulate_minibatch(UNIFORM, rfm.Batches(2), keys=[], **settings)
