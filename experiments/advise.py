@@ -15,8 +15,9 @@ from experiments.constraints import check_fields
 from experiments.limits import check_memory
 from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
 from experiments.store import Result, over_parts, provenance_of
-from experiments.variables import TIME_UNIT, Advance, Stage, Variable, Variables, silent
+from experiments.variables import Advance, Stage, Variable, Variables, silent
 from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
+from rfm.views import TIME_UNIT
 
 MOST_CLASSES = 20
 """That whole numbers are taken for unless they are said to be."""

@@ -13,7 +13,8 @@ from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, rounding_is_stored
 from experiments.report import empty_table, with_error
 from experiments.store import Result
-from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import Stage, Variable, Variables, silent
+from rfm.views import RISK_UNIT, TIME_UNIT
 
 
 def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:

@@ -17,7 +17,8 @@ from experiments.draws import Seed, check_size, load_data
 from experiments.limits import check_memory
 from experiments.report import SPREADLESS, averaged, estimated, folded, written
 from experiments.store import Result, over_seeds
-from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import Stage, Variable, Variables, silent
+from rfm.views import RISK_UNIT, TIME_UNIT
 
 BEYOND_SIMULATION = 100
 """The closed form goes on to this multiple of the simulated steps."""

@@ -18,7 +18,8 @@ from experiments.constraints import check_fields
 from experiments.limits import check_memory
 from experiments.report import averaged, empty_table, estimated, written
 from experiments.store import Result, provenance_of
-from experiments.variables import RISK_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import Stage, Variable, Variables, silent
+from rfm.views import RISK_UNIT
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""

@@ -18,9 +18,10 @@ from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
 from experiments.store import Result
-from experiments.variables import RISK_UNIT, TIME_UNIT, Stage, Variable, Variables, silent
+from experiments.variables import Stage, Variable, Variables, silent
 from rfm.decide.actions import SIGNIFICANT
 from rfm.training.start import deviation
+from rfm.views import RISK_UNIT, TIME_UNIT
 
 BANDS = (1e-2, 1e-4, 1e-6)
 """Eigenvalues that part the modes into bands, relative to the largest."""

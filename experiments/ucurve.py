@@ -19,8 +19,9 @@ from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import averaged, cells_of, empty_table, ratio, written
 from experiments.store import Result, turns_of_means
-from experiments.variables import RISK_UNIT, TIME_UNIT, Advance, Stage, Variable, Variables, silent
+from experiments.variables import Advance, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
+from rfm.views import RISK_UNIT, TIME_UNIT
 
 FIRST_SCALED_TIME = 0.03
 """Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""

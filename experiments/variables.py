@@ -36,7 +36,3 @@ Stage = Callable[[str, int], Advance]
 def silent(name: str, total: int) -> Advance:
     """The stage of a run that nobody watches."""
     return lambda amount: None
-
-
-TIME_UNIT = "1/eigenvalue"
-RISK_UNIT = "target squared"

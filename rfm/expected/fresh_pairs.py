@@ -36,9 +36,8 @@ class FreshPairs(Source):
     def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
         pairs = draw_pairs(pair_key, batches, self.num_pairs)
-        lam = self.law.ratio.draw(ratio_key, (1 if batches.shared_ratio else batches.size,), self.sample.inputs.dtype)[
-            :, None
-        ]
+        number = 1 if batches.shared_ratio else batches.size
+        lam = self.law.ratio.draw(ratio_key, (number,), self.sample.inputs.dtype)[:, None]
         first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
         labels = lam * self.labels[first] + (1 - lam) * self.labels[second]

@@ -235,22 +235,18 @@ def _train(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
 
 
-def _gradients(
+def _gradient(
     source: Source,
     batches: theory.Batches,
     ridge: float | Array,
-    weights: Float[Array, "runs rows features"],
-    keys: Array,
+    weights: Float[Array, "rows features"],
+    key: PRNGKeyArray,
     step: Array,
-) -> Float[Array, "runs rows features"]:
-    """Of the batches that the runs draw at a step."""
-
-    def one(weights: Float[Array, "rows features"], key: PRNGKeyArray) -> Float[Array, "rows features"]:
-        features, labels = source.draw(jax.random.fold_in(key, step), batches)
-        residual = weights @ features.T - labels.T
-        return residual @ features / batches.size + ridge * weights
-
-    return jax.vmap(one)(weights, keys)
+) -> Float[Array, "rows features"]:
+    """Of the batch that a run draws at a step."""
+    features, labels = source.draw(jax.random.fold_in(key, step), batches)
+    residual = weights @ features.T - labels.T
+    return residual @ features / batches.size + ridge * weights
 
 
 @eqx.filter_jit
@@ -264,7 +260,10 @@ def _advance(
     count: Array,
 ) -> Float[Array, "runs rows features"]:
     def step(index: Array, weights: Array) -> Array:
-        return weights - rule.step_size * _gradients(source, batches, rule.ridge, weights, keys, index)
+        def one(weights: Array, key: PRNGKeyArray) -> Array:
+            return rule.step(lambda theta: _gradient(source, batches, rule.ridge, theta, key, index), index, weights)
+
+        return jax.vmap(one)(weights, keys)
 
     return jax.lax.fori_loop(done, done + count, step, weights)
 
@@ -288,5 +287,6 @@ def _measure(
     parts = population.risk_parts(stacked, noise)
     fitted = jnp.sqrt(spectrum.eigenvalues)[:, None, None] * jnp.tensordot(spectrum.modes.T, stacked, 1)
     misfit = jnp.sum((fitted - spectrum.label_coordinates[:, None, :]) ** 2, axis=0) + spectrum.label_outside[None, :]
-    gradient = _gradients(source, batches, rule.ridge, weights, keys, done)[:, :num_targets]
+    gradients = jax.vmap(lambda theta, key: _gradient(source, batches, rule.ridge, theta, key, done))(weights, keys)
+    gradient = gradients[:, :num_targets]
     return parts, jnp.sum(misfit, axis=1) / 2, jnp.sum(gradient**2, axis=2), jnp.swapaxes(trained, 1, 2)

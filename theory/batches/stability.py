@@ -84,13 +84,15 @@ def largest_stable_step_of_rows(
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_not_negative("ridge", ridge)
     check_probabilities("node_weights", node_weights[None, :])
-    blocks = list(blocks)
-    law.check_drawn_from(num_pairs if blocks else 0)
+    law.check_drawn_from(num_pairs)
     rank = spectrum.rank
     if rank == 0:
         return 2 / ridge if ridge > 0 else float("inf")
     modes, eigenvalues = np.asarray(spectrum.modes[:, :rank]), np.asarray(spectrum.eigenvalues[:rank])
-    rows = np.concatenate([np.asarray(features) @ modes for features, _ in blocks])
+    projected = [np.asarray(features) @ modes for features, _ in blocks]
+    if not projected:
+        law.check_drawn_from(0)  # which says what is missing
+    rows = np.concatenate(projected)
     shifted = eigenvalues + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
     power = _BatchPower(rows, np.asarray(node_weights), eigenvalues, law, num_pairs)
