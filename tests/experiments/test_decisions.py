@@ -151,6 +151,12 @@ def test_a_field_out_of_range_is_named(kind, field, value):
 LINEAR = {"teacher_activation": "identity", "feature_activation": "identity", "num_seeds": 2, "num_test": None}
 
 
+def test_rounding_is_stored_and_not_warned_of():
+    small = {"feature_weight_std": 1e-3, "teacher_weight_std": 1e-3}
+    result = run_switch(dataclasses.replace(SWITCH, num_seeds=1, **small))  # a warning would be an error
+    assert np.all(result["best_error"].values > 0)
+
+
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 @pytest.mark.parametrize(
     ("config", "run", "draw"),

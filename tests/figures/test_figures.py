@@ -60,6 +60,14 @@ def test_nothing_that_is_drawn_reaches_out_of_the_figure(name, results):
     plt.close(figure)
 
 
+def test_whoever_draws_other_figures_finds_their_look_again(results, tmp_path):
+    with plt.rc_context({"font.size": 13.0}):
+        backend = plt.get_backend()
+        assert SCRIPTS["bound"].main([str(results / _source("bound")), "--output", str(tmp_path / "stem")]) == 0
+        assert plt.rcParams["font.size"] == 13.0
+        assert plt.get_backend() == backend
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_result_of_another_kind_is_refused(name, results, tmp_path, capsys):
     other = "ucurve.nc" if name == "sample_size" else "sample-size.nc"

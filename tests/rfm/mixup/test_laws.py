@@ -193,6 +193,27 @@ def test_pairs_are_all_or_a_positive_number() -> None:
         rfm.Mixup(lam=0.5, pairs=0)
 
 
+def test_a_law_compiles_once_for_all_numbers_of_pairs_and_ratios() -> None:
+    laws = [rfm.Mixup(alpha=alpha, pairs=pairs) for alpha, pairs in ((1.0, 4000), (0.3, 4001))]
+    static = [jax.tree.structure(law) for law in laws]
+    assert static[0] == static[1]
+
+
+class Empty(rfm.mixup.Law):
+    """A law of one's own that makes nothing of a sample."""
+
+    def num_rows(self, num_samples: int) -> int:
+        return 0
+
+    def table(self, rows: jax.Array, num_samples: int, key: jax.Array | None) -> rfm.mixup.PairTable:
+        return rfm.mixup.PairTable(rows, rows, jnp.ones(rows.shape))
+
+
+def test_a_law_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"law: num_rows\(num_samples\): must be a whole number of at least 1, got 0"):
+        whole(Empty(), 3)
+
+
 @pytest.mark.parametrize("law", [rfm.Mixup(lam=0.5), rfm.Mixup(lam=0.5, pairs=3)], ids=str)
 def test_mixup_needs_two_samples(law: rfm.Mixup) -> None:
     with pytest.raises(ValueError, match=r"num_samples.*: must be a whole number of at least 2, got 1"):

@@ -99,6 +99,18 @@ def test_the_largest_stable_step_is_found_without_a_matrix(table: Table, law: th
     assert np.isclose(found, theory.batches.largest_stable_step(table.moments(law, ridge=ridge)), rtol=ORACLE, atol=0)
 
 
+def test_rows_that_no_batch_can_be_drawn_from_have_no_largest_step() -> None:
+    table, law = TABLES["tall"], theory.Batches(2)
+    one = jnp.asarray(table.node_weights)
+    limit, block = theory.batches.largest_stable_step_of_rows, (jnp.asarray(table.features), jnp.asarray(table.labels))
+    with pytest.raises(ValueError, match="blocks: the iterator gave no rows"):
+        limit(table.spectrum, [], one, law, num_pairs=4)
+    with pytest.raises(ValueError, match="law: a batch of 5 distinct pairs cannot be drawn from 4"):
+        limit(table.spectrum, [block], one, theory.Batches(5, replacement=False), num_pairs=4)
+    with pytest.raises(ValueError, match="node_weights: row 0 sums to 2"):
+        limit(table.spectrum, [block], 2 * one, law, num_pairs=4)
+
+
 def test_infinite_batches_are_as_stable_as_gradient_descent() -> None:
     table = TABLES["tall"]
     moments = table.moments(theory.Batches(10**15), ridge=0.2)
