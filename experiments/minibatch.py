@@ -18,7 +18,7 @@ from experiments.limits import check_memory
 from experiments.report import SPREADLESS, averaged, estimated, folded, written
 from experiments.store import Result, over_seeds
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 BEYOND_SIMULATION = 100
 """The closed form goes on to this multiple of the simulated steps."""

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
-from rfm import saved
+from rfm import saved, shown
 from rfm.clocks import checked_clock, latest_time, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
@@ -44,8 +44,8 @@ NUM_TIMES = 120
 """At which a curve is looked at for its turn."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Solution(shown.SolutionView):
     """A problem with its decomposition. Made by `solve`, or loaded.
 
     Attributes:
@@ -55,11 +55,11 @@ class Solution:
         until: the latest time that the factorisation was chosen for; infinite for one that serves all times.
     """
 
-    problem: Solvable | None = dataclasses.field(repr=False)
+    problem: Solvable | None
     spectrum: Spectrum
-    population: Averages = dataclasses.field(repr=False)
+    population: Averages
     until: float = math.inf
-    _late: list[Spectrum] = dataclasses.field(default_factory=list, repr=False)
+    _late: list[Spectrum] = dataclasses.field(default_factory=list)
 
     @untraced
     def curve(
