@@ -39,7 +39,11 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
     population = seed.population()
     laws = rfm.ERM(), rfm.Mixup(alpha=config.alpha, pairs="expected")
-    problems = {law: rfm.solve(seed.problem(law, population)) for law in laws}
+    advance = stage("spectra", len(laws))
+    problems = {}
+    for law in laws:
+        problems[law] = rfm.solve(seed.problem(law, population))
+        advance(1)
     sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
     limits = np.asarray([[problem.largest_stable_step(batches) for batches in sizes] for problem in problems.values()])
     step_size = config.step_fraction * float(limits.min())

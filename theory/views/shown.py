@@ -8,6 +8,8 @@ what every record says: the shapes of its fields.
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+
 from theory.views.picture import Picture, plot
 from theory.views.svg import as_svg
 from theory.views.variables import Variable, as_dataset, as_frame
@@ -38,14 +40,17 @@ class Shown:
         return None
 
     def __repr__(self) -> str:
-        facts = self._facts()
+        with jax.ensure_compile_time_eval():  # a known curve may be printed by a function that is being traced
+            facts = self._facts()
         if facts is None:
             return super().__repr__()
         lines = ("; ".join(f"{name}: {value}" for name, value in row.items()) for row in facts[1:])
         return "\n  ".join([facts.title, *filter(None, lines)])
 
     def _repr_html_(self) -> str | None:
-        facts = self._facts()
+        with jax.ensure_compile_time_eval():
+            facts = self._facts()
+            picture = None if facts is None else self._picture()
         if facts is None:
             return None
         cell = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;background:none;border:0"
@@ -54,7 +59,6 @@ class Shown:
             f'<td style="{cell}">{escape(value)}</td></tr>'
             for name, value in (facts.first | facts.second).items()
         )
-        picture = self._picture()
         drawn = None if picture is None else as_svg(picture)
         return (
             f"<div><b>{escape(facts.title)}</b>"

@@ -63,6 +63,18 @@ def test_inside_of_jit_a_curve_says_its_shapes(name: str) -> None:
     assert html is None
 
 
+def test_a_known_curve_is_said_in_full_where_others_are_traced() -> None:
+    curve, said = RISK_CURVES["descent"], []
+
+    @jax.jit
+    def look(x):
+        said.append((repr(curve), curve._repr_html_()))
+        return x
+
+    look(1.0)
+    assert said == [(repr(curve), curve._repr_html_())]
+
+
 @pytest.mark.parametrize(
     "leaf",
     [None, "a string", jax.ShapeDtypeStruct((3,), float), jnp.ones((2, 3))],
