@@ -34,9 +34,9 @@ A_STEP = 4e-6
 """Of training on the smallest problem."""
 PRODUCTS, TRAFFIC = 8e9, 1.2e9
 """Floating-point operations, and numbers read in training, a second."""
-BASE = 0.5e9
+BASE = 0.75e9
 """Bytes of Python, its libraries and compiled programs."""
-CODE = 12e6
+CODE = 6e7
 """Bytes of the programs of one more shape."""
 FACTOR = 3
 """By which the seconds may be off."""
@@ -143,10 +143,14 @@ def _noise(config: NoiseConfig) -> Cost:
     hidden = config.num_hidden * (config.input_dim + 10)
     return Cost(
         shapes=3,
-        calls=teachers * (config.num_ratios / 2 + 10) / 5,
+        calls=teachers * (config.num_ratios / 2 + BETA_MOMENTS) * MOMENTS,
         products=2 * drawn * hidden * (3 * len(config.teacher_weight_stds) + 3 * config.num_classes),
         held=10 * config.num_pairs * (config.input_dim + config.num_hidden + config.num_classes),
     )
+
+
+MOMENTS, BETA_MOMENTS = 2.5, 20
+"""What the moments of a teacher's noise take at one ratio, in calls; and over a law of ratios, in single ones."""
 
 
 @cost.register
@@ -211,9 +215,9 @@ def _advise(config: AdviseConfig) -> Cost:
     rows, columns = len(data.inputs), data.inputs[0].size
     parts = 1 if config.num_held_out else config.num_folds
     p = config.num_features if config.features == "random" else columns + 1
-    mixed = config.num_pairs or rows**2 * RATIOS
+    mixed = config.num_pairs or rows**2 * FEW_RATIOS / 2  # a pair and its mirror image are one
     times = 2 * config.num_times
-    a_part = 2 * mixed * p * (p + columns / RATIOS) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
+    a_part = 2 * mixed * p * (p + columns / FEW_RATIOS) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
     checked = config.num_seeds * (4 * config.num_folds + 2)
     return Cost(
         shapes=4,
@@ -225,8 +229,8 @@ def _advise(config: AdviseConfig) -> Cost:
     )
 
 
-CHECK_STEPS, CHECK_BATCH = 10_000, 512
-"""Of the check by real training, whose steps are those of the default budget."""
+FEW_RATIOS, CHECK_STEPS, CHECK_BATCH = 4, 10_000, 512
+"""Ratios to the tolerance of advice; steps and rows of its check by real training, at the default budget."""
 
 
 def _closed_forms(config: TaskConfig, shapes: list[tuple[int, int]], each: int, num_times: int) -> Cost:

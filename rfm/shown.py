@@ -8,25 +8,27 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from rfm.mixup.pairing import PairTable
-from theory import Averages
+from theory import Averages, Spectrum
 from theory.views import Facts, Shown, are_known, counted, extent, number
 
 
 class SolvableView(Shown):
     """Of any problem."""
 
+    population: Averages
+
     def _facts(self) -> Facts | None:
-        known: Any = self
-        leaves = jax.tree.leaves(known.population)
-        if not isinstance(known.population, Averages) or not leaves or not are_known(*leaves, *self._read()):
+        leaves = jax.tree.leaves(self.population)
+        if not isinstance(self.population, Averages) or not leaves or not are_known(*leaves, *self._read()):
             return None
-        power = known.population.target_power_by_target
+        power = self.population.target_power_by_target
         return Facts(
             f"{type(self).__name__}: {self._sizes()}, {counted(power.shape[0], 'target')}, {power.dtype}",
             self._rows(),
-            {"risk over": known.population.in_words},
+            {"risk over": self.population.in_words},
         )
 
     def _read(self) -> tuple[object, ...]:
@@ -34,8 +36,7 @@ class SolvableView(Shown):
         return ()
 
     def _sizes(self) -> str:
-        known: Any = self
-        return counted(known.population.num_features, "feature")
+        return counted(self.population.num_features, "feature")
 
     def _rows(self) -> dict[str, str]:
         """What is said of what is trained on."""
@@ -45,18 +46,20 @@ class SolvableView(Shown):
 class ProblemView(SolvableView):
     """Of one with all of its rows."""
 
+    features: Array
+    labels: Array
+    clean_labels: Array | None
+    mixing: PairTable | None
+
     def _read(self) -> tuple[object, ...]:
-        known: Any = self
-        return known.features, known.labels
+        return self.features, self.labels
 
     def _sizes(self) -> str:
-        known: Any = self
-        rows, columns = known.features.shape
+        rows, columns = self.features.shape
         return f"{counted(rows, 'row')} of {counted(columns, 'feature')}"
 
     def _rows(self) -> dict[str, str]:
-        known: Any = self
-        return {"mixing": _mixing(known.mixing), "clean labels": _known(known.clean_labels)}
+        return {"mixing": _mixing(self.mixing), "clean labels": _known(self.clean_labels)}
 
 
 class StreamedView(SolvableView):
@@ -69,47 +72,52 @@ class StreamedView(SolvableView):
 class KernelView(SolvableView):
     """Of one in infinitely many features."""
 
+    finite: Any
+
     def _read(self) -> tuple[object, ...]:
-        known: Any = self
-        return (known.finite.features,)
+        return (self.finite.features,)
 
     def _sizes(self) -> str:
-        known: Any = self
-        return f"{counted(len(known.finite.features), 'row')} of infinitely many features"
+        return f"{counted(len(self.finite.features), 'row')} of infinitely many features"
 
     def _rows(self) -> dict[str, str]:
-        known: Any = self
-        return {"clean labels": _known(known.finite.clean_labels)}
+        return {"clean labels": _known(self.finite.clean_labels)}
 
 
 class ExpectedView(SolvableView):
     """Of the average over all pairs and ratios."""
 
+    smoother: Array
+    law: object
+    ratios: Any
+    method: str
+    found: Spectrum
+
     def _read(self) -> tuple[object, ...]:
-        known: Any = self
-        return (known.smoother,)
+        return (self.smoother,)
 
     def _sizes(self) -> str:
-        known: Any = self
-        originals, features = known.smoother.shape
+        originals, features = self.smoother.shape
         return f"all pairs of {counted(originals, 'original')}, {counted(features, 'feature')}"
 
     def _rows(self) -> dict[str, str]:
-        known: Any = self
         return {
-            "law": str(known.law),
-            "ratios": f"{len(known.ratios)}, relative error {number(known.ratios.error)}",
-            "factorised by": known.method,
-            "clean labels": _known(known.found.clean_coordinates),
+            "law": str(self.law),
+            "ratios": f"{len(self.ratios)}, relative error {number(self.ratios.error)}",
+            "factorised by": self.method,
+            "clean labels": _known(self.found.clean_coordinates),
         }
 
 
 class SolutionView(Shown):
     """Of a problem with its decomposition."""
 
+    spectrum: Spectrum
+    population: Averages
+    until: float
+
     def _facts(self) -> Facts | None:
-        known: Any = self
-        spectrum = known.spectrum
+        spectrum = self.spectrum
         if not are_known(spectrum.eigenvalues, spectrum.modes, spectrum.label_coordinates, spectrum.rank_cut):
             return None
         eigenvalues, (features, modes) = np.asarray(spectrum.eigenvalues), spectrum.modes.shape
@@ -121,9 +129,9 @@ class SolutionView(Shown):
                 "largest eigenvalue": number(eigenvalues[0]),
                 "rank": str(np.sum(eigenvalues > np.asarray(spectrum.rank_cut))),
                 "factorised by": spectrum.method,
-                "serves": "all times" if math.isinf(known.until) else f"times until {number(known.until)}",
+                "serves": "all times" if math.isinf(self.until) else f"times until {number(self.until)}",
             },
-            {"clean labels": _known(spectrum.clean_coordinates), "risk over": known.population.in_words},
+            {"clean labels": _known(spectrum.clean_coordinates), "risk over": self.population.in_words},
         )
 
 

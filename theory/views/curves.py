@@ -1,9 +1,13 @@
-"""What each kind of curve has to show: its facts, its picture, its variables. The records only hold fields."""
+"""What each kind of curve has to show: its facts, its picture, its variables. The records only hold fields.
+
+What a view asks of its record stands under its name, as annotations, which are no fields.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jax import Array
 
 from theory.views.look import BLUE, PARTS, RISK_UNIT, TIME_UNIT
 from theory.views.picture import Line, Mark, Picture, rounding_band
@@ -45,66 +49,76 @@ _BY_MODE: Meanings = {
 class RiskView(Drawn):
     """Of a risk curve."""
 
+    times: Array
+    steps: Array | None
+    risk_by_target: Array
+    train_loss: Array
+    turning_time: Array
+    turning_step: Array | None
+    turning_risk: Array
+    decomposition: Any
+    overtraining_penalty: Any
+
     def _facts(self) -> Facts | None:
-        known: Any = self
-        if not are_known(known.times, known.risk_by_target, known.turning_time, known.turning_risk):
+        if not are_known(self.times, self.risk_by_target, self.turning_time, self.turning_risk):
             return None
-        times = np.asarray(known.times)
+        times = np.asarray(self.times)
         if times.ndim != 1:  # a batch of curves
             return None
-        turning = float(known.turning_time)
+        turning = float(self.turning_time)
         last = ", the last" if turning == times[-1] and len(times) > 1 else ""
-        step = "" if known.turning_step is None else f" (step {number(known.turning_step)})"
+        step = "" if self.turning_step is None else f" (step {number(self.turning_step)})"
         return Facts(
-            f"{type(self).__name__}: {_clock(known)}, {_targets(known.risk_by_target)}",
+            f"{type(self).__name__}: {_clock(self)}, {_targets(self.risk_by_target)}",
             {
                 "turning time": number(turning) + step + last,
-                "test error there": number(known.turning_risk),
-                "overtraining penalty": number(known.overtraining_penalty),
+                "test error there": number(self.turning_risk),
+                "overtraining penalty": number(self.overtraining_penalty),
             },
             self._more(times),
         )
 
     def _more(self, times: np.ndarray) -> dict[str, str]:
-        known: Any = self
-        parts = "unknown" if known.decomposition is None else "clean, noise, cross"
-        return {"training loss": extent(np.asarray(known.train_loss)), "parts of the test error": parts}
+        parts = "unknown" if self.decomposition is None else "clean, noise, cross"
+        return {"training loss": extent(np.asarray(self.train_loss)), "parts of the test error": parts}
 
     def _variables(self) -> dict[str, Variable]:
-        known: Any = self
-        found = {"time": Variable(("time",), np.asarray(known.times), TIME_UNIT, "training time")}
-        if known.steps is not None:
-            found["step"] = Variable(("time",), np.asarray(known.steps), "1", "training step")
-        modes = getattr(known, "modes", None)
+        found = {"time": Variable(("time",), np.asarray(self.times), TIME_UNIT, "training time")}
+        if self.steps is not None:
+            found["step"] = Variable(("time",), np.asarray(self.steps), "1", "training step")
+        modes = getattr(self, "modes", None)
         if modes is not None:
             eigenvalues = np.asarray(modes.eigenvalues)
             found["eigenvalue"] = Variable(("mode",), eigenvalues, "1", "eigenvalue of the feature covariance")
             found |= _named(modes, _BY_MODE, ("time", "mode"), "{}_by_mode")
         return (
             found
-            | _named(known, _OVER_TIME, ("time",))
-            | _named(known.decomposition, _PARTS, ("time",), "{}_risk")
-            | _named(known, _NUMBERS, ())
-            | _named(known, _BY_TARGET, ("time", "target"))
+            | _named(self, _OVER_TIME, ("time",))
+            | _named(self.decomposition, _PARTS, ("time",), "{}_risk")
+            | _named(self, _NUMBERS, ())
+            | _named(self, _BY_TARGET, ("time", "target"))
         )
 
     def _drawn(self, parts: bool | None = None) -> Picture:
-        known: Any = self
-        times, turning = np.asarray(known.times), float(known.turning_time)
+        times, turning = np.asarray(self.times), float(self.turning_time)
         mark = Mark(turning, "turns at") if turning < times[-1] else None
-        return Picture(times, _risk_lines(known, parts), PER_TIME, PER_RISK, mark)
+        return Picture(times, _risk_lines(self, parts), PER_TIME, PER_RISK, mark)
 
 
 class ClosedFormView(RiskView):
     """Of what a formula says of training."""
 
+    trusted_until: Array
+    risk_at_infinity: Array
+    infinity_is_resolved: Array
+    method: str
+
     def _more(self, times: np.ndarray) -> dict[str, str]:
-        known: Any = self
-        unsure = "" if known.infinity_is_resolved else ", not resolved"
+        unsure = "" if self.infinity_is_resolved else ", not resolved"
         return {
-            "trusted until": _until(float(known.trusted_until), times),
-            "test error at infinity": number(known.risk_at_infinity) + unsure,
-            "factorised by": known.method,
+            "trusted until": _until(float(self.trusted_until), times),
+            "test error at infinity": number(self.risk_at_infinity) + unsure,
+            "factorised by": self.method,
         }
 
 
@@ -118,25 +132,37 @@ class MeasuredView(RiskView):
 class MinibatchView(Drawn):
     """Of the moments of training on fresh batches."""
 
+    times: Array
+    steps: Array
+    mean_risk: Any
+    risk: Any
+    mean_risk_by_target: Array
+    spread_by_target: Array
+    mean_risk_at_infinity: Array
+    spread_at_infinity: Array
+    largest_stable_step: Array
+    trusted_until: Array
+    infinity_is_resolved: Array
+    is_diagonal: bool
+
     def _facts(self) -> Facts | None:
-        known: Any = self
-        if not are_known(known.times, known.mean_risk_by_target, known.spread_by_target, known.trusted_until):
+        if not are_known(self.times, self.mean_risk_by_target, self.spread_by_target, self.trusted_until):
             return None
-        times = np.asarray(known.times)
+        times = np.asarray(self.times)
         if times.ndim != 1:
             return None
-        mean, spread = (float(np.sum(np.asarray(it)[-1])) for it in (known.mean_risk_by_target, known.spread_by_target))
-        limit = float(known.mean_risk_at_infinity) + float(known.spread_at_infinity)
+        mean, spread = (float(np.sum(np.asarray(it)[-1])) for it in (self.mean_risk_by_target, self.spread_by_target))
+        limit = float(self.mean_risk_at_infinity) + float(self.spread_at_infinity)
         return Facts(
-            f"{type(self).__name__}: {_clock(known)}, {_targets(known.mean_risk_by_target)}",
+            f"{type(self).__name__}: {_clock(self)}, {_targets(self.mean_risk_by_target)}",
             {
                 "expected test error at the end": f"{number(mean + spread)}, of which spread {number(spread)}",
-                "at infinity": number(limit) + ("" if known.infinity_is_resolved else ", not resolved"),
+                "at infinity": number(limit) + ("" if self.infinity_is_resolved else ", not resolved"),
             },
             {
-                "largest stable step": number(known.largest_stable_step),
-                "trusted until": _until(float(known.trusted_until), times),
-                "second moment": "its diagonal only" if known.is_diagonal else "exact",
+                "largest stable step": number(self.largest_stable_step),
+                "trusted until": _until(float(self.trusted_until), times),
+                "second moment": "its diagonal only" if self.is_diagonal else "exact",
             },
         )
 
@@ -160,50 +186,53 @@ class MinibatchView(Drawn):
             "trusted_until": (TIME_UNIT, "time until which rounding stays below a millionth"),
             "infinity_is_resolved": ("1", "whether the limits are known"),
         }
-        known: Any = self
         return (
             {
-                "time": Variable(("time",), np.asarray(known.times), TIME_UNIT, "training time"),
-                "step": Variable(("time",), np.asarray(known.steps), "1", "training step"),
+                "time": Variable(("time",), np.asarray(self.times), TIME_UNIT, "training time"),
+                "step": Variable(("time",), np.asarray(self.steps), "1", "training step"),
             }
-            | _named(known, over_time, ("time",))
-            | _named(known, numbers, ())
-            | _named(known, by_target, ("time", "target"))
+            | _named(self, over_time, ("time",))
+            | _named(self, numbers, ())
+            | _named(self, by_target, ("time", "target"))
         )
 
     def _drawn(self, parts: bool | None = None) -> Picture:
         """The mean, and the spread on top of it; there are no other parts."""
-        known: Any = self
         if parts:
             raise ValueError("parts: a curve over batches is not split into clean and noise; leave parts out")
-        mean, expected = np.asarray(known.mean_risk), np.asarray(known.risk)
+        mean, expected = np.asarray(self.mean_risk), np.asarray(self.risk)
         lines = (
             Line("expected", None, expected),
             Line("of the mean", BLUE, mean, band=(mean, expected)),
         )
-        return Picture(np.asarray(known.times), lines, PER_TIME, PER_RISK)
+        return Picture(np.asarray(self.times), lines, PER_TIME, PER_RISK)
 
 
 class SwitchView(Drawn):
     """Of the risk at the budget, against the time of the switch."""
 
+    switch_times: Array
+    budget: Array
+    risk_by_target: Array
+    best_time: Array
+    best_risk: Array
+    decomposition: Any
+
     def _facts(self) -> Facts | None:
-        known: Any = self
-        if not are_known(known.switch_times, known.risk_by_target, known.best_time, known.best_risk, known.budget):
+        if not are_known(self.switch_times, self.risk_by_target, self.best_time, self.best_risk, self.budget):
             return None
-        times, risk = np.asarray(known.switch_times), np.sum(np.asarray(known.risk_by_target), axis=-1)
+        times, risk = np.asarray(self.switch_times), np.sum(np.asarray(self.risk_by_target), axis=-1)
         if times.ndim != 1:
             return None
-        ends = {"switched at once": 0.0, "never switched": float(known.budget)}
+        ends = {"switched at once": 0.0, "never switched": float(self.budget)}
         return Facts(
             f"{type(self).__name__}: {counted(len(times), 'switch time')}, {extent(times)}, budget "
-            f"{number(known.budget)}, {_targets(known.risk_by_target)}",
-            {"best switch": number(known.best_time), "test error then": number(known.best_risk)},
+            f"{number(self.budget)}, {_targets(self.risk_by_target)}",
+            {"best switch": number(self.best_time), "test error then": number(self.best_risk)},
             {name: number(risk[times == end][0]) for name, end in ends.items() if end in times},
         )
 
     def _variables(self) -> dict[str, Variable]:
-        known: Any = self
         clock = "the rules' clock"
         axis = "switch_time"
         over_time: Meanings = {
@@ -217,21 +246,20 @@ class SwitchView(Drawn):
             "best_risk": (RISK_UNIT, "test error with it"),
         }
         return (
-            {axis: Variable((axis,), np.asarray(known.switch_times), clock, "when the law is switched")}
-            | _named(known, over_time, (axis,))
-            | _named(known.decomposition, parts, (axis,), "{}_risk")
-            | _named(known, numbers, ())
-            | _named(known, {"risk_by_target": (RISK_UNIT, "test error at the budget, by target")}, (axis, "target"))
+            {axis: Variable((axis,), np.asarray(self.switch_times), clock, "when the law is switched")}
+            | _named(self, over_time, (axis,))
+            | _named(self.decomposition, parts, (axis,), "{}_risk")
+            | _named(self, numbers, ())
+            | _named(self, {"risk_by_target": (RISK_UNIT, "test error at the budget, by target")}, (axis, "target"))
         )
 
     def _drawn(self, parts: bool | None = None) -> Picture:
-        known: Any = self
         return Picture(
-            np.asarray(known.switch_times),
-            _risk_lines(known, parts),
+            np.asarray(self.switch_times),
+            _risk_lines(self, parts),
             "time of the switch (the rules' clock)",
             f"test error at the budget ({RISK_UNIT})",
-            Mark(float(known.best_time), "best at"),
+            Mark(float(self.best_time), "best at"),
         )
 
 
