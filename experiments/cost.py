@@ -44,8 +44,6 @@ FACTORISATION = 20
 """Times the cube of the smaller side, to diagonalise."""
 PARTS = 2
 """Labels, and clean labels: sets of weights that are carried along."""
-
-
 SAID = "cost:"
 """How the line begins."""
 
@@ -218,19 +216,22 @@ def _advise(config: AdviseConfig) -> Cost:
     mixed = config.num_pairs or rows**2 * FEW_RATIOS / 2  # a pair and its mirror image are one
     times = 2 * config.num_times
     a_part = 2 * mixed * p * (p + columns / FEW_RATIOS) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
-    checked = config.num_seeds * (4 * config.num_folds + 2)
+    parts *= 1 + config.num_seeds  # each check asks for the advice again
+    trained = 2 * config.num_seeds * CHECK_STEPS
     return Cost(
         shapes=4,
-        calls=2 * parts + checked,
-        products=a_part * (parts + checked / 4),
-        steps=2 * config.num_seeds * CHECK_STEPS,
-        read=2 * config.num_seeds * CHECK_STEPS * CHECK_BATCH * p * 3,
-        held=6 * p**2 + 2 * rows * (p + columns) + 2**25,
+        calls=2 * parts,
+        products=a_part * parts,
+        steps=trained,
+        read=trained * CHECK_BATCH * p * PASSES,
+        held=6 * p**2 + 2 * rows * (p + columns) + BLOCK,
     )
 
 
 FEW_RATIOS, CHECK_STEPS, CHECK_BATCH = 4, 10_000, 512
 """Ratios to the tolerance of advice; steps and rows of its check by real training, at the default budget."""
+PASSES, BLOCK = 3, 2**25
+"""How often a drawn row is read in a step; numbers of the pairs that are mixed at a time."""
 
 
 def _closed_forms(config: TaskConfig, shapes: list[tuple[int, int]], each: int, num_times: int) -> Cost:

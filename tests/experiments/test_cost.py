@@ -29,6 +29,28 @@ def test_of_an_experiment_of_which_nobody_has_said_it_nothing_is_said() -> None:
     assert console.file.getvalue() == ""
 
 
+MEASURED = (
+    ("ucurve", {}, 59, 1.07),
+    ("ucurve", {"num_samples": 40, "num_features": 600, "num_steps": 5000, "num_seeds": 2}, 57, 1.13),
+    ("sample-size", {}, 62, 1.07),
+    ("bound", {}, 14, 0.74),
+    ("minibatch", {}, 56, 1.86),
+    ("switch", {}, 48, 1.24),
+    ("rules", {}, 51, 1.24),
+    ("penalty-map", {}, 61, 1.52),
+    ("advise", {}, 51, 0.74),
+    ("advise", {"num_seeds": 2}, 123, 1.24),
+)
+"""CPU seconds and peak gigabytes of runs from a cold start, on a busy machine (AMD EPYC, one BLAS thread)."""
+
+
+@pytest.mark.parametrize(("kind", "fields", "seconds", "size"), MEASURED)
+def test_it_is_about_what_was_measured(kind: str, fields: dict, seconds: float, size: float) -> None:
+    said = cost.cost(dataclasses.replace(EXPERIMENTS[kind].config(), **fields))
+    assert seconds / cost.FACTOR < said.seconds < seconds * cost.FACTOR
+    assert size / cost.FACTOR < said.bytes / 1e9 < size * cost.FACTOR
+
+
 LARGER = {
     "ucurve": {"num_features": 3000, "num_samples": 60},
     "sample-size": {"sample_sizes": (16, 1000)},
