@@ -213,14 +213,14 @@ def _advise(config: AdviseConfig) -> Cost:
     rows, columns = len(data.inputs), data.inputs[0].size
     parts = 1 if config.num_held_out else config.num_folds
     p = config.num_features if config.features == "random" else columns + 1
-    mixed = config.num_pairs or rows**2 * FEW_RATIOS / 2  # a pair and its mirror image are one
+    mixed = config.num_pairs or rows**2 * A_PAIR
     times = 2 * config.num_times
-    a_part = 2 * mixed * p * (p + columns / FEW_RATIOS) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
+    a_part = 2 * mixed * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
     parts *= 1 + config.num_seeds  # each check asks for the advice again
     trained = 2 * config.num_seeds * CHECK_STEPS
     return Cost(
         shapes=4,
-        calls=2 * parts,
+        calls=A_PART * parts,
         products=a_part * parts,
         steps=trained,
         read=trained * CHECK_BATCH * p * PASSES,
@@ -228,8 +228,11 @@ def _advise(config: AdviseConfig) -> Cost:
     )
 
 
-FEW_RATIOS, CHECK_STEPS, CHECK_BATCH = 4, 10_000, 512
-"""Ratios to the tolerance of advice; steps and rows of its check by real training, at the default budget."""
+A_PAIR, A_PART = 0.5, 20
+"""What an ordered pair takes at all ratios, in rows, since its mirror image is known with it and its few ratios are one
+product; and what a held-out part takes beside products, in calls."""
+CHECK_STEPS, CHECK_BATCH = 10_000, 512
+"""Steps and rows of the check by real training, at the default budget."""
 PASSES, BLOCK = 3, 2**25
 """How often a drawn row is read in a step; numbers of the pairs that are mixed at a time."""
 

@@ -33,13 +33,18 @@ MEASURED = (
     ("ucurve", {}, 59, 1.07),
     ("ucurve", {"num_samples": 40, "num_features": 600, "num_steps": 5000, "num_seeds": 2}, 57, 1.13),
     ("sample-size", {}, 62, 1.07),
+    ("sample-size", {"num_seeds": 2, "sample_sizes": (32, 128, 256)}, 38, 1.23),
+    ("noise", {"num_seeds": 1}, 41, 0.92),
+    ("noise", {"num_seeds": 1, "num_pairs": 1000, "teacher_weight_stds": (1.0, 2.0)}, 27, 0.78),
     ("bound", {}, 14, 0.74),
     ("minibatch", {}, 56, 1.86),
     ("switch", {}, 48, 1.24),
+    ("switch", {"num_features": 400, "num_seeds": 2}, 91, 1.30),
     ("rules", {}, 51, 1.24),
     ("penalty-map", {}, 61, 1.52),
     ("advise", {}, 51, 0.74),
     ("advise", {"num_seeds": 2}, 123, 1.24),
+    ("advise", {"dataset": "digits"}, 78, 0.77),
 )
 """CPU seconds and peak gigabytes of runs from a cold start, on a busy machine (AMD EPYC, one BLAS thread)."""
 
