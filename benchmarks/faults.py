@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from experiments import cli, store
+from experiments.cost import SAID
 
 BAD = cli.BAD_INPUT
 INPUTS: tuple[tuple[str, int, str], ...] = (
@@ -193,9 +194,14 @@ def _faults_of(line: str, status: int, word: str) -> list[str]:
     except BaseException as error:
         return [f"{line}: {type(error).__name__}: {error}"]
     words = said.getvalue()
-    if found == status and word in words and (is_box or words.count("\n") == (status != 0)):
+    if found == status and word in words and (is_box or _complaints(words) == (status != 0)):
         return []
     return [f"{line}: status {found}, said {words!r}"]
+
+
+def _complaints(said: str) -> int:
+    """Lines beside the one that says what a run will cost."""
+    return sum(not line.startswith(SAID) for line in said.splitlines())
 
 
 def _make_files(folder: Path) -> None:
@@ -285,7 +291,7 @@ def _stop(folder: Path, index: int, number: signal.Signals, status: int, moment:
     faults = [what + fault for fault in _losses(folder, index)]
     if process.returncode in (0, -number):  # it had ended before, or not begun yet
         return faults
-    if process.returncode != status or said.count("\n") != 1:
+    if process.returncode != status or _complaints(said) != 1:
         faults.append(f"{what}status {process.returncode}, said {said!r}")
     if number != signal.SIGKILL:
         faults += [f"{what}left {name}" for name in {path.name for path in folder.iterdir()} - before]
@@ -306,7 +312,7 @@ def _fill(folder: Path, index: int, size: int) -> list[str]:
     what = f"{RUNS[index][0]}, files of at most {size} bytes: "
     faults = [what + fault for fault in _losses(folder, index)]
     faults += [f"{what}left {name}" for name in {path.name for path in folder.iterdir()} - before]
-    if finished.returncode not in (0, BAD) or finished.stderr.count("\n") != (finished.returncode == BAD):
+    if finished.returncode not in (0, BAD) or _complaints(finished.stderr) != (finished.returncode == BAD):
         faults.append(f"{what}status {finished.returncode}, said {finished.stderr!r}")
     if "───" not in finished.stdout:  # the rule under a table's head
         faults.append(f"{what}the table is lost")

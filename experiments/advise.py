@@ -16,8 +16,8 @@ from experiments.limits import check_memory
 from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
 from experiments.store import Result, over_parts, provenance_of
 from experiments.variables import Advance, Stage, Variable, Variables, silent
-from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, SAME
-from rfm.views import TIME_UNIT
+from rfm.decide.actions import IN_WORDS, MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE, PREDICT_THE_MEAN, SAME
+from theory.views import TIME_UNIT
 
 MOST_CLASSES = 20
 """That whole numbers are taken for unless they are said to be."""
@@ -171,7 +171,7 @@ def print_advise(console: Console, result: Result) -> None:
         row = result.sel(action=name)
         low, high = (_count(float(row[end]) / step_size) for end in ("earliest", "latest"))
         time, risk = float(row["action_time"]), _relative(float(row["action_risk"]), float(row["action_error"]))
-        table.add_row(_ACTIONS[str(name)][0], f"{time:.3g}", _count(time / step_size), f"{low} to {high}", risk)
+        table.add_row(_ACTIONS[str(name)], f"{time:.3g}", _count(time / step_size), f"{low} to {high}", risk)
     table.add_section()
     to_the_end = [("Mixup to the end", "mixup_risk"), ("no Mixup to the end", "plain_risk")]
     for label, name in to_the_end[isfinite(float(result["slowdown"])) :]:
@@ -188,14 +188,7 @@ def print_advise(console: Console, result: Result) -> None:
         console.print(note, highlight=False)
 
 
-_ACTIONS = {
-    "plain": ("no Mixup, stop", "train without Mixup and stop after {steps} steps (t = {time})"),
-    "stop": ("Mixup, stop", "train with Mixup and stop after {steps} steps (t = {time})"),
-    "switch": (
-        "Mixup, then none",
-        "train with Mixup, switch it off after {steps} steps (t = {time}), and train to the end without",
-    ),
-}
+_ACTIONS = {"plain": "no Mixup, stop", "stop": "Mixup, stop", "switch": "Mixup, then none"}
 
 
 def _relative(risk: float, error: float) -> str:
@@ -221,12 +214,12 @@ def _advice(result: Result) -> list[str]:
         f"step is {float(result['largest_stable_step']):.3g}; steps times step size is time."
     )
     if not int(result["beats_mean"]):
-        return [f"Advice: predict the mean of the targets. {_why_the_mean(result)}", relative]
+        return [f"Advice: {PREDICT_THE_MEAN}. {_why_the_mean(result)}", relative]
     choices, slowdown = _choices(result), float(result["slowdown"])
     advised = choices.isel(action=int(choices["is_advised"].values.argmax()))
     lowest = choices.isel(action=int(choices["action_risk"].values.argmin()))
     time = float(advised["action_time"])
-    words = _ACTIONS[str(advised["action"].values)][1].format(steps=_count(time / step_size), time=f"{time:.3g}")
+    words = IN_WORDS[str(advised["action"].values)].format(steps=_count(time / step_size), time=f"{time:.3g}")
     sentences = [f"Advice: {words}."]
     if isfinite(slowdown):
         sentences.append(
@@ -238,7 +231,7 @@ def _advice(result: Result) -> list[str]:
         sentences.append("That is the end of training: the risk still falls there, and a longer budget may lower it.")
     if advised["action"] != lowest["action"]:
         sentences.append(
-            f"'{_ACTIONS[str(lowest['action'].values)][0]}' has a risk lower by "
+            f"'{_ACTIONS[str(lowest['action'].values)]}' has a risk lower by "
             f"{with_error(float(advised['gain']), float(advised['gain_error']))}: less than two standard errors, so "
             "the simpler way is advised."
         )

@@ -14,7 +14,7 @@ from experiments.draws import Seed, check_size, rounding_is_stored
 from experiments.report import empty_table, with_error
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 
 def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:

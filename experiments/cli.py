@@ -205,6 +205,7 @@ def _run(command: Run) -> int:
     # Slow modes differ from fast ones by more than single precision resolves.
     jax.config.update("jax_enable_x64", True)
     from experiments import outputs, progress, provenance, report, store
+    from experiments.cost import cost
 
     check_fields(command.run)
     outputs.check_result(command.output)
@@ -212,7 +213,7 @@ def _run(command: Run) -> int:
         outputs.check_figure(command.figure)
     # Collected first: an edit while the experiment runs is not the code that ran.
     origin = provenance.collect(command.run, ["rfm", command.experiment.kind, *command.arguments])
-    with progress.stages(report.console(stderr=True)) as stage:
+    with progress.stages(report.console(stderr=True), lambda: cost(command.run)) as stage:
         variables = _variables(command, stage)
     result = store.assemble(command.experiment.kind, variables, origin)
     console = report.console()

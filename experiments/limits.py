@@ -19,8 +19,8 @@ def check_memory(names: str, numbers: float) -> None:
     needed, there = NUMBER * numbers, memory()
     if needed > there:
         raise ValueError(
-            f"{names}: these sizes need at least {_readable(needed)} of memory, and this machine has "
-            f"{_readable(there)}; pass smaller ones"
+            f"{names}: these sizes need at least {readable(needed)} of memory, and this machine has "
+            f"{readable(there)}; pass smaller ones"
         )
 
 
@@ -37,7 +37,7 @@ def memory() -> float:
     return min(limits)
 
 
-def _readable(size: float) -> str:
+def readable(size: float) -> str:
     for unit in ("MB", "GB", "TB", "PB"):
         size /= 1e6 if unit == "MB" else 1e3
         if size < 1000:

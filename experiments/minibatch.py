@@ -18,7 +18,7 @@ from experiments.limits import check_memory
 from experiments.report import SPREADLESS, averaged, estimated, folded, written
 from experiments.store import Result, over_seeds
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 BEYOND_SIMULATION = 100
 """The closed form goes on to this multiple of the simulated steps."""
@@ -39,7 +39,11 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
     population = seed.population()
     laws = rfm.ERM(), rfm.Mixup(alpha=config.alpha, pairs="expected")
-    problems = {law: rfm.solve(seed.problem(law, population)) for law in laws}
+    advance = stage("spectra", len(laws))
+    problems = {}
+    for law in laws:
+        problems[law] = rfm.solve(seed.problem(law, population))
+        advance(1)
     sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
     limits = np.asarray([[problem.largest_stable_step(batches) for batches in sizes] for problem in problems.values()])
     step_size = config.step_fraction * float(limits.min())

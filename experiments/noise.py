@@ -19,7 +19,7 @@ from experiments.limits import check_memory
 from experiments.report import averaged, empty_table, estimated, written
 from experiments.store import Result, provenance_of
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT
+from theory.views import RISK_UNIT
 
 HALF = 0.5
 """The ratio at which noise is shown against distance: there it is largest."""

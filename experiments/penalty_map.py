@@ -14,7 +14,7 @@ from experiments.draws import RisksOver, Seed, check_size, load_data
 from experiments.report import averaged, cells_of, folded
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 FIRST_TIME = 1.0
 

@@ -1,7 +1,7 @@
 """How far a run of minutes has come: bars on a terminal, and a plain line a minute where the output is none."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,11 +65,13 @@ class _Lines(Progress):
 
 
 @contextmanager
-def stages(console: Console) -> Iterator[Stage]:
-    """One bar a stage of a run."""
+def stages(console: Console, cost: Callable[[], object | None] = lambda: None) -> Iterator[Stage]:
+    """One bar a stage of a run; before the first, when its input has been found good, what the run will cost."""
     with bars(console) as progress:
 
         def stage(name: str, total: int) -> Advance:
+            if not progress.tasks and (words := cost()) is not None:
+                progress.console.print(str(words), highlight=False, markup=False, soft_wrap=True)
             task = progress.add_task(name, total=total)
             return lambda amount: progress.advance(task, amount)
 

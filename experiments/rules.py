@@ -15,8 +15,8 @@ from experiments.draws import Seed, check_size, load_data
 from experiments.report import averaged, cells_of, empty_table
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
 from theory.rules.rule import elapsed
+from theory.views import RISK_UNIT, TIME_UNIT
 
 
 def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:

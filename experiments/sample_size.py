@@ -16,7 +16,7 @@ from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.report import averaged, cells_of, empty_table, estimated, with_error
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 REGIMES = ("fixed p", "growing p")
 FIRST_TIME = 1.0

@@ -17,6 +17,7 @@ from xarray.backends import H5NetCDFStore
 import theory
 from experiments.variables import Variables
 from rfm.files import write_whole
+from theory.views import as_dataset
 
 # A coordinate off by one rounding would otherwise drop points from a difference without a word.
 xr.set_options(arithmetic_join="exact")
@@ -36,17 +37,11 @@ def assemble(kind: str, variables: Variables, provenance: Mapping[str, Any]) -> 
         variables: what the run handed over.
         provenance: from `experiments.provenance`.
     """
-    return xr.Dataset(
-        {
-            name: xr.Variable(dims, values, {"units": units, "long_name": long_name})
-            for name, (dims, values, units, long_name) in variables.items()
-        },
-        attrs={
-            "title": f"rfm {kind}",
-            "kind": kind,
-            "layout": LAYOUT,
-            "provenance": json.dumps({**provenance, "layout": LAYOUT, "variables": sorted(variables)}),
-        },
+    return as_dataset(variables).assign_attrs(
+        title=f"rfm {kind}",
+        kind=kind,
+        layout=LAYOUT,
+        provenance=json.dumps({**provenance, "layout": LAYOUT, "variables": sorted(variables)}),
     )
 
 

@@ -21,7 +21,7 @@ from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.decide.actions import SIGNIFICANT
 from rfm.training.start import deviation
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 BANDS = (1e-2, 1e-4, 1e-6)
 """Eigenvalues that part the modes into bands, relative to the largest."""

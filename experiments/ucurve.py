@@ -21,7 +21,7 @@ from experiments.report import averaged, cells_of, empty_table, ratio, written
 from experiments.store import Result, turns_of_means
 from experiments.variables import Advance, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
-from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.views import RISK_UNIT, TIME_UNIT
 
 FIRST_SCALED_TIME = 0.03
 """Gradient flow is shown from this time on, in units of the fastest mode's 1/mu_max."""

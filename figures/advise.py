@@ -13,8 +13,8 @@ from matplotlib.transforms import blended_transform_factory
 from experiments.store import Result, Variable
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
 from rfm.decide.actions import MEASURED_COVERAGE
+from theory import views
 
 MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
 BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 
 def draw(result: Result) -> Figure:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 LAW = 1
 """Mixup of all pairs, in the order of `style.LAWS`."""

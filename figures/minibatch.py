@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 SIZES = ("-", style.DASHED, (0, (1, 1)), (0, (4, 1, 1, 1)))
 """Line style of each batch size, smallest first."""

@@ -11,7 +11,7 @@ from experiments.store import Result
 from figures import style
 from figures.decomposition import LAW
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 
 def draw(result: Result) -> Figure:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 _ABOVE: dict[str, Any] = {
     "loc": "lower center",

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 COLOURS = "magma_r"
 TICKS = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)

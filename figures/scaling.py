@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 FITTED = 3
 """Largest sizes that the exponents are fitted to."""

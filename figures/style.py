@@ -1,7 +1,7 @@
 """One look for all figures: sizes of a paper's column, and colours that mean the same thing in each.
 
 Colour says what a curve is; the mark says where it comes from: closed forms are lines, simulations are points. The
-colours are those of `rfm.views`; line styles differ as well.
+colours are those of `theory.views`; line styles differ as well.
 """
 
 import logging
@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 
-from rfm import views
-from rfm.views import BLACK, BLUE, BROWN, GREY, ORANGE, SKY
+from theory import views
+from theory.views import BLACK, BLUE, BROWN, GREY, ORANGE, SKY
 
 COLUMN_WIDTH = 3.4
 """Inches: a single column of the usual journals."""

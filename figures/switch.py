@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.store import Result, over_seeds
 from figures import style
 from figures.script import draw_from_file
-from rfm import views
+from theory import views
 
 BAND_COLOURS = (views.BROWN, views.VERMILION, views.ORANGE, views.SKY, views.GREY)
 _POWER = re.compile(r"1e(-\d+)")

@@ -1,10 +1,10 @@
 """Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training.
 
 What most need is here by name; the rest is in the chapters: `rfm.data`, `rfm.mixup`, `rfm.expected`, `rfm.training`,
-`rfm.decide`, `rfm.views`.
+`rfm.decide`.
 """
 
-from rfm import data, decide, expected, mixup, training, views
+from rfm import data, decide, expected, mixup, training
 from rfm.bounds import liu2023_risk_bound
 from rfm.data import DataTask, GaussianTask, Sample, TeacherStudent, load_dataset
 from rfm.decide import advise, closed_form_switch, compare_cures, tune_mixup
@@ -64,5 +64,4 @@ __all__ = [
     "synthesize",
     "training",
     "tune_mixup",
-    "views",
 ]

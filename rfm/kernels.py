@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 import theory
 from rfm.features import FeatureMap, RandomFeatures, check_features, probes, signature
 from rfm.problem import Problem, Solvable
+from rfm.shown import KernelView
 from theory import linalg
 from theory.population import check_same_map
 from theory.spectrum import Method, Spectrum, from_left_vectors
@@ -65,7 +66,7 @@ class KernelFeatures(eqx.Module):
         return self.features.kernel(inputs, self.rows) @ self.scaled
 
 
-class KernelProblem(Solvable):
+class KernelProblem(KernelView, Solvable):
     """A training problem in infinitely many features. It has a closed form and nothing to simulate.
 
     Attributes:

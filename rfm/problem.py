@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 import theory
 from rfm.features import FeatureMap, signature
 from rfm.mixup.pairing import PairTable
+from rfm.shown import ProblemView, SolvableView, StreamedView
 from rfm.source import Source, TableRows
 from theory.blocks import Block, in_one_precision
 from theory.checks import (
@@ -35,7 +36,7 @@ from theory.spectrum import Method, Spectrum
 SMALL_SIDE = 20
 
 
-class Solvable(eqx.Module):
+class Solvable(SolvableView, eqx.Module):
     """What `rfm.solve` asks of a problem.
 
     Attributes:
@@ -98,7 +99,7 @@ class Solvable(eqx.Module):
         )
 
 
-class Problem(Solvable):
+class Problem(ProblemView, Solvable):
     """Linear least squares L(theta) = |Phi theta - y|^2 / (2 m), and the risk of its solutions.
 
     Arrays of different precision are brought to the finest of them: single-precision features, as networks give them,
@@ -208,7 +209,7 @@ class Problem(Solvable):
         return TableRows(self.features, jnp.concatenate(known, axis=1), self.labels.shape[1])
 
 
-class StreamedProblem(Solvable):
+class StreamedProblem(StreamedView, Solvable):
     """A problem whose rows are made block by block, each time they are needed, and never all held.
 
     Attributes:

@@ -13,13 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import theory
-from rfm import saved
+from rfm import saved, shown
 from rfm.clocks import checked_clock, latest_time, log_clock
 from rfm.precision import warn, warn_if_rounded
 from rfm.problem import Solvable, check_population, check_problem
@@ -46,8 +45,8 @@ NUM_TIMES = 120
 """At which a curve is looked at for its turn."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Solution(shown.SolutionView):
     """A problem with its decomposition. Made by `solve`, or loaded.
 
     Attributes:
@@ -57,11 +56,11 @@ class Solution:
         until: the latest time that the factorisation was chosen for; infinite for one that serves all times.
     """
 
-    problem: Solvable | None = dataclasses.field(repr=False)
+    problem: Solvable | None
     spectrum: Spectrum
-    population: Averages = dataclasses.field(repr=False)
+    population: Averages
     until: float = math.inf
-    _late: list[Spectrum] = dataclasses.field(default_factory=list, repr=False)
+    _late: list[Spectrum] = dataclasses.field(default_factory=list)
 
     @untraced
     def curve(
@@ -124,9 +123,8 @@ class Solution:
         spectrum = self.spectrum_until(latest_time(rule, t))
         check_matching(spectrum, self.population, start)
         rule.check_stable(spectrum.fastest)
-        rule.check_reached(t)
-        dtype = spectrum.eigenvalues.dtype
-        return _weights(spectrum, traced(rule, dtype), on_device(t, dtype), start)
+        rule, clock = traced(rule, spectrum.eigenvalues.dtype), on_device(t, spectrum.eigenvalues.dtype)
+        return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
 
     @untraced
     def predict(
@@ -166,7 +164,7 @@ class Solution:
             features = known(check_finite("inputs", as_floating("inputs", jnp.asarray(inputs))))
         phi = check_finite("features", as_floating("features", features))
         check_shape("features", phi, ndim=2, columns=self.spectrum.modes.shape[0])
-        return _predicted(phi, self.weights(times=times, steps=steps, rule=rule, start=start))
+        return jnp.einsum("sf,tfk->tsk", phi, self.weights(times=times, steps=steps, rule=rule, start=start))
 
     @untraced
     def turning(self, rule: theory.Rule | None = None, *, budget: float | None = None) -> TurningPoint:
@@ -273,8 +271,7 @@ class Solution:
         """
         if latest <= self.until or self.problem is None:
             return self.spectrum
-        method = self.problem.suggest_method(latest)
-        if method == self.spectrum.method:
+        if (method := self.problem.suggest_method(latest)) == self.spectrum.method:
             return self.spectrum
         if not self._late:
             self._late.append(self.problem.spectrum(method))
@@ -294,20 +291,6 @@ class Solution:
     def more_accurate(self) -> str | None:
         """What to do where the factorisation is not accurate enough; None where nothing helps."""
         return None if self.problem is None else self.problem.more_accurate
-
-
-@eqx.filter_jit
-def _weights(
-    spectrum: Spectrum, rule: theory.Rule, clock: Float[Array, "times"], start: theory.Start | None
-) -> Float[Array, "times features targets"]:
-    return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
-
-
-@eqx.filter_jit
-def _predicted(
-    features: Float[Array, "samples features"], weights: Float[Array, "times features targets"]
-) -> Float[Array, "times samples targets"]:
-    return jnp.einsum("sf,tfk->tsk", features, weights)
 
 
 @untraced

@@ -1,7 +1,8 @@
 """Closed forms on arrays: spectra, rules, risk curves. No randomness, no files, no clock.
 
 A module is a namespace: `theory.rules`, `theory.noise`, `theory.duals`, `theory.batches`, `theory.derivatives`,
-`theory.bounds`, `theory.phases`, `theory.switching` and the others below hold what is asked for less often.
+`theory.bounds`, `theory.phases`, `theory.switching`, `theory.views` and the others below hold what is asked for less
+often.
 """
 
 from theory import (
@@ -19,6 +20,7 @@ from theory import (
     rules,
     spectrum,
     switching,
+    views,
 )
 from theory.batches import Batches
 from theory.curve import Curve, risk_curve
@@ -74,4 +76,5 @@ __all__ = [
     "rules",
     "spectrum",
     "switching",
+    "views",
 ]

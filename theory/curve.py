@@ -17,6 +17,7 @@ from theory.risk import ModeRisk, Start, check_start, learnt, mode_risk, parts_o
 from theory.rules.rule import Rule, check_rule, elapsed, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, rounding_errors, trusted_until
+from theory.views import ClosedFormView, MeasuredView, RiskView
 
 BLOCK_BYTES = 2**26
 """Times are evaluated in blocks whose largest intermediate array stays below this."""
@@ -40,7 +41,7 @@ class Decomposition(eqx.Module):
         )
 
 
-class RiskCurve(eqx.Module):
+class RiskCurve(RiskView, eqx.Module):
     """A risk curve over training, whether a formula or real training made it.
 
     Attributes:
@@ -130,11 +131,11 @@ class RiskCurve(eqx.Module):
         return self.decomposition
 
 
-class MeasuredCurve(RiskCurve):
+class MeasuredCurve(MeasuredView, RiskCurve):
     """What real training has measured: it knows nothing of other times, nor of infinity."""
 
 
-class Curve(RiskCurve):
+class Curve(ClosedFormView, RiskCurve):
     """What a formula says of training, at any time.
 
     Attributes:

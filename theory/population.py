@@ -94,6 +94,11 @@ class Averages(eqx.Module):
     def num_features(self) -> int:
         """The length of phi."""
 
+    @property
+    def in_words(self) -> str:
+        """What it is, for a line of text."""
+        return f"a {type(self).__name__}"
+
 
 AveragesKind = TypeVar("AveragesKind", bound=Averages)
 
@@ -210,6 +215,10 @@ class TestSet(Averages):
     def num_features(self) -> int:
         return self.features.shape[1]
 
+    @property
+    def in_words(self) -> str:
+        return f"{self.features.shape[0]} test inputs"
+
     def _predict(self, weights: Float[Array, "features times targets"]) -> Float[Array, "test times targets"]:
         return jnp.tensordot(self.features, weights, 1)
 
@@ -297,6 +306,10 @@ class Population(Averages):
     @property
     def num_features(self) -> int:
         return self.second_moment.shape[0]
+
+    @property
+    def in_words(self) -> str:
+        return "a distribution, by its moments"
 
     def _risk(self, weights: Float[Array, "features times targets"]) -> Float[Array, "times targets"]:
         """Never negative, as a mean square is, though its three terms cancel to rounding."""

@@ -57,6 +57,7 @@ def check_start(start: object) -> None:
     check_type("start", start, (Start, type(None)), "rfm.Start(weights=...), or None for zero weights")
 
 
+@eqx.filter_jit
 def weights(
     spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None
 ) -> Float[Array, "features times targets"]:

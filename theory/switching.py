@@ -18,9 +18,10 @@ from theory.risk import Start, learnt, remaining, weights
 from theory.rules.rule import Rule, check_rule, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, rounding_error, weight_error
+from theory.views import SwitchView
 
 
-class SwitchCurve(eqx.Module):
+class SwitchCurve(SwitchView, eqx.Module):
     """The risk at the end of training, against when the law was switched.
 
     Attributes:

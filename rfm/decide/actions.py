@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from theory.views import BLUE, ORANGE, TIME_UNIT, Facts, Line, Mark, Picture, Shown, are_known, counted, number
+
 MEASURED_COVERAGE = 0.70
 """What the interval of a time is worth: the share of 300 simulated data sets in which it held the best time of the
 model that is fitted to all rows (± 0.03; with Mixup and without; by ``python -m benchmarks.coverage``)."""
@@ -17,6 +19,15 @@ SIGNIFICANT = 2.0
 SAME = 1e-9
 """How far relative risks of two ways to train may be apart and be the same but for rounding: about the square of 16
 epsilons times the longest budget, by which rounding may move a prediction then. Lower risks count as this one."""
+
+
+IN_WORDS = {
+    "plain": "train without Mixup and stop after {steps} steps (t = {time})",
+    "stop": "train with Mixup and stop after {steps} steps (t = {time})",
+    "switch": "train with Mixup, switch it off after {steps} steps (t = {time}), and train to the end without",
+}
+"""What to do, by the name of the action."""
+PREDICT_THE_MEAN = "predict the mean of the targets"
 
 
 class Estimate(NamedTuple):
@@ -48,7 +59,7 @@ class Action(eqx.Module):
         return mean_over_parts(self.part_risk)
 
 
-class Advice(eqx.Module):
+class Advice(Shown, eqx.Module):
     """What `advise` has found: risks on each held-out part, and what follows from them.
 
     Attributes:
@@ -134,6 +145,14 @@ class Advice(eqx.Module):
         """
         return is_significant(self.gain_over_mean)
 
+    @property
+    def in_words(self) -> str:
+        """What is recommended, or the mean of the targets if nothing beats it."""
+        if not self.beats_mean:
+            return PREDICT_THE_MEAN
+        action = self.recommended
+        return IN_WORDS[action.name].format(steps=self.steps(action.time), time=number(action.time))
+
     def gain(self, action: Action) -> Estimate:
         """By how much the lowest action's risk is below this one's, part by part."""
         return mean_over_parts(action.part_risk - self.lowest.part_risk)
@@ -141,6 +160,38 @@ class Advice(eqx.Module):
     def steps(self, time: float) -> int:
         """That time in steps of the step size."""
         return round(time / self.step_size)
+
+    def _facts(self) -> Facts | None:
+        if not are_known(self.times, self.mixup_risk, self.plain_risk, self.null_risk):
+            return None
+        cost, parts = self.overtraining_cost, len(self.mixup_risk)
+        risk = self.recommended.risk if self.beats_mean else mean_over_parts(self.null_risk)
+        return Facts(
+            f"Advice: {self.in_words}",
+            {
+                "risk over that of the mean": _written(risk),
+                f"cost of Mixup until t = {number(self.budget)}": f"{_written(cost, 100.0)} %",
+            },
+            {
+                "held out": counted(parts, "fold") if self.has_folds else counted(parts, "row"),
+                "rows to train on": str(self.num_train),
+                "step size": f"{number(self.step_size)} (stable below {number(self.largest_stable_step)})",
+            },
+        )
+
+    def _picture(self) -> Picture:
+        lines = []
+        for name, colour, risk in (("Mixup", ORANGE, self.mixup_risk), ("no Mixup", BLUE, self.plain_risk)):
+            mean, error = risk.mean(axis=0), risk.std(axis=0, ddof=1) / len(risk) ** 0.5
+            lines.append(Line(name, colour, mean, band=(mean - error, mean + error)))
+        action = self.recommended
+        mark = Mark(action.time, "switch at" if action.name == "switch" else "stop at") if self.beats_mean else None
+        across, up = f"training time ({TIME_UNIT})", "test error over the mean's"
+        return Picture(self.times, tuple(lines), across, up, mark)
+
+
+def _written(estimate: Estimate, factor: float = 1.0) -> str:
+    return f"{number(factor * estimate.mean)} ± {number(factor * estimate.error)}"
 
 
 def is_significant(difference: Estimate) -> bool:

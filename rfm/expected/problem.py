@@ -33,6 +33,7 @@ from rfm.kernels import KernelTest
 from rfm.mixup.laws import Law, Mixup
 from rfm.mixup.ratios import RatioQuadrature
 from rfm.problem import Problem, Solvable, check_map, check_population
+from rfm.shown import ExpectedView
 from rfm.source import Source
 from theory import Averages, Spectrum
 from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
@@ -50,7 +51,7 @@ FEW = 8
 """Originals, by whose features a map is known."""
 
 
-class ExpectedProblem(Solvable):
+class ExpectedProblem(ExpectedView, Solvable):
     """What one pass over all pairs and ratios has found. Made by `expected_mixup`.
 
     Attributes:

@@ -168,9 +168,6 @@ REFUSED = {
         "rfm.solve(curve).largest_stable_step(rfm.Batches(2))",
         "rfm.liu2023_risk_bound(curve, [1.0])",
     ],
-    r"^TypeError: curve: pass what rfm.closed_form or rfm.simulate gives, got a Problem": [
-        f"rfm.views.{view}(problem)" for view in ("as_dataset", "as_frame", "plot")
-    ],
     r"^TypeError: family: pass what rfm.decide.mixup_family gives, got a Curve": ["rfm.tune_mixup(curve, budget=1.0)"],
     r"^TypeError: phases: pass rfm.TrainingPhase\(.*\) in a list, got a Problem": [
         "rfm.closed_form_phases([problem], times=[1.0])",

@@ -39,13 +39,14 @@ from theory.rules.descent import GradientDescent
 from theory.rules.series import mean_decay
 from theory.spectrum import Spectrum
 from theory.trust import Begun, Seen, is_known, rounding_errors, trusted_until
+from theory.views import MinibatchView
 
 TRUSTED = 1e-6
 SPREAD_SAFETY = 3.0
 """The eigenvalues of J are off by some roundings of the largest, and that is felt as t, whatever gave the spectrum."""
 
 
-class MinibatchCurve(eqx.Module):
+class MinibatchCurve(MinibatchView, eqx.Module):
     """Moments of training on fresh batches; means and variances are over batches.
 
     Attributes:
