@@ -4,7 +4,7 @@ VENV ?= .venv
 PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := theory rfm experiments figures tests benchmarks
+CODE := theory rfm experiments figures rfm_command.py tests benchmarks
 
 # What depends on the last bits of a processor, tried with the BLAS kernels of others.
 KERNELS := Haswell Prescott
