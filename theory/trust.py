@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from theory.checks import trusted
 from theory.population import Averages
 from theory.risk import Start
 from theory.rules.flow import GradientFlow
@@ -172,7 +173,8 @@ def limit_error(
 
     Modes inside of a gap at rounding level are taken for null, and nothing pushes them.
     """
-    flow = GradientFlow(ridge)
+    with trusted():
+        flow = GradientFlow(ridge)
     reach = _Reach.of(flow, spectrum, jnp.full(1, jnp.inf, spectrum.eigenvalues.dtype))
     null = spectrum.infinity_is_resolved & (spectrum.eigenvalues <= spectrum.rank_cut)
     by_mode = jnp.where(null[None, :], 0, reach.by_mode)

@@ -5,9 +5,9 @@ Source: Liu, Wang, Guo, Mao (2023), `liu2023overtraining`, classification.
 
 import jax.numpy as jnp
 import scipy.special
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from theory.checks import check_alpha, check_finite, is_traced
+from theory.checks import check_alpha, check_finite, check_within, is_traced
 from theory.noise.mixup import Ratio, mix
 
 Probabilities = Float[Array, "pairs classes"]
@@ -62,7 +62,7 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
     >>> round(float(cross_entropy_floor(1.0, jnp.full(10, 0.1))), 6)
     0.45
     """
-    check_alpha("alpha", alpha)
+    alpha = check_alpha("alpha", alpha)
     proportions = check_probabilities("proportions", proportions[None, :])[0]
     entropy = scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1)
     return (1 - jnp.sum(proportions**2)) * entropy
@@ -70,16 +70,22 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
 
 def check_probabilities(name: str, probabilities: Probabilities) -> Probabilities:
     """Returns them; raises ValueError unless each row is not negative and sums to one."""
+    wanted = "pass rows of probabilities, not negative and of sum one"
+    if is_traced(probabilities):
+        return check_within(name, probabilities, _are_probabilities, wanted)
     check_finite(name, probabilities)
-    if not is_traced(probabilities):
-        sums = jnp.sum(probabilities, axis=1)
-        worst = int(jnp.argmax(jnp.abs(sums - 1)))
-        if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or float(jnp.min(probabilities)) < 0:
-            raise ValueError(
-                f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is "
-                f"{float(jnp.min(probabilities)):.3g}; pass rows of probabilities, not negative and of sum one"
-            )
+    sums = jnp.sum(probabilities, axis=1)
+    worst = int(jnp.argmax(jnp.abs(sums - 1)))
+    if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or float(jnp.min(probabilities)) < 0:
+        raise ValueError(
+            f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is "
+            f"{float(jnp.min(probabilities)):.3g}; {wanted}"
+        )
     return probabilities
+
+
+def _are_probabilities(rows: Probabilities) -> Bool[Array, ""]:
+    return jnp.all(rows >= 0) & jnp.all(jnp.abs(jnp.sum(rows, axis=1) - 1) <= PROBABILITY_ROUNDING)
 
 
 PROBABILITY_ROUNDING = 1e-5

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, check_positive, check_type
+from theory.checks import check_not_negative, check_positive, check_type, trusted
 
 Weights = Float[Array, "rows features"]
 Gradient = Callable[[Weights], Weights]
@@ -165,8 +165,9 @@ class ConstantStep(Rule):
     stable_below: ClassVar[str] = "this rule's largest_stable_step(mu_max)"
 
     def __check_init__(self) -> None:
-        check_not_negative("ridge", self.ridge)
-        check_positive("step_size", self.step_size)
+        with trusted():  # what is traced can be checked only where it is passed on, by the field's converter
+            check_not_negative("ridge", self.ridge)
+            check_positive("step_size", self.step_size)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """``step_size * steps``."""
@@ -193,6 +194,16 @@ class ConstantStep(Rule):
 def number(value: float | Array) -> float | Array:
     """The value as a Python float, unless it is an array, whose precision and derivatives count."""
     return float(value) if isinstance(value, int | np.number) else value
+
+
+def as_ridge(value: float | Array) -> float | Array:
+    """The value as a weight decay, which is not negative."""
+    return check_not_negative("ridge", number(value))
+
+
+def as_step_size(value: float | Array) -> float | Array:
+    """The value as the size of a step, which is positive."""
+    return check_positive("step_size", number(value))
 
 
 def rows(vector: Array, steps: Array) -> Array:
