@@ -1,6 +1,7 @@
 """Beside anyone's folders: what is called as our packages are is not taken for them; what hides them is named."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -131,3 +132,24 @@ def test_everything_that_is_installed_is_looked_for_by_its_name() -> None:
     assert {*hidden.PACKAGES, "rfm"} == set(FLOORS)
     assert setuptools["py-modules"] == ["rfm_command"]
     assert declared()["project"]["scripts"] == {"rfm": "rfm_command:main"}
+
+
+def test_the_citation_is_of_this_version_and_licence_and_of_the_paper() -> None:
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = declared()["project"]
+    assert cited.startswith("cff-version: 1.2.0\n")
+    assert f"\nversion: {project['version']}\n" in cited
+    assert f"\nlicense: {project['license']}\n" in cited
+    paper = (ROOT / "docs" / "references.bib").read_text(encoding="utf-8").partition("{liu2023overtraining,")[2]
+    fields = dict(re.findall(r"(\w+)\s*= \{(.*)\},", paper.partition("\n}")[0]))
+    assert f"    title: {fields['title']}\n" in cited
+    names = re.findall(r"family-names: (\w+)\n\s+given-names: (\w+)", cited)
+    assert " and ".join(f"{given} {family}" for family, given in names) == fields["author"]
+    assert f"    year: {fields['year']}\n" in cited
+    assert f"arXiv:{fields['eprint']}" in cited
+
+
+def test_what_says_that_it_is_typed_is_installed() -> None:
+    data = declared()["tool"]["setuptools"]["package-data"]
+    assert data == {floor: ["py.typed"] for floor in FLOORS if (ROOT / floor / "py.typed").is_file()}
+    assert set(data) == {"theory", "rfm"}
