@@ -32,8 +32,7 @@ class GradientDescent(ConstantStep):
     [1.0, 0.25, 0.25]
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)  # type: ignore[misc]
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     stable_below: ClassVar[str] = "2 / (mu_max + ridge)"
 

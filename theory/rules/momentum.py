@@ -61,9 +61,8 @@ def _as_momentum(value: float | Array) -> float | Array:
 class _Momentum(_Remembering):
     """What the two momentum rules share: all but what is kept of the velocity."""
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)  # type: ignore[misc]
-    momentum: float | Float[Array, ""] = eqx.field(converter=_as_momentum)  # type: ignore[misc]
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
+    momentum: float | Float[Array, ""] = eqx.field(converter=_as_momentum)
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
 
     @abstractmethod
@@ -110,7 +109,7 @@ class _Momentum(_Remembering):
         return jnp.where((discriminant >= 0) & (trace > 0) & (kept >= 0), 1, jnp.maximum(found, 1))
 
 
-class HeavyBall(_Momentum):  # type: ignore[misc]
+class HeavyBall(_Momentum):
     """Polyak's heavy ball: theta_{k+1} = theta_k - eta grad(theta_k) + beta (theta_k - theta_{k-1}), from rest.
 
     The residual is e_k of this chapter with D = beta; critical at eta (mu + ridge) = (1 - sqrt(beta))^2, under-damped
@@ -152,7 +151,7 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
         return jnp.broadcast_to(jnp.asarray(self.momentum, progress.dtype), progress.shape)
 
 
-class Nesterov(_Momentum):  # type: ignore[misc]
+class Nesterov(_Momentum):
     """Nesterov's momentum, of constant beta: y = theta_k + beta (theta_k - theta_{k-1}), theta_{k+1} = y - eta grad(y).
 
     The residual is e_k of this chapter with D = beta (1 - s), s = eta (mu + ridge); critical at
@@ -215,8 +214,7 @@ class NesterovIncreasing(_Remembering):
     ([7.5], 7.5)
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)  # type: ignore[misc]
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     stable_below: ClassVar[str] = "4 / (3 (mu_max + ridge))"
 

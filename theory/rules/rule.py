@@ -16,7 +16,7 @@ its steps on each mode, where they cost a number each instead of a pass over the
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -54,7 +54,13 @@ class Rule(eqx.Module):
         counts_steps: whether t is a number of steps (otherwise a time, ``step_size * steps``).
     """
 
-    ridge: eqx.AbstractVar[float | Float[Array, ""]]
+    if TYPE_CHECKING:  # checkers take a variable for a field, and for the first argument of every rule
+
+        @property
+        def ridge(self) -> float | Float[Array, ""]: ...
+
+    else:
+        ridge: eqx.AbstractVar[float | Float[Array, ""]]
     counts_steps: eqx.AbstractClassVar[bool]
 
     @abstractmethod
@@ -160,7 +166,13 @@ class ConstantStep(Rule):
         stable_below: what bounds it, as the message about a longer one writes it.
     """
 
-    step_size: eqx.AbstractVar[float | Float[Array, ""]]
+    if TYPE_CHECKING:
+
+        @property
+        def step_size(self) -> float | Float[Array, ""]: ...
+
+    else:
+        step_size: eqx.AbstractVar[float | Float[Array, ""]]
     counts_steps: ClassVar[bool] = True
     stable_below: ClassVar[str] = "this rule's largest_stable_step(mu_max)"
 

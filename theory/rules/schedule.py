@@ -57,8 +57,7 @@ class StepSchedule(Rule):
     [1.0, 2.0]
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_sizes: Float[Array, "steps"] = eqx.field(converter=_step_sizes)  # type: ignore[misc]
+    step_sizes: Float[Array, "steps"] = eqx.field(converter=_step_sizes)
     ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     counts_steps: ClassVar[bool] = True
 
