@@ -83,7 +83,7 @@ def the_command_works(programs: Path, work: Path) -> None:
     expect("penalty-map" in run([rfm, "--help"], work), "help lists the experiments")
     for arguments, path in (
         (["noise", "--num-seeds", "1", "--num-ratios", "3", "--num-pairs", "100"], None),
-        (["ucurve", *TINY.split()], os.pathsep),
+        (["ucurve", *TINY], os.pathsep),
     ):
         run([rfm, *arguments], work, path=path)
         for file in (f"results/{arguments[0]}.nc", f"figures/{arguments[0]}.pdf", f"figures/{arguments[0]}.png"):
