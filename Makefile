@@ -14,7 +14,7 @@ ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk starts transforms
 
 # A dozen files of tests that together take half a minute, from every floor.
 QUICK ?= tests/test_house.py tests/test_installation.py tests/test_float32.py theory/checks.py \
-  $(addprefix tests/theory/,test_traced_values.py rules/test_filters.py) \
+  theory/rules tests/theory/test_traced_values.py \
   $(addprefix tests/rfm/,test_files.py data/test_tables.py) $(addprefix tests/experiments/test_,configs.py progress.py)
 
 # The first Python 3.13 that runs: a pyenv shim of that name may stand for none.

@@ -60,7 +60,7 @@ def test_a_folder_without_code_is_named_where_python_takes_it_for_the_package(tm
         "class Last:\n"
         "    find_spec = staticmethod(lambda name, path=None, target=None:\n"
         f"        PathFinder.find_spec(name, [{str(ROOT)!r}]) if name in ('rfm', 'theory') else None)\n"
-        "sys.path[:] = [place for place in sys.path if 'rfm' not in place]\n"
+        f"sys.path[:] = [place for place in sys.path if place != {str(ROOT)!r}]\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()] + [Last]\n"
         "import rfm\n"
     )
