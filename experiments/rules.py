@@ -4,7 +4,6 @@ Rules differ in how long they take and in how they end. Against effective time, 
 alike, the curves show what is left: averages and decay hold the noise back, momentum rings.
 """
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from experiments.report import averaged, cells_of, empty_table
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.views import RISK_UNIT, TIME_UNIT
+from theory.rules.rule import elapsed
 
 
 def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
@@ -112,7 +112,7 @@ def steps_until(rule: theory.Rule, time: float) -> int:
         return len(rule.step_sizes)
 
     def is_early(steps: int) -> bool:
-        return float(rule.time(jnp.asarray(float(steps)))) < time
+        return float(elapsed(rule, steps)) < time
 
     low, high = 1, 1
     while is_early(high):

@@ -51,7 +51,7 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
         mixed, plain = (seed.problem(law, population) for law in (rfm.Mixup(lam=config.lam), rfm.ERM()))
         pairs.append((rfm.solve(mixed), rfm.solve(plain)))
         advance(1)
-    fastest = max(float(solution.spectrum.eigenvalues[0]) for pair in pairs for solution in pair)
+    fastest = max(solution.spectrum.fastest for pair in pairs for solution in pair)
     rule = theory.GradientDescent(step_size=config.step_fraction * 2 / fastest)
     switches = _switch_steps(config)
     since = np.concatenate([[0.0], np.unique(np.round(np.geomspace(1, config.num_steps, NUM_SINCE)))])

@@ -1,13 +1,12 @@
 """When a curve is asked for: times or steps, as the rule counts them."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 import theory
 from theory.checks import Clock, check_clock, check_steps
 from theory.minimum import FASTEST
-from theory.rules.rule import check_rule
+from theory.rules.rule import check_rule, elapsed
 from theory.switching import check_budget
 
 
@@ -33,7 +32,7 @@ def checked_clock(rule: theory.Rule | None, times: Clock | None, steps: Clock | 
 
 def latest_time(rule: theory.Rule, t: np.ndarray) -> float:
     """The time that the last of the rule's clock stands for."""
-    return float(rule.time(jnp.asarray(float(t[-1]))))
+    return float(elapsed(rule, t[-1]))
 
 
 def log_clock(

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
+from rfm.normals import scaled_normals
 from theory import dual
 from theory.checks import as_floating, check_count, check_not_negative, check_real, described, is_traced
 from theory.duals import activation as activation_named
 from theory.duals.activations import Activation
+from theory.linalg import on_device, on_host
 from theory.rules.rule import number
 
 FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
@@ -62,10 +64,8 @@ class RandomFeatures(eqx.Module):
         weight_std = check_not_negative("weight_std", weight_std)
         bias_std = check_not_negative("bias_std", bias_std)
         check_key("key", key)
-        weight_key, bias_key = jax.random.split(key)
         rows = 0 if num_features == math.inf else int(num_features)
-        self.weights = weight_std * jax.random.normal(weight_key, (rows, input_dim))
-        self.bias = bias_std * jax.random.normal(bias_key, (rows,))
+        self.weights, self.bias = scaled_normals(key, (weight_std, (rows, input_dim)), (bias_std, (rows,)))
         self.activation = activation_named(activation)
         self.weight_std, self.bias_std = number(weight_std), number(bias_std)
 
@@ -82,7 +82,7 @@ class RandomFeatures(eqx.Module):
     @property
     def scaled_weights(self) -> Float[Array, "features inputs"]:
         """W / sqrt(d), what inputs are multiplied by."""
-        return self.weights / jnp.sqrt(self.weights.shape[1])
+        return self.weights / math.sqrt(self.weights.shape[1])
 
     @property
     def bias_if_any(self) -> Float[Array, "features"] | None:
@@ -96,7 +96,8 @@ class RandomFeatures(eqx.Module):
         >>> bool(jnp.allclose(features.second_moment(), features.scaled_weights @ features.scaled_weights.T / 2))
         True
         """
-        return dual(self.activation, self.scaled_weights, bias1=self.bias_if_any) / self.num_features
+        moment = dual(self.activation, self.scaled_weights, bias1=self.bias_if_any)
+        return on_device(on_host(moment) / self.num_features)
 
     def kernel(
         self, inputs: Float[Array, "samples inputs"], others: Float[Array, "others inputs"]
@@ -168,7 +169,7 @@ def probes(input_dim: int, number: int = NUM_PROBES) -> Float[Array, "probes inp
     """Fixed inputs of ascending size with nothing regular about them."""
     sizes = np.sqrt(2) * np.geomspace(*PROBE_SIZES, number)
     turns = np.arange(1, number + 1)[:, None] * np.arange(1.0, input_dim + 1)[None, :] ** 2
-    return jnp.asarray(sizes[:, None] * np.cos(turns))
+    return on_device(sizes[:, None] * np.cos(turns))
 
 
 def check_features(features: object, input_dim: int) -> None:

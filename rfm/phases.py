@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
-
 import theory
 from rfm.clocks import checked_clock
 from rfm.precision import warn_if_rounded
@@ -15,6 +13,7 @@ from theory.checks import Clock, check_positive, check_type, untraced
 from theory.phases import check_reached
 from theory.population import check_same_map
 from theory.risk import check_start
+from theory.rules.rule import elapsed
 from theory.spectrum import Method
 
 
@@ -77,7 +76,7 @@ def closed_form_phases(
     lengths = [
         min(float(phase.duration), max(float(t[-1]) - begin, 0.0)) for phase, begin in zip(phases, begins, strict=True)
     ]
-    latest = sum(float(phase.rule.time(jnp.asarray(length))) for phase, length in zip(phases, lengths, strict=True))
+    latest = sum(float(elapsed(phase.rule, length)) for phase, length in zip(phases, lengths, strict=True))
     problems = {id(phase.problem): phase.problem for phase in phases}
     solutions = {name: solution_of(problem, latest, method) for name, problem in problems.items()}
     solved = [

@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import jax.numpy as jnp
+import numpy as np
 
 import theory
 
@@ -25,8 +26,8 @@ def warn(message: str, category: type[UserWarning] = PrecisionWarning) -> None:
 
 def warn_if_rounded(curve: theory.Curve, tolerance: float, more_accurate: str | None) -> None:
     """Warns if the last time lies past ``trusted_until``; says what would help."""
-    latest = float(curve.times[-1])
-    if curve.trusted_until >= latest:
+    latest = float(np.asarray(curve.times)[-1])
+    if float(curve.trusted_until) >= latest:
         return
     warn_of_rounding(
         f"the curve can be trusted to a relative {tolerance:g} until t = {float(curve.trusted_until):.3g}, but was "

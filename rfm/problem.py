@@ -28,6 +28,7 @@ from theory.checks import (
     check_type,
     check_untraced,
 )
+from theory.linalg import as_matrix
 from theory.population import Averages, check_same_map
 from theory.spectrum import Method, Spectrum
 
@@ -257,6 +258,6 @@ def check_population(population: Averages, num_features: int, num_targets: int) 
 
 def _matrix(name: str, values: ArrayLike, rows: int | None = None, columns: int | None = None) -> Array:
     array = as_floating(name, values)
-    array = array[:, None] if array.ndim == 1 and name != "features" else array
+    array = array if name == "features" else as_matrix(array)
     check_shape(name, array, ndim=2, rows=rows, columns=columns)
     return check_finite(name, array)

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -35,9 +36,10 @@ from theory.checks import (
 )
 from theory.curve import check_matching
 from theory.derivatives.risk import Moments, TurningPoint
+from theory.linalg import on_device
 from theory.population import Averages
 from theory.risk import check_start
-from theory.rules.rule import check_rule
+from theory.rules.rule import check_rule, traced
 from theory.spectrum import Method, Spectrum
 
 NUM_TIMES = 120
@@ -121,9 +123,10 @@ class Solution:
         rule, t = checked_clock(rule, times, steps)
         spectrum = self.spectrum_until(latest_time(rule, t))
         check_matching(spectrum, self.population, start)
-        rule.check_stable(float(spectrum.eigenvalues[0]))
-        clock = jnp.asarray(t, spectrum.eigenvalues.dtype)
-        return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
+        rule.check_stable(spectrum.fastest)
+        rule.check_reached(t)
+        dtype = spectrum.eigenvalues.dtype
+        return _weights(spectrum, traced(rule, dtype), on_device(t, dtype), start)
 
     @untraced
     def predict(
@@ -163,7 +166,7 @@ class Solution:
             features = known(check_finite("inputs", as_floating("inputs", jnp.asarray(inputs))))
         phi = check_finite("features", as_floating("features", features))
         check_shape("features", phi, ndim=2, columns=self.spectrum.modes.shape[0])
-        return jnp.einsum("sf,tfk->tsk", phi, self.weights(times=times, steps=steps, rule=rule, start=start))
+        return _predicted(phi, self.weights(times=times, steps=steps, rule=rule, start=start))
 
     @untraced
     def turning(self, rule: theory.Rule | None = None, *, budget: float | None = None) -> TurningPoint:
@@ -195,7 +198,7 @@ class Solution:
 
     def largest_eigenvalue(self) -> float:
         """mu_max of the feature covariance."""
-        return float(self.spectrum.eigenvalues[0])
+        return self.spectrum.fastest
 
     @untraced
     def largest_stable_step(self, rule: theory.Rule | theory.Batches, *, ridge: float = 0.0) -> float:
@@ -291,6 +294,20 @@ class Solution:
     def more_accurate(self) -> str | None:
         """What to do where the factorisation is not accurate enough; None where nothing helps."""
         return None if self.problem is None else self.problem.more_accurate
+
+
+@eqx.filter_jit
+def _weights(
+    spectrum: Spectrum, rule: theory.Rule, clock: Float[Array, "times"], start: theory.Start | None
+) -> Float[Array, "times features targets"]:
+    return jnp.moveaxis(theory.risk.weights(spectrum, rule, clock, start), 1, 0)
+
+
+@eqx.filter_jit
+def _predicted(
+    features: Float[Array, "samples features"], weights: Float[Array, "times features targets"]
+) -> Float[Array, "times samples targets"]:
+    return jnp.einsum("sf,tfk->tsk", features, weights)
 
 
 @untraced

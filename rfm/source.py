@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 import theory
 from rfm.precision import warn
 from theory.checks import check_type
+from theory.linalg import on_device
 
 BLOCK_BYTES = 2**26
 """Of the features of pairs that are enumerated at a time."""
@@ -110,14 +111,15 @@ class TableRows(Source):
 
     @property
     def node_weights(self) -> Float[Array, "nodes"]:
-        return jnp.ones(1, self.features.dtype)
+        return on_device(np.ones(1, self.features.dtype))
 
     def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         rows = draw_pairs(key, batches, self.num_pairs)
         return self.features[rows], self.columns[rows]
 
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
-        return self.features[index][:, None, :], self.columns[index][:, None, : self.num_targets]
+        features, columns = (np.asarray(array)[index][:, None, :] for array in (self.features, self.columns))
+        return on_device(features), on_device(columns[:, :, : self.num_targets])
 
 
 def draw_pairs(key: PRNGKeyArray, batches: theory.Batches, num_pairs: int) -> Int[Array, "rows"]:

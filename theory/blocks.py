@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_same_rows
+from theory.linalg import as_matrix
 
 Labels = Float[Array, "samples targets"] | Float[Array, "samples"]
 Block = tuple[Float[Array, "rows features"], Array, Array | None]
@@ -24,14 +25,10 @@ def as_columns(block: Block) -> Block:
     for name, array in named.items():
         check_same_rows(name, array, "features", len(named["features"]))
     clean = named.get("clean_labels")
-    return in_one_precision(named["features"], _columns(named["labels"]), None if clean is None else _columns(clean))
+    return in_one_precision(named["features"], as_matrix(named["labels"]), None if clean is None else as_matrix(clean))
 
 
 def in_one_precision(features: Array, labels: Array, clean: Array | None) -> Block:
     """All in the finest precision of the three."""
     dtype = jnp.result_type(*(array for array in (features, labels, clean) if array is not None))
     return features.astype(dtype), labels.astype(dtype), None if clean is None else clean.astype(dtype)
-
-
-def _columns(labels: Labels) -> Float[Array, "samples targets"]:
-    return labels[:, None] if labels.ndim == 1 else labels

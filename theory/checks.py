@@ -32,8 +32,10 @@ def is_traced(*arrays: object) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
-def is_on_host(array: Array) -> bool:
+def is_on_host(array: Array | np.ndarray) -> bool:
     """Whether its values lie in the memory of this computer."""
+    if isinstance(array, np.ndarray):
+        return True
     return not is_traced(array) and all(device.platform == "cpu" for device in array.devices())
 
 

@@ -1,6 +1,7 @@
 """Curves of the risk over training: one record, whether a formula or real training made it, and the formula."""
 
 import functools
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, untraced
+from theory.linalg import on_device
 from theory.minimum import error_at, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, check_start, learnt, mode_risk, parts_of, risk_parts
-from theory.rules.rule import Rule, check_rule, traced
+from theory.rules.rule import Rule, check_rule, elapsed, traced
 from theory.spectrum import Spectrum
-from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
+from theory.trust import Begun, Seen, is_known, rounding_errors, trusted_until
 
 BLOCK_BYTES = 2**26
 """Times are evaluated in blocks whose largest intermediate array stays below this."""
@@ -95,6 +97,7 @@ class RiskCurve(eqx.Module):
         return self.rounding_error[-1]
 
     @property
+    @eqx.filter_jit
     def overtraining_penalty(self) -> Float[Array, ""]:
         """final_risk / turning_risk: the price of not stopping; 1 if the curve rises by no more than rounding.
 
@@ -104,6 +107,7 @@ class RiskCurve(eqx.Module):
         return risk_ratio(self.final_risk, self.turning_risk, self.final_error, self.turning_error)
 
     @property
+    @eqx.filter_jit
     def penalty_so_far(self) -> Float[Array, "times"]:
         """At each of the times, what `overtraining_penalty` is of those until then; on the grid."""
         upper = self.risk + self.rounding_error
@@ -111,6 +115,7 @@ class RiskCurve(eqx.Module):
         return risk_ratio(self.risk, self.risk[lowest], self.rounding_error, self.rounding_error[lowest])
 
     @property
+    @eqx.filter_jit
     def turning_error(self) -> Float[Array, ""]:
         """The rounding error of the turning risk."""
         return error_at(self.turning_time, self.times, self.rounding_error)
@@ -185,26 +190,27 @@ def risk_curve(
     check_positive("tolerance", tolerance)
     dtype = spectrum.eigenvalues.dtype
     asked = check_steps(t) if rule.counts_steps else check_clock("times", t)
-    clock = jnp.asarray(_padded(asked), dtype)
+    clock = on_device(_padded(asked), dtype)
     check_matching(spectrum, averages, start)
     averages = in_precision(averages, dtype)
-    rule.check_stable(float(spectrum.eigenvalues[0]))
+    rule.check_stable(spectrum.fastest)
+    rule.check_reached(asked)
     rule = traced(rule, dtype)
-    times = rule.time(clock)
     reduced, seen = _fewer_coordinates(spectrum, averages, clock, start)
-    parts, loss, risk = _in_blocks(reduced, seen, rule, clock, start)
+    evaluated = _in_blocks(reduced, seen, rule, clock, start)
+    judged = _judge(
+        (spectrum, averages), (reduced, seen), rule, clock, start, evaluated.risk, on_device(tolerance, dtype)
+    )
 
     def risk_at(t: np.ndarray) -> Array:
-        return _total_risk(reduced, seen, rule, jnp.asarray(t, dtype), start)
+        return _total_risk(reduced, seen, rule, on_device(t, dtype), start)
 
-    limit = _limit(reduced, seen, rule, start)
-    errors = _errors(spectrum, averages, None if reduced is spectrum else seen, rule, clock, risk, limit, start)
     turning_clock, turning_risk = turning_point(
         risk_at,
         asked,
-        *(np.asarray(values)[: len(asked)] for values in (risk, errors[0])),
+        *(np.asarray(values)[: len(asked)] for values in (evaluated.risk, judged.errors)),
         whole_steps=rule.counts_steps,
-        fastest=float(spectrum.eigenvalues[0]),
+        fastest=spectrum.fastest,
     )
     first = functools.partial(_first, len(asked))
     modes = None
@@ -212,18 +218,18 @@ def risk_curve(
         found = _mode_risk(spectrum, averages, rule, clock, start)
         modes = ModeRisk(found.eigenvalues, first(found.clean), first(found.noise), first(found.cross))
     return Curve(
-        times=first(times),
-        steps=jnp.asarray(asked, dtype) if rule.counts_steps else None,
-        risk_by_target=first(parts.risk),
-        train_loss=first(loss),
-        turning_time=rule.time(jnp.asarray(turning_clock, dtype)),
-        turning_step=jnp.asarray(turning_clock, dtype) if rule.counts_steps else None,
-        turning_risk=jnp.asarray(turning_risk, dtype),
-        rounding_error=first(errors[0]),
-        trusted_until=_trusted_until(times, risk, errors[0], tolerance),
-        risk_at_infinity=limit,
-        infinity_is_resolved=_is_resolved(spectrum, rule, limit, errors[1], tolerance),
-        decomposition=None if parts.clean is None else jax.tree.map(first, _summed(parts)),
+        times=first(judged.times),
+        steps=on_device(asked, dtype) if rule.counts_steps else None,
+        risk_by_target=first(evaluated.risk_by_target),
+        train_loss=first(evaluated.loss),
+        turning_time=elapsed(rule, turning_clock, dtype),
+        turning_step=on_device(turning_clock, dtype) if rule.counts_steps else None,
+        turning_risk=on_device(turning_risk, dtype),
+        rounding_error=first(judged.errors),
+        trusted_until=judged.trusted_until,
+        risk_at_infinity=judged.limit,
+        infinity_is_resolved=judged.limit_is_resolved,
+        decomposition=None if evaluated.parts is None else jax.tree.map(first, evaluated.parts),
         modes=modes,
         method=spectrum.method,
     )
@@ -269,57 +275,80 @@ def _fewer_coordinates(
     return alone, averages.in_modes(spectrum.modes)
 
 
-@eqx.filter_jit
-def _limit(spectrum: Spectrum, averages: Averages, rule: Rule, start: Start | None) -> Float[Array, ""]:
-    """The risk at t = infinity; without a ridge, modes below the rank cut are null, and nothing moves them."""
-    counts = (spectrum.eigenvalues > spectrum.rank_cut) | (rule.ridge > 0)
-    kept = jnp.where(counts, spectrum.eigenvalues, 0)
-    truncated = eqx.tree_at(lambda s: s.eigenvalues, spectrum, kept)
-    return _total_risk(truncated, averages, rule, jnp.full(1, jnp.inf, kept.dtype), start)[0]
+class _Evaluated(NamedTuple):
+    """What training has made of the weights."""
+
+    risk_by_target: Float[Array, "times targets"]
+    risk: Float[Array, "times"]
+    loss: Float[Array, "times"]
+    parts: Decomposition | None
 
 
 @eqx.filter_jit
-def _errors(
-    spectrum: Spectrum,
-    averages: Averages,
-    in_modes: Averages | None,
-    rule: Rule,
-    clock: Float[Array, "times"],
-    risk: Float[Array, "times"],
-    limit: Float[Array, ""],
-    start: Start | None,
-) -> tuple[Float[Array, "times"], Float[Array, ""]]:
-    """Bounds on the rounding error of the risk, at the times and at t = infinity."""
-    begun, seen = Begun.of(start, spectrum), Seen.by(averages, spectrum, in_modes)
-    error = rounding_error(spectrum, averages, rule, clock, risk, begun, seen)
-    return error, limit_error(spectrum, averages, rule.ridge, limit, begun, seen)
-
-
-@eqx.filter_jit
-def _is_resolved(
-    spectrum: Spectrum, rule: Rule, limit: Float[Array, ""], error: Float[Array, ""], tolerance: float
-) -> Bool[Array, ""]:
-    """Whether the limit is known to the tolerance."""
-    parted = spectrum.infinity_is_resolved | (rule.ridge > 0)
-    return parted & is_known(limit, error, tolerance)
-
-
-@eqx.filter_jit
-def _evaluate(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
+def _evaluate(
+    spectrum: Spectrum, averages: Averages, rule: Rule, clock: Float[Array, "times"], start: Start | None
+) -> _Evaluated:
     trained = learnt(spectrum, rule, clock, start)
     parts = parts_of(trained, spectrum, averages, rule, clock, start)
-    return parts, jnp.sum(trained.loss, axis=1), jnp.sum(parts.risk, axis=1)
+    split = None if parts.clean is None else Decomposition.of(parts)
+    return _Evaluated(parts.risk, jnp.sum(parts.risk, axis=1), jnp.sum(trained.loss, axis=1), split)
 
 
-def _in_blocks(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array, start: Start | None) -> tuple:
+def _in_blocks(
+    spectrum: Spectrum, averages: Averages, rule: Rule, clock: Float[Array, "times"], start: Start | None
+) -> _Evaluated:
     num_features, num_targets = spectrum.modes.shape[0], spectrum.label_coordinates.shape[1]
     rows = max(num_features, averages.targets.shape[0] if hasattr(averages, "targets") else 0)
     block = max(1, BLOCK_BYTES // (rows * num_targets * clock.dtype.itemsize))
+    if len(clock) <= block:
+        return _evaluate(spectrum, averages, rule, clock, start)
     pieces = [
         _evaluate(spectrum, averages, rule, clock[first : first + block], start)
         for first in range(0, len(clock), block)
     ]
-    return pieces[0] if len(pieces) == 1 else jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *pieces)
+    return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *pieces)
+
+
+class _Judged(NamedTuple):
+    """How far that can be trusted, and where it leads."""
+
+    times: Float[Array, "times"]
+    errors: Float[Array, "times"]
+    trusted_until: Float[Array, ""]
+    limit: Float[Array, ""]
+    limit_is_resolved: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _judge(
+    problem: tuple[Spectrum, Averages],
+    in_modes: tuple[Spectrum, Averages],
+    rule: Rule,
+    clock: Float[Array, "times"],
+    start: Start | None,
+    risk: Float[Array, "times"],
+    tolerance: Float[Array, ""],
+) -> _Judged:
+    """Bounds on the rounding error of the risk, at the times and at t = infinity, and the risk there.
+
+    Without a ridge, modes below the rank cut are null, and nothing moves them.
+    """
+    (spectrum, averages), (reduced, averages_in_modes) = problem, in_modes
+    counts = (spectrum.eigenvalues > spectrum.rank_cut) | (rule.ridge > 0)
+    kept = jnp.where(counts, spectrum.eigenvalues, 0)
+    truncated = eqx.tree_at(lambda s: s.eigenvalues, reduced, kept)
+    limit = _total_risk(truncated, averages_in_modes, rule, jnp.full(1, jnp.inf, kept.dtype), start)[0]
+    is_reduced = reduced.modes.shape != spectrum.modes.shape
+    begun, seen = Begun.of(start, spectrum), Seen.by(averages, spectrum, averages_in_modes if is_reduced else None)
+    errors, error_at_limit = rounding_errors(spectrum, averages, rule, clock, risk, limit, begun, seen)
+    times, parted = rule.time(clock), spectrum.infinity_is_resolved | (rule.ridge > 0)
+    return _Judged(
+        times,
+        errors,
+        trusted_until(times, risk, errors, tolerance),
+        limit,
+        parted & is_known(limit, error_at_limit, tolerance),
+    )
 
 
 @eqx.filter_jit
@@ -329,9 +358,7 @@ def _total_risk(spectrum: Spectrum, averages: Averages, rule: Rule, clock: Array
 
 def _first(count: int, values: Shaped[Array, "padded *axes"]) -> Shaped[Array, "times *axes"]:
     """By numpy, which need not compile a slice of every size."""
-    return jnp.asarray(np.asarray(values)[:count])
+    return on_device(np.asarray(values)[:count])
 
 
 _mode_risk = eqx.filter_jit(mode_risk)
-_trusted_until = eqx.filter_jit(trusted_until)
-_summed = eqx.filter_jit(Decomposition.of)

@@ -9,12 +9,31 @@ functions work under ``jit`` and on a GPU.
 import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from theory.checks import is_on_host
+
+
+def on_device(values: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """The values as an array of JAX, on its default device, without a program: `jnp.asarray` compiles one a shape."""
+    if isinstance(values, jax.Array):
+        return values if dtype is None or values.dtype == dtype else values.astype(dtype)
+    return jax.device_put(np.asarray(values, dtype))
+
+
+def on_host(a: Array | np.ndarray) -> Array | np.ndarray:
+    """The same as an array of NumPy, which needs no program to cut and add it, where it lies in this memory already."""
+    return np.asarray(a) if is_on_host(a) else a
+
+
+def as_matrix(values: Array) -> Array:
+    """Values of one row a sample; a vector becomes one column."""
+    return on_device(on_host(values)[:, None]) if values.ndim == 1 else values
 
 
 def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
@@ -22,7 +41,7 @@ def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     if not is_on_host(a):
         return a.T @ a
     # numpy knows that one half is the mirror image of the other
-    return jnp.asarray(_by_rows(lambda rows: rows.T @ rows, np.asarray(a)))
+    return on_device(_by_rows(lambda rows: rows.T @ rows, np.asarray(a)))
 
 
 def row_gram(a: Float[Array, "rows columns"]) -> Float[Array, "rows rows"]:
@@ -36,7 +55,7 @@ def transposed_product(a: Float[Array, "inner rows"], b: Float[Array, "inner col
     """Aᵀ b; a transpose of its own would be a copy."""
     if not is_on_host(a) or not is_on_host(b):
         return a.T @ b
-    return jnp.asarray(_by_rows(lambda left, right: _multiply(left.T, right), np.asarray(a), np.asarray(b)))
+    return on_device(_by_rows(lambda left, right: _multiply(left.T, right), np.asarray(a), np.asarray(b)))
 
 
 def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Array, "n n"]]:
@@ -45,11 +64,11 @@ def symmetric_eigen(a: Float[Array, "n n"]) -> tuple[Float[Array, "n"], Float[Ar
         values, vectors = jnp.linalg.eigh(a)
         return values[::-1], vectors[:, ::-1]
     values, vectors = scipy.linalg.eigh(np.asarray(a).T, driver="evd", check_finite=False)  # .T: in LAPACK's order
-    return jnp.asarray(values[::-1]), jnp.asarray(vectors[:, ::-1])
+    return on_device(values[::-1]), on_device(vectors[:, ::-1])
 
 
 def thin_svd(
-    a: Float[Array, "rows columns"], targets: Float[Array, "rows targets"]
+    a: Float[Array, "rows columns"] | np.ndarray, targets: Float[Array, "rows targets"] | np.ndarray
 ) -> tuple[
     Float[Array, "modes"], Float[Array, "columns modes"], Float[Array, "modes targets"], Float[Array, "targets"]
 ]:
@@ -71,7 +90,7 @@ def thin_svd(
     v, s, ut = _lapack_svd(small.T)  # .T: in LAPACK's order
     coordinates = ut @ b
     outside = np.sum((b - ut.T @ coordinates) ** 2, axis=0) + below
-    return jnp.asarray(s), jnp.asarray(v), jnp.asarray(coordinates), jnp.asarray(outside)
+    return on_device(s), on_device(v), on_device(coordinates), on_device(outside)
 
 
 def triangular_factor(
@@ -89,7 +108,7 @@ def triangular_factor(
     if above is not None:
         stacked[:num_above] = above
     _, r = scipy.linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)
-    return jnp.asarray(r[: min(shape)])
+    return on_device(r[: min(shape)])
 
 
 ROWS_IN_SINGLE = 4096
@@ -115,7 +134,7 @@ def _multiply(a: np.ndarray, b: np.ndarray) -> Array:
     left, right = b.T, a.T
     turn_left, turn_right = (not array.flags.f_contiguous for array in (left, right))
     first, second = left.T if turn_left else left, right.T if turn_right else right
-    return jnp.asarray(gemm(1.0, first, second, trans_a=turn_left, trans_b=turn_right).T)
+    return on_device(gemm(1.0, first, second, trans_a=turn_left, trans_b=turn_right).T)
 
 
 def _rotate_to_triangle(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

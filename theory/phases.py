@@ -23,7 +23,7 @@ from theory.curve import Curve, Decomposition, check_matching, risk_curve
 from theory.minimum import FASTEST, earliest_lowest
 from theory.population import Averages
 from theory.risk import Start, after
-from theory.rules.rule import Rule, check_rule, traced
+from theory.rules.rule import Rule, check_rule, elapsed, traced
 from theory.spectrum import Spectrum
 from theory.trust import Begun, trusted_until, weight_error
 
@@ -83,16 +83,16 @@ def phased_curve(
     clock = check_steps(t) if phases[0].rule.counts_steps else check_clock("times", t)
     check_reached(clock, ends[-1])
     pieces: list[_Piece] = []
-    elapsed = 0.0
+    passed = 0.0
     for phase, begin, end in zip(phases, [0.0, *ends[:-1]], ends, strict=True):
         if end == begin:
             continue
         grid, asked = _grid(phase, clock, begin, end)
         curve = risk_curve(phase.spectrum, averages, phase.rule, grid - begin, start=start, tolerance=tolerance)
-        pieces.append(_Piece(curve, asked, begin, elapsed, bool(clock[0] <= grid[0] <= clock[-1])))
+        pieces.append(_Piece(curve, asked, begin, passed, bool(clock[0] <= grid[0] <= clock[-1])))
         if math.isfinite(end):
             start = end_of(phase, start)
-            elapsed += float(phase.rule.time(jnp.asarray(end - begin, curve.times.dtype)))
+            passed += float(elapsed(phase.rule, end - begin, curve.times.dtype))
     steps = jnp.asarray(clock, curve.times.dtype) if phases[0].rule.counts_steps else None
     return _joined(pieces, steps, tolerance)
 
@@ -170,7 +170,7 @@ def _grid(phase: Phase, clock: np.ndarray, begin: float, end: float) -> tuple[np
     """
     inside = clock[(clock > begin) & (clock <= end) | (clock == begin) & (begin == 0)]
     length = min(end, max(clock[-1], begin)) - begin
-    first = 1.0 if phase.rule.counts_steps else FASTEST / max(float(phase.spectrum.eigenvalues[0]), 1 / FARTHEST)
+    first = 1.0 if phase.rule.counts_steps else FASTEST / max(phase.spectrum.fastest, 1 / FARTHEST)
     own = begin + np.geomspace(min(first, length), length, NUM_OWN) if length > 0 else np.zeros(0)
     edges = np.concatenate([[begin, end], np.round(own) if phase.rule.counts_steps else own])
     edges = edges[(clock[0] <= edges) & (edges <= min(end, clock[-1])) & (edges >= begin)]

@@ -151,7 +151,7 @@ class TestSet(Averages):
     def __init__(self, features: ArrayLike, targets: ArrayLike, *, signature: Array | None = None) -> None:
         features, targets = as_floating("features", features), as_floating("targets", targets)
         check_shape("features", features, ndim=2)
-        targets = targets[:, None] if targets.ndim == 1 else targets
+        targets = linalg.as_matrix(targets)
         check_shape("targets", targets, ndim=2, rows=features.shape[0])
         self.features, self.targets = check_finite("features", features), check_finite("targets", targets)
         self.signature = signature
@@ -245,9 +245,9 @@ class Population(Averages):
         second, moment = as_floating("second_moment", second_moment), as_floating("target_moment", target_moment)
         power = as_floating("target_power", target_power)
         check_shape("second_moment", second, ndim=2, columns=second.shape[0] if second.ndim else None)
-        moment = moment[:, None] if moment.ndim == 1 else moment
+        moment = linalg.as_matrix(moment)
         check_shape("target_moment", moment, ndim=2, rows=second.shape[0])
-        power = jnp.atleast_1d(power)
+        power = power if power.ndim else linalg.on_device(linalg.on_host(power)[None])
         check_shape("target_power", power, ndim=1, rows=moment.shape[1])
         self.second_moment = check_finite("second_moment", second, degree=2)
         self.target_moment = check_finite("target_moment", moment, degree=2)

@@ -13,12 +13,14 @@ it matters how one gets there:
   below about the root of machine epsilon (relative to the largest) it knows nothing.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory import linalg
@@ -65,7 +67,12 @@ class Spectrum(eqx.Module):
     @property
     def rank(self) -> int:
         """The number of modes above the rank cut."""
-        return int(jnp.sum(self.eigenvalues > self.rank_cut))
+        return int(np.sum(np.asarray(self.eigenvalues) > np.asarray(self.rank_cut)))
+
+    @property
+    def fastest(self) -> float:
+        """The largest eigenvalue."""
+        return float(np.asarray(self.eigenvalues)[0])
 
     @property
     def noise_coordinates(self) -> Float[Array, "modes targets"]:
@@ -170,11 +177,12 @@ def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
         triangle = linalg.triangular_factor(features, *known, above=triangle)
     if triangle is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    return from_triangle(triangle / jnp.sqrt(num_samples), num_features, num_targets, num_rows=num_samples)
+    scaled = linalg.on_host(triangle) / math.sqrt(num_samples)
+    return from_triangle(scaled, num_features, num_targets, num_rows=num_samples)
 
 
 def from_triangle(
-    triangle: Float[Array, "rows columns"], num_features: int, num_targets: int, *, num_rows: int
+    triangle: Float[Array, "rows columns"] | np.ndarray, num_features: int, num_targets: int, *, num_rows: int
 ) -> Spectrum:
     """The spectrum of [Phi, y, y*] / sqrt(m), or of rows each times the root of its weight, from their QR factor.
 
@@ -187,12 +195,12 @@ def from_triangle(
     >>> from_triangle(jnp.asarray([[2.0, 6.0], [0.0, 1.0]]), 1, 1, num_rows=2).label_outside.tolist()
     [1.0]
     """
-    num_modes = min(num_features, triangle.shape[0])
-    square, rotated = triangle[:num_modes, :num_features], triangle[:, num_features:]
-    singular, right, coordinates, outside = linalg.thin_svd(square, rotated[:num_modes])
-    outside = outside + jnp.sum(rotated[num_modes:] ** 2, axis=0)
+    num_modes, there = min(num_features, triangle.shape[0]), linalg.on_host(triangle)
+    square, rotated = there[:num_modes, :num_features], there[:, num_features:]
+    singular, right, coordinates, inside = linalg.thin_svd(square, rotated[:num_modes])
+    outside = linalg.on_host(inside) + (rotated[num_modes:] ** 2).sum(axis=0)
     shape = (num_rows, num_features)
-    return _from_singular_vectors(singular, right, coordinates, outside, num_targets, shape, "qr")
+    return _from_singular_vectors(singular, right, coordinates, linalg.on_device(outside), num_targets, shape, "qr")
 
 
 @eqx.filter_jit

@@ -88,7 +88,7 @@ def switch_curve(
     clock = _checked(rule, budget, switch_times)
     for spectrum in (first, second):
         check_matching(spectrum, averages, None if start is None else Start(start))
-    largest = max(float(first.eigenvalues[0]), float(second.eigenvalues[0]))
+    largest = max(first.fastest, second.fastest)
     check_budget(rule, budget, largest)
     dtype = first.eigenvalues.dtype
     averages = in_precision(averages, dtype)

@@ -17,6 +17,7 @@ from rfm.data.sample import Inputs, Sample, Truth, Values, check_truth
 from rfm.data.truths import GaussianTruth, TwoLayerTeacher
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
+from rfm.normals import scaled_normals
 from theory import Population, TestSet
 from theory.checks import (
     as_floating,
@@ -26,6 +27,7 @@ from theory.checks import (
     check_same_rows,
     check_shape,
     check_untraced,
+    is_traced,
 )
 from theory.duals import activation as activation_named
 from theory.duals.activations import Activation
@@ -59,11 +61,8 @@ class GaussianTask(eqx.Module):
         """Independent originals with noisy labels."""
         check_count("num_samples", num_samples)
         check_key("key", key)
-        input_key, noise_key = jax.random.split(key)
-        inputs = jax.random.normal(input_key, (num_samples, self.input_dim))
-        labels = self.truth(inputs)
-        noise = self.label_noise_std * jax.random.normal(noise_key, labels.shape)
-        return Sample(inputs, labels + noise, self.truth)
+        inputs, noise_key = _inputs(key, num_samples, self.input_dim)
+        return Sample(inputs, _with_noise(noise_key, self.truth(inputs), self.label_noise_std), self.truth)
 
     def population(self, features: RandomFeatures) -> Population:
         """The average over all Gaussian inputs, exactly: no test set, no Monte Carlo.
@@ -132,13 +131,8 @@ class TeacherStudent(GaussianTask):
         check_count("num_hidden", num_hidden)
         weight_std = check_not_negative("weight_std", weight_std)
         check_key("key", key)
-        weight_key, readout_key = jax.random.split(key)
-        teacher = TwoLayerTeacher(
-            weight_std * jax.random.normal(weight_key, (num_hidden, input_dim)),
-            jax.random.normal(readout_key, (num_hidden,)),
-            activation_named(activation),
-        )
-        super().__init__(teacher, input_dim, label_noise_std)
+        weights, readout = scaled_normals(key, (weight_std, (num_hidden, input_dim)), (1.0, (num_hidden,)))
+        super().__init__(TwoLayerTeacher(weights, readout, activation_named(activation)), input_dim, label_noise_std)
 
 
 class DataTask(eqx.Module):
@@ -213,8 +207,7 @@ class DataTask(eqx.Module):
         row_key, noise_key = jax.random.split(key)
         rows = jax.random.permutation(row_key, available)[:num_samples]
         labels = self.labels[rows]
-        noise = self.label_noise_std * jax.random.normal(noise_key, labels.shape, labels.dtype)
-        return Sample(self.inputs[rows], labels + noise, self.truth)
+        return Sample(self.inputs[rows], _with_noise(noise_key, labels, self.label_noise_std), self.truth)
 
     def test_set(
         self, features: FeatureMap, num_samples: int | None = None, *, key: PRNGKeyArray | None = None
@@ -230,3 +223,21 @@ class DataTask(eqx.Module):
         order = np.arange(held_out) if key is None else jax.random.permutation(key, held_out)
         rows = order[:num_samples]
         return as_test_set(features, self.test_inputs[rows], self.test_targets[rows])
+
+
+@eqx.filter_jit
+def _inputs(key: PRNGKeyArray, num_samples: int, input_dim: int) -> tuple[Float[Array, "samples inputs"], PRNGKeyArray]:
+    """Standard normal inputs, and the key for the noise of their labels."""
+    input_key, noise_key = jax.random.split(key)
+    return jax.random.normal(input_key, (num_samples, input_dim)), noise_key
+
+
+def _with_noise(key: PRNGKeyArray, labels: Values, std: float | Float[Array, ""]) -> Values:
+    if not is_traced(std) and std == 0:
+        return labels
+    return _noisy(key, labels, std)
+
+
+@eqx.filter_jit
+def _noisy(key: PRNGKeyArray, labels: Values, std: float | Float[Array, ""]) -> Values:
+    return labels + std * jax.random.normal(key, labels.shape, labels.dtype)

@@ -5,6 +5,7 @@ and random features phi, so that the risk can be averaged over all inputs withou
 """
 
 import dataclasses
+import math
 from abc import abstractmethod
 
 import equinox as eqx
@@ -108,7 +109,7 @@ class TwoLayerTeacher(GaussianTruth):
     def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
         rows = self._scaled
         pairs = dual(self.activation, scale1 * rows, self.activation, scale2 * rows, correlation=correlation)
-        return self._readout @ pairs @ self._readout
+        return _quadratic_form(pairs, self._readout)
 
     def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
         means = inputs @ self._scaled.T
@@ -118,7 +119,7 @@ class TwoLayerTeacher(GaussianTruth):
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
         rows, bias = features.scaled_weights, features.bias_if_any
         moments = dual(features.activation, rows, self.activation, self._scaled, bias1=bias)
-        return moments @ self._readout / jnp.sqrt(features.num_features)
+        return _averaged(moments, self._readout, math.sqrt(features.num_features))
 
     def lipschitz_constant(self) -> float:
         """A K with |f(x) - f(x')| <= K |x - x'|: sum_j |v_j| |w_j| sup |act'|; infinite if act' is not bounded."""
@@ -132,16 +133,28 @@ class TwoLayerTeacher(GaussianTruth):
 
     @property
     def _scaled(self) -> Float[Array, "hidden inputs"]:
-        return self.weights / jnp.sqrt(self.weights.shape[1])
+        return self.weights / math.sqrt(self.weights.shape[1])
 
     @property
     def _readout(self) -> Float[Array, "hidden"]:
-        return self.readout / jnp.sqrt(self.readout.shape[0])
+        return self.readout / math.sqrt(self.readout.shape[0])
 
 
 @eqx.filter_jit
 def _two_layers(teacher: TwoLayerTeacher, inputs: Array) -> Array:
     return teacher.activation(inputs @ teacher._scaled.T) @ teacher._readout
+
+
+@jax.jit
+def _quadratic_form(pairs: Float[Array, "hidden hidden"], readout: Float[Array, "hidden"]) -> Float[Array, ""]:
+    return readout @ pairs @ readout
+
+
+@jax.jit
+def _averaged(
+    moments: Float[Array, "features hidden"], readout: Float[Array, "hidden"], scale: float | Float[Array, ""]
+) -> Float[Array, "features"]:
+    return moments @ readout / scale
 
 
 def _sup(function: Activation, order: int) -> float:

@@ -106,7 +106,7 @@ def advise(
         parts.append(Part.of(split, features, law, tolerance, jax.random.fold_in(pair_key, index)))
         if progress is not None:
             progress(1)
-    largest = max(float(spectrum.eigenvalues[0]) for part in parts for spectrum in (part.mixup, part.plain))
+    largest = max(spectrum.fastest for part in parts for spectrum in (part.mixup, part.plain))
     budget, step_size = _checked_budget(budget, largest), _checked_step(step_size, largest)
     if budget < step_size:
         raise ValueError(

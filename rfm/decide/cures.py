@@ -16,6 +16,7 @@ from rfm.solve import NUM_TIMES, Solution, check_solvable, solution_of
 from theory.checks import untraced
 from theory.minimum import error_at
 from theory.population import Averages
+from theory.rules.rule import elapsed
 from theory.spectrum import Method, Spectrum
 from theory.switching import check_budget
 from theory.trust import Begun, Seen, rounding_error
@@ -83,13 +84,11 @@ def compare_cures(
         check_solvable(problem, name)
     rule = theory.GradientFlow() if rule is None else rule
     check_budget(rule, budget)
-    latest = float(rule.time(jnp.asarray(float(budget))))
+    latest = float(elapsed(rule, budget))
     mixed, plain = (solution_of(problem, latest, method) for problem in (mixed, plain))
     switched = closed_form_switch(mixed, plain, budget=budget, rule=rule)
     spectrum, averages = mixed.spectrum_until(latest), mixed.population
-    curve = theory.risk_curve(
-        spectrum, averages, rule, log_clock(rule, budget, float(spectrum.eigenvalues[0]), NUM_TIMES)
-    )
+    curve = theory.risk_curve(spectrum, averages, rule, log_clock(rule, budget, spectrum.fastest, NUM_TIMES))
     stopped_at = curve.turning_time if curve.turning_step is None else curve.turning_step
     cures = [
         Cure("none", None, float(curve.final_risk), float(curve.final_error)),
@@ -114,8 +113,8 @@ def best_ridge(spectrum: Spectrum, averages: Averages, rule: theory.Rule, budget
     (0.5, 0.0)
     """
     check_budget(rule, budget)
-    rule.time(jnp.asarray(float(budget)))  # a schedule may be too short
-    dtype, largest = spectrum.eigenvalues.dtype, float(spectrum.eigenvalues[0])
+    rule.check_reached(np.asarray(budget))
+    dtype, largest = spectrum.eigenvalues.dtype, spectrum.fastest
     rule.check_stable(largest)
     added = np.concatenate([[0.0], (largest or 1.0) * np.logspace(*DECADES, NUM_RIDGES)])
     ridges = float(rule.ridge) + added

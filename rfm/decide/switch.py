@@ -13,6 +13,7 @@ from rfm.precision import warn
 from rfm.problem import Solvable
 from rfm.solve import Solution, solution_of
 from theory.checks import Clock, untraced
+from theory.rules.rule import elapsed
 from theory.spectrum import Method
 from theory.switching import check_budget
 
@@ -53,7 +54,7 @@ def closed_form_switch(
     rule = theory.GradientFlow() if rule is None else rule
     check_budget(rule, budget)
     check_same_features({"first": first, "second": second})
-    latest = float(rule.time(jnp.asarray(float(budget))))
+    latest = float(elapsed(rule, budget))
     spectra = [solution_of(problem, latest, method).spectrum_until(latest) for problem in (first, second)]
     times = _switch_times(rule, budget, spectra) if switch_times is None else switch_times
     curve = theory.switching.switch_curve(spectra[0], spectra[1], first.population, rule, budget, times)
@@ -75,6 +76,6 @@ NUM_SWITCHES = 120
 
 def _switch_times(rule: theory.Rule, budget: float, spectra: Sequence[theory.Spectrum]) -> np.ndarray:
     """Evenly in the log of the time trained before the switch, and of that left after it: both legs have slow modes."""
-    largest = max(float(spectrum.eigenvalues[0]) for spectrum in spectra)
+    largest = max(spectrum.fastest for spectrum in spectra)
     times = log_clock(rule, budget, largest, NUM_SWITCHES // 2)
     return np.unique(np.concatenate([times, budget - times]))

@@ -13,6 +13,7 @@ from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import RatioQuadrature
 from rfm.source import Rows, Source, draw_pairs
+from theory.linalg import on_device, on_host
 
 
 class FreshPairs(Source):
@@ -31,7 +32,7 @@ class FreshPairs(Source):
 
     @property
     def node_weights(self) -> Float[Array, "nodes"]:
-        return jnp.asarray(self.ratios.weights, self.sample.inputs.dtype)
+        return on_device(self.ratios.weights, self.sample.inputs.dtype)
 
     def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
@@ -56,5 +57,5 @@ class FreshPairs(Source):
             return lam * there[first][:, None, :] + (1 - lam) * there[second][:, None, :]
 
         inputs = mix(self.sample.inputs)
-        phi = self.features(jnp.asarray(inputs.reshape(-1, inputs.shape[2])))
-        return phi.reshape(*inputs.shape[:2], -1), jnp.asarray(mix(self.labels))
+        phi = on_host(self.features(on_device(inputs.reshape(-1, inputs.shape[2]))))
+        return on_device(phi.reshape(*inputs.shape[:2], -1)), on_device(mix(self.labels))

@@ -36,6 +36,7 @@ from rfm.problem import Problem, Solvable, check_map, check_population
 from rfm.source import Source
 from theory import Averages, Spectrum
 from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
+from theory.linalg import as_matrix, on_device, on_host
 from theory.spectrum import relabelled
 
 MOST_ROWS = 2**14
@@ -108,7 +109,7 @@ class ExpectedProblem(Solvable):
     def source(self) -> Source:
         """Fresh pairs at fresh ratios."""
         labels = self.sample.labels
-        return FreshPairs(self.sample, labels.reshape(len(labels), -1), self.feature_map, self.law, self.ratios)
+        return FreshPairs(self.sample, as_matrix(labels), self.feature_map, self.law, self.ratios)
 
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.
@@ -119,7 +120,7 @@ class ExpectedProblem(Solvable):
             ValueError: labels of another shape, or not finite.
         """
         new = as_floating("labels", labels).astype(self.smoother.dtype)
-        new = check_finite("labels", new[:, None] if new.ndim == 1 else new)
+        new = check_finite("labels", as_matrix(new))
         check_shape("labels", new, ndim=2, rows=len(self.smoother), columns=self.found.label_coordinates.shape[1])
         force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios)
         sample = Sample(self.sample.inputs, new, self.sample.truth)
@@ -180,14 +181,15 @@ def expected_mixup(
     check_choice("method", method, KINDS)
     sample = checked_sample(sample)
     check_features(features, sample.inputs.shape[1])
-    labels = sample.labels.reshape(len(sample.labels), -1)
+    labels = as_matrix(sample.labels)
     check_count("num_samples (for Mixup)", len(labels), least=2)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise ValueError(f"checkpoint: there is no folder {str(Path(checkpoint).parent)!r}; make it first")
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices: there is none in the list; leave it None for all")
-    probe = as_floating("features", features(sample.inputs[:FEW]))
+    few = on_device(on_host(sample.inputs)[:FEW])
+    probe = as_floating("features", features(few))
     check_finite("features", probe)
     dtype = jnp.result_type(probe, labels)
     if probe.dtype != dtype:  # sums in single precision would round labels that are known better
@@ -207,7 +209,7 @@ def expected_mixup(
         fingerprint=_fingerprint(sample, features, law, ratios, tiling, method, len(devices)),
         home=min(sample.inputs.devices(), key=lambda device: device.id),
     )
-    smoother = sums.smoother[: len(labels)] * len(labels)
+    smoother = on_device(on_host(sums.smoother)[: len(labels)] * len(labels))
     spectrum = sums.spectrum(labels, mixed_power(labels, ratios), tiling.rows + probe.shape[1])
     return ExpectedProblem(
         sample=sample,
@@ -235,6 +237,13 @@ def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioQuadrature
     """E (lam y_i + (1 - lam) y_j)^2 over all pairs and ratios."""
     same = float(ratios.weights @ (ratios.lam**2 + (1 - ratios.lam) ** 2))
     cross = float(ratios.weights @ (2 * ratios.lam * (1 - ratios.lam)))
+    return _weighted_powers(labels, on_device(same, labels.dtype), on_device(cross, labels.dtype))
+
+
+@jax.jit
+def _weighted_powers(
+    labels: Float[Array, "samples targets"], same: Float[Array, ""], cross: Float[Array, ""]
+) -> Float[Array, "targets"]:
     return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
 
 
@@ -270,7 +279,7 @@ def _fingerprint(
     devices: int,
 ) -> dict[str, str]:
     """Everything that the sums depend on to the last bit; callables by what they make of a few originals."""
-    few = sample.inputs[:FEW]
+    few = on_device(on_host(sample.inputs)[:FEW])
     arrays = {
         "inputs": sample.inputs,
         "labels": sample.labels,

@@ -7,6 +7,8 @@ as relu, fall as 1 / n^2 pair by pair, those with jumps as 1 / n, and the averag
 How large the error is, finer nodes must tell that share nothing with these: see `rfm.mixup.ratios`.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,11 +19,13 @@ from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import Nodes, RatioQuadrature
 from rfm.source import spread_evenly
 from theory.checks import check_count, check_positive, untraced
+from theory.linalg import on_device
 
 COARSEST, FINEST = 4, 64
 PILOT_PAIRS, LONGEST_PAIRS = 48, 8
 CANDIDATE_PAIRS = 4096
 PILOT_FEATURES = 256
+CALLED_ROWS = 512
 LEAST_TOLERANCE = 10
 """Roundings that two averages differ by, whatever the number of ratios."""
 
@@ -95,6 +99,13 @@ def _distance(ours: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(ours - other) / max(np.linalg.norm(other), np.finfo(other.dtype).tiny))
 
 
+def _called(function: Callable[[Array], Array], inputs: Float[np.ndarray, "points inputs"]) -> np.ndarray:
+    """What it makes of the inputs, so many rows at a time that it is compiled once for all numbers of ratios."""
+    rows = np.arange(-(-len(inputs) // CALLED_ROWS) * CALLED_ROWS) % len(inputs)  # the last are filled up
+    parts = (on_device(inputs[some]) for some in rows.reshape(-1, CALLED_ROWS))
+    return np.concatenate([np.asarray(function(part)) for part in parts])[: len(inputs)]
+
+
 def _moment(
     nodes: Nodes, pilot: tuple[np.ndarray, np.ndarray], features: FeatureMap, truth: Truth | None
 ) -> np.ndarray:
@@ -102,12 +113,12 @@ def _moment(
     first, second = pilot
     lam, weights = nodes
     ratio = lam.astype(first.dtype)[:, None, None]
-    inputs = jnp.asarray((ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1]))
-    phi = np.asarray(features(inputs))
+    inputs = (ratio * first[None] + (1 - ratio) * second[None]).reshape(-1, first.shape[1])
+    phi = _called(features, inputs)
     phi = phi[:, :: -(-phi.shape[1] // PILOT_FEATURES)]
     beside = [phi, np.ones((len(phi), 1)), np.repeat(lam, len(first))[:, None]]
     if truth is not None:
         # In units of its size at the originals, which has nothing to do with the ratios.
-        size = np.sqrt(np.mean(np.asarray(truth(jnp.asarray(first))) ** 2))
-        beside.append(np.asarray(truth(inputs)).reshape(len(phi), -1) / max(size, np.finfo(phi.dtype).tiny))
+        size = np.sqrt(np.mean(_called(truth, first) ** 2))
+        beside.append(_called(truth, inputs).reshape(len(phi), -1) / max(size, np.finfo(phi.dtype).tiny))
     return (np.repeat(weights / len(first), len(first))[:, None] * phi).T @ np.concatenate(beside, axis=1)

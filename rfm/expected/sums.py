@@ -79,9 +79,9 @@ class GramSums(Sums):
     def zero(shape: Shape) -> "GramSums":
         p = shape.features
         return GramSums(
-            jnp.zeros((shape.padded, p), shape.dtype),
-            jnp.zeros((p, p), shape.dtype),
-            jnp.zeros((p, shape.clean_targets), shape.dtype),
+            linalg.on_device(np.zeros((shape.padded, p), shape.dtype)),
+            linalg.on_device(np.zeros((p, p), shape.dtype)),
+            linalg.on_device(np.zeros((p, shape.clean_targets), shape.dtype)),
         )
 
     def add(self, tile: Tile) -> "GramSums":
@@ -110,7 +110,8 @@ class TriangleSums(Sums):
     def zero(shape: Shape) -> "TriangleSums":
         columns = shape.features + shape.targets + shape.clean_targets
         return TriangleSums(
-            jnp.zeros((shape.padded, shape.features), shape.dtype), jnp.zeros((columns, columns), shape.dtype)
+            linalg.on_device(np.zeros((shape.padded, shape.features), shape.dtype)),
+            linalg.on_device(np.zeros((columns, columns), shape.dtype)),
         )
 
     def add(self, tile: Tile) -> "TriangleSums":

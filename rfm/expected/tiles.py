@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from rfm.data.sample import Truth
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.mixup.ratios import RatioQuadrature
+from theory.linalg import as_matrix, on_device
 
 AXIS = "devices"
 
@@ -96,15 +97,15 @@ class Tiling(eqx.Module):
         side = -(-num_samples // -(-num_samples // side))  # as even as it goes
         side = num_devices * max(1, side // num_devices)
         padded = np.minimum(np.arange(side * -(-num_samples // side)), num_samples - 1)
-        inputs, labels = (jnp.asarray(np.asarray(values)[padded]) for values in (inputs, labels))
+        inputs, labels = (on_device(np.asarray(values)[padded]) for values in (inputs, labels))
         arrays = (
             inputs,
             labels,
             _Linear(features, features.preactivations(inputs)) if isinstance(features, RandomFeatures) else None,
             features,
             truth,
-            jnp.asarray(ratios.lam, inputs.dtype),
-            jnp.asarray(ratios.weights, inputs.dtype),
+            on_device(ratios.lam, inputs.dtype),
+            on_device(ratios.weights, inputs.dtype),
         )
         mesh = None
         if num_devices > 1:
@@ -128,12 +129,12 @@ class Tiling(eqx.Module):
 
     def tile(self, i: int, j: int) -> Tile:
         """The tile at that position."""
-        place = jnp.asarray(i), jnp.asarray(j)  # as arrays, or each tile would compile again
+        place = on_device(i), on_device(j)  # as arrays, or each tile would compile again
         root, first_share, second_share = _shares(self, *place)
         clean = None
         if self.truth is not None:
             clean = self.truth(_mixed(self, self.inputs, *place))
-            clean = _scaled(self._spread(clean.reshape(len(clean), -1)), root)
+            clean = _scaled(self._spread(as_matrix(clean)), root)
         if self.linear is not None:
             features = _activated(self, self.linear, *place)
         else:
@@ -146,8 +147,8 @@ class Tiling(eqx.Module):
             clean,
             first_share,
             second_share,
-            self._spread(jnp.asarray(first)),
-            jnp.asarray(self.side * j),
+            self._spread(on_device(first)),
+            on_device(self.side * j),
         )
 
     def _spread(self, rows: Array) -> Array:

@@ -13,12 +13,14 @@ from typing import ClassVar, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rfm.checks import check_key
 from rfm.mixup.pairing import Pairing, PairTable, pairing_of
 from rfm.mixup.ratios import BetaRatio, FixedRatio, Ratio
 from theory.checks import check_count
+from theory.linalg import on_device
 
 
 class Law(eqx.Module):
@@ -66,7 +68,8 @@ class Law(eqx.Module):
         num_rows = self.num_rows(num_samples)
         check_count("law: num_rows(num_samples)", num_rows)
         for first in range(0, num_rows, block_rows):
-            yield self.table(jnp.arange(first, min(first + block_rows, num_rows)), num_samples, key)
+            rows = np.arange(first, min(first + block_rows, num_rows))
+            yield self.table(on_device(rows), num_samples, key)
 
 
 class ERM(Law):
@@ -148,7 +151,7 @@ class Mixup(Law):
     def table(self, rows: Int[Array, "rows"], num_samples: int, key: PRNGKeyArray | None) -> PairTable:
         """The pairs and ratios of those rows."""
         key = jax.random.key(0) if key is None else key  # of a law that does not draw
-        numbers = jax.tree.map(jnp.asarray, self)  # traced, or each alpha compiles again
+        numbers = jax.tree.map(on_device, self)  # traced, or each alpha compiles again
         return _rows(numbers, rows, num_samples, key)
 
     def __str__(self) -> str:

@@ -121,11 +121,7 @@ class PairTable(eqx.Module):
         values = as_floating("values", values)
         check_real("lam", self.lam)
         _check_rows(self, len(values))
-        last = len(values) - 1  # JAX would take the last row for those beyond it
-        known = _within(self.first, last) & _within(self.second, last) & _within(self.lam, 1)
-        lam = jnp.where(known, self.lam, jnp.nan).astype(values.dtype)
-        lam = lam.reshape(lam.shape + (1,) * (values.ndim - 1))
-        return lam * values[self.first] + (1 - lam) * values[self.second]
+        return _mixed(self, values)
 
     def __len__(self) -> int:
         return self.lam.shape[0]
@@ -148,6 +144,15 @@ def _check_rows(table: PairTable, number: int) -> None:
     outside = ~_within(shares, 1)
     if outside.any():
         raise ValueError(f"lam: must lie in [0, 1], got {shares[outside][0]} at row {outside.argmax()}")
+
+
+@eqx.filter_jit
+def _mixed(table: PairTable, values: Float[Array, "samples *axes"]) -> Float[Array, "rows *axes"]:
+    last = len(values) - 1  # JAX would take the last row for those beyond it
+    known = _within(table.first, last) & _within(table.second, last) & _within(table.lam, 1)
+    lam = jnp.where(known, table.lam, jnp.nan).astype(values.dtype)
+    lam = lam.reshape(lam.shape + (1,) * (values.ndim - 1))
+    return lam * values[table.first] + (1 - lam) * values[table.second]
 
 
 def _within(numbers: Array | np.ndarray, last: int) -> Any:

@@ -23,8 +23,9 @@ from rfm.source import Source
 from rfm.training.start import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.batches.moments import MAX_EXACT_MODES
 from theory.checks import Clock, check_choice, check_shape, check_steps, untraced
+from theory.linalg import on_device
 from theory.risk import check_start
-from theory.rules.rule import traced
+from theory.rules.rule import elapsed, traced
 
 ENSEMBLE_BYTES = 2**25
 """Runs are trained side by side as long as the features of their batches stay below this."""
@@ -86,11 +87,12 @@ def minibatch_curve(
         spectrum, source.blocks(), source.node_weights, batches, ridge=ridge, diagonal=diagonal
     )
     curve = theory.batches.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
-    if curve.trusted_until < curve.times[-1]:
+    latest = float(np.asarray(curve.times)[-1])
+    if float(curve.trusted_until) < latest:
         other = f"; or {solution.more_accurate}" if spectrum.method == "gram" else ""
         warn(
             f"the expected risk can be trusted until t = {float(curve.trusted_until):.3g}, but was asked for until "
-            f"t = {float(curve.times[-1]):.3g}; ask for fewer steps, in float64{other}"
+            f"t = {latest:.3g}; ask for fewer steps, in float64{other}"
         )
     return curve
 
@@ -184,8 +186,8 @@ def simulate_minibatch(
             _train(source, batches, rule, spectrum, solution.population, weights, run_keys, recorded, progress)
         )
     parts, loss, gradient, trained = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pieces)
-    clock = jnp.asarray(recorded, dtype)
-    return MinibatchRuns(clock, rule.time(clock), parts, loss, gradient, trained, solution.population)
+    clock = on_device(recorded, dtype)
+    return MinibatchRuns(clock, elapsed(rule, recorded, dtype), parts, loss, gradient, trained, solution.population)
 
 
 def _check_stable(
@@ -226,12 +228,12 @@ def _train(
     for step in recorded:
         while done < step:
             count = int(min(step - done, STEPS_A_CALL))
-            weights = _advance(source, batches, rule, weights, keys, jnp.asarray(done), jnp.asarray(count))
+            weights = _advance(source, batches, rule, weights, keys, on_device(done), on_device(count))
             jax.block_until_ready(weights)
             done += count
             if progress is not None:
                 progress(count * len(weights))
-        records.append(_measure(source, batches, rule, spectrum, population, weights, keys, jnp.asarray(done)))
+        records.append(_measure(source, batches, rule, spectrum, population, weights, keys, on_device(done)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *records)
 
 

@@ -24,8 +24,9 @@ from rfm.solve import Solution, problem_of
 from rfm.training.batches import simulate_minibatch
 from rfm.training.start import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.checks import Clock, check_steps, untraced
+from theory.linalg import on_device
 from theory.phases import check_reached
-from theory.rules.rule import State, check_takes_steps, traced
+from theory.rules.rule import State, check_takes_steps, elapsed, traced
 
 Progress = Callable[[int], object]
 """Called with the number of steps just done, for all problems together."""
@@ -137,22 +138,21 @@ def simulate_phases(
     initial = initial_weights(num_features, num_targets, dtype, start, key)
     weights = initial_rows(initial, start, split)
     records: list[_Record] = []
-    times, elapsed = [], jnp.zeros((), dtype)
+    times, passed = [], np.zeros((), dtype)
     for problem, phase, begin, end in zip(problems, phases, [0.0, *ends[:-1]], ends, strict=True):
         if end == begin:
             continue
         last = min(end, recorded[-1])
         inside = recorded[(recorded > begin) & (recorded <= end) | (recorded == begin) & (begin == 0)] - begin
-        local = jnp.asarray(inside, dtype)
-        times.append(elapsed + phase.rule.time(local))
         # Before training: a schedule may be too short.
-        passed = phase.rule.time(jnp.asarray(max(last - begin, 0), dtype))
+        until = np.asarray(elapsed(phase.rule, np.append(inside, max(last - begin, 0)), dtype))
+        times.append(passed + until[:-1])
+        passed = passed + until[-1]
         model = _Model.of(problem, phase.rule, split)
         found, weights = _train(model, weights, inside, max(last - begin, 0), first.population, progress)
         records += found
-        elapsed = elapsed + passed
-    joined: _Record = jax.tree.map(lambda *rows: jnp.concatenate(rows), *records)
-    return recorded_curve(jnp.asarray(recorded, dtype), jnp.concatenate(times), *joined, first.population)
+    joined: _Record = jax.tree.map(lambda *rows: on_device(np.concatenate(rows)), *records)
+    return recorded_curve(on_device(recorded, dtype), on_device(np.concatenate(times)), *joined, first.population)
 
 
 class _Model(eqx.Module):
@@ -167,9 +167,10 @@ class _Model(eqx.Module):
     def of(problem: Problem, rule: theory.Rule, split: bool) -> "_Model":
         dtype = problem.features.dtype
         labels = [problem.labels, problem.clean_labels] if split else [problem.labels]
+        known = np.concatenate([np.asarray(array) for array in labels if array is not None], axis=1)
         return _Model(
             problem.features,
-            jnp.concatenate([array for array in labels if array is not None], axis=1).T.astype(dtype),
+            on_device(known.T, dtype),
             traced(rule, dtype),
             problem.labels.shape[1],
         )
@@ -197,14 +198,14 @@ def _train(
     for target in [*steps, last]:
         while done < target:
             count = int(min(target - done, STEPS_A_CALL))
-            state = _advance(model, state, jnp.asarray(done), jnp.asarray(count))
+            state = _advance(model, state, on_device(done), on_device(count))
             jax.block_until_ready(state)
             done += count
             if progress is not None:
                 progress(count)
         if len(records) < len(steps):
-            records.append(_measure(model, model.rule.answer(state, done), population))
-    return records, model.rule.answer(state, done)
+            records.append(_measure(model, state, on_device(done), population))
+    return records, _answer(model, state, on_device(done))
 
 
 @eqx.filter_jit
@@ -216,8 +217,13 @@ def _advance(model: _Model, state: State, done: Array, count: Array) -> State:
 
 
 @eqx.filter_jit
-def _measure(model: _Model, weights: Float[Array, "rows features"], population: theory.Averages) -> _Record:
-    num_targets = model.num_targets
+def _answer(model: _Model, state: State, done: Array) -> Float[Array, "rows features"]:
+    return model.rule.answer(state, done)
+
+
+@eqx.filter_jit
+def _measure(model: _Model, state: State, done: Array, population: theory.Averages) -> _Record:
+    weights, num_targets = model.rule.answer(state, done), model.num_targets
     trained = weights[:num_targets].T[:, None, :]
     clean = weights[num_targets:].T[:, None, :]
     noise = trained - clean if clean.size else None

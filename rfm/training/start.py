@@ -1,5 +1,6 @@
 """What training starts from, and the curve that it leaves: shared by full-batch and mini-batch training."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import theory
 from rfm.checks import check_key
 from theory.checks import check_shape
+from theory.linalg import on_device
 from theory.population import Averages
 from theory.risk import check_start
 from theory.trust import evaluation_error
@@ -28,7 +30,7 @@ def initial_weights(
     if key is not None:
         check_key("key", key)
     shape = (num_features, num_targets)
-    weights = jnp.zeros(shape, dtype)
+    weights = on_device(np.zeros(shape, dtype))
     if start is None:
         return weights
     if start.weights is not None:
@@ -48,13 +50,15 @@ def initial_rows(
     weights: Float[Array, "features targets"], start: theory.Start | None, split: bool
 ) -> Float[Array, "rows features"]:
     """One row a target, and where clean labels are trained too, their rows: without the noise learnt so far."""
+    there = np.asarray(weights)
     if not split:
-        return weights.T
+        return on_device(there.T)
     noise = None if start is None else start.noise_weights
-    clean = weights if noise is None else weights - noise.astype(weights.dtype)
-    return jnp.concatenate([weights.T, clean.T])
+    clean = there if noise is None else there - np.asarray(noise, there.dtype)
+    return on_device(np.concatenate([there.T, clean.T]))
 
 
+@eqx.filter_jit
 def recorded_curve(
     steps: Float[Array, "times"],
     times: Float[Array, "times"],
@@ -69,7 +73,7 @@ def recorded_curve(
     """
     risk = jnp.sum(parts.risk, axis=1)
     error = evaluation_error(averages, risk, weight_power)
-    turning = int(theory.minimum.earliest_lowest(risk, error))
+    turning = theory.minimum.earliest_lowest(risk, error)
     return theory.curve.MeasuredCurve(
         times=times,
         steps=steps,

@@ -38,7 +38,7 @@ from theory.risk import Start, check_start, risk_parts
 from theory.rules.descent import GradientDescent
 from theory.rules.series import mean_decay
 from theory.spectrum import Spectrum
-from theory.trust import Begun, Seen, is_known, limit_error, rounding_error, trusted_until
+from theory.trust import Begun, Seen, is_known, rounding_errors, trusted_until
 
 TRUSTED = 1e-6
 SPREAD_SAFETY = 3.0
@@ -155,30 +155,44 @@ def minibatch_curve(
     check_positive("step_size", step_size)
     _check_match(spectrum, averages, moments, start)
     dtype = moments.eigenvalues.dtype
-    averages = in_precision(averages, dtype)
-    clock = jnp.asarray(check_steps(steps), dtype)
+    clock = linalg.on_device(check_steps(steps), dtype)
     largest = largest_stable_step(moments)
     _check_stable_spread(step_size, largest, moments.is_diagonal)
-    rule = GradientDescent(jnp.asarray(step_size, dtype), moments.ridge)
+    rule = GradientDescent(linalg.on_device(step_size, dtype), moments.ridge)
+    rates, vectors = linalg.symmetric_eigen(_pull(moments, rule))
+    limit = linalg.on_device(largest, dtype)
+    return _curve(spectrum, in_precision(averages, dtype), moments, rule, clock, start, (rates, vectors), limit)
+
+
+@eqx.filter_jit
+def _curve(
+    spectrum: Spectrum,
+    averages: Averages,
+    moments: BatchMoments,
+    rule: GradientDescent,
+    clock: Float[Array, "times"],
+    start: Start | None,
+    pull: tuple[Float[Array, "entries"], Float[Array, "entries entries"]],
+    largest: Float[Array, ""],
+) -> MinibatchCurve:
+    rates, vectors = pull
     modes = spectrum.modes[:, : len(moments.eigenvalues)]
     begin = jnp.zeros_like(modes @ moments.optimum) if start is None or start.weights is None else start.weights
     offset = modes.T @ begin - moments.optimum
     outside = begin - modes @ (modes.T @ begin)  # only the ridge pulls on it
     resting = modes @ moments.optimum + jnp.where(moments.ridge > 0, 0, outside)
     seen = averages.in_modes(modes).second_moment
-    rates, vectors = linalg.symmetric_eigen(_pull(moments, rule))
     with_end = jnp.append(clock, jnp.inf)
     spread, variance, gradient = _moments_at(moments, rule, offset, seen, jnp.maximum(rates, 0), vectors, with_end)
     decay = moments.ridge * rule.residual(jnp.zeros_like(with_end[:1]), with_end)
     gradient = gradient + decay**2 * jnp.sum(outside**2, axis=0)[None, :]
-    mean_risk = _risk_of_mean(spectrum, averages, rule, clock, start)
+    mean_risk = risk_parts(spectrum, averages, rule, clock, start).risk
     limit = jnp.sum(averages.risk_parts(resting[:, None, :], None).risk)
     risk, times = jnp.sum(mean_risk, axis=1), rule.time(clock)
     total = risk + jnp.sum(spread[:-1], axis=1)
     begun, excited = Begun.of(start, spectrum), Seen.by(averages, spectrum)
-    error = rounding_error(spectrum, averages, rule, clock, risk, begun, excited)
+    error, error_at_limit = rounding_errors(spectrum, averages, rule, clock, risk, limit, begun, excited)
     error = error + _spread_rounding(moments, times, total - risk)
-    limit_is_known = is_known(limit, limit_error(spectrum, averages, moments.ridge, limit, begun, excited), TRUSTED)
     return MinibatchCurve(
         steps=clock,
         times=times,
@@ -186,12 +200,12 @@ def minibatch_curve(
         spread_by_target=spread[:-1],
         weight_variance_by_target=variance[:-1],
         gradient_power_by_target=gradient[:-1],
-        largest_stable_step=jnp.asarray(largest, dtype),
+        largest_stable_step=largest,
         mean_risk_at_infinity=limit,
         spread_at_infinity=jnp.sum(spread[-1]),
         gradient_power_at_infinity=jnp.sum(gradient[-1]),
         trusted_until=trusted_until(times, total, error, TRUSTED),
-        infinity_is_resolved=spectrum.infinity_is_resolved & limit_is_known,
+        infinity_is_resolved=spectrum.infinity_is_resolved & is_known(limit, error_at_limit, TRUSTED),
         is_diagonal=moments.is_diagonal,
     )
 
@@ -209,13 +223,6 @@ def _spread_rounding(
 
 
 @eqx.filter_jit
-def _risk_of_mean(
-    spectrum: Spectrum, averages: Averages, rule: GradientDescent, clock: Float[Array, "times"], start: Start | None
-) -> Float[Array, "times targets"]:
-    return risk_parts(spectrum, averages, rule, clock, start).risk
-
-
-@eqx.filter_jit
 def _pull(moments: BatchMoments, rule: GradientDescent) -> Float[Array, "entries entries"]:
     """J, by which a step maps S to (1 - eta J) S."""
     first, second, _ = moments.entries
@@ -224,7 +231,6 @@ def _pull(moments: BatchMoments, rule: GradientDescent) -> Float[Array, "entries
     return jnp.diag(a + b - rule.step_size * a * b) - rule.step_size * moments.curvature
 
 
-@eqx.filter_jit
 def _moments_at(
     moments: BatchMoments,
     rule: GradientDescent,
@@ -322,7 +328,7 @@ def _check_match(spectrum: Spectrum, averages: Averages, moments: BatchMoments, 
             f"averages: have {averages.num_features} features, but the spectrum has {spectrum.modes.shape[0]}; "
             "compute both with the same feature map"
         )
-    if not np.array_equal(moments.eigenvalues, spectrum.eigenvalues[: spectrum.rank]):
+    if not np.array_equal(moments.eigenvalues, np.asarray(spectrum.eigenvalues)[: spectrum.rank]):
         raise ValueError("moments: were computed with another spectrum; pass both of the same rows")
     if start is not None and float(start.variance) != 0:
         raise ValueError(

@@ -107,51 +107,74 @@ def batch_moments(
     ([5.0], [[8.0]])
     """
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
-    check_probabilities("node_weights", node_weights[None, :])
+    check_probabilities("node_weights", linalg.on_device(np.asarray(node_weights)[None, :]))
     rank = spectrum.rank
     _check_rank(rank, diagonal)
     check_not_negative("ridge", ridge)
-    eigenvalues, modes = spectrum.eigenvalues[:rank], spectrum.modes[:, :rank]
-    force = jnp.sqrt(eigenvalues)[:, None] * spectrum.label_coordinates[:rank]
-    optimum = force / (eigenvalues + ridge)[:, None]
+    eigenvalues, modes, optimum = _optimum(spectrum, rank, linalg.on_device(ridge, spectrum.eigenvalues.dtype))
     layout = _Diagonal() if diagonal else _Exact()
     of_pairs = law.asks_of_pairs
     sums, num_pairs = None, 0
     for features, labels in _pieces(blocks, layout, rank, of_pairs):
-        coordinates = features @ modes
-        terms = layout.sums(coordinates, labels - coordinates @ optimum, node_weights, of_pairs)
+        terms = layout.sums(*_in_modes(features, labels, modes, optimum), node_weights, of_pairs)
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
         num_pairs += features.shape[0]
     law.check_drawn_from(num_pairs)
-    node_means, square, pair_square = jax.tree.map(lambda total: total / num_pairs, sums)
-    mean = jnp.tensordot(node_weights, node_means, 1)
-    _check_same_rows(layout.first_moments(mean, rank), optimum, ridge, spectrum)
-    mean_square = layout.products(mean[None], jnp.ones_like(node_weights[:1]))
-    node_square = layout.products(node_means, node_weights) if law.shared_ratio else mean_square
-    covariances = _over_batches(law, num_pairs, square, pair_square if of_pairs else square, node_square, mean_square)
-    operators = layout.operators(covariances, rank, optimum.shape[1])
-    return BatchMoments(eigenvalues, optimum, *operators, jnp.asarray(ridge, eigenvalues.dtype), diagonal)
+    first_moments, operators = _covariances(layout, law, num_pairs, sums, node_weights, optimum)
+    _check_same_rows(first_moments, optimum, ridge, spectrum)
+    return BatchMoments(eigenvalues, optimum, *operators, linalg.on_device(ridge, eigenvalues.dtype), diagonal)
 
 
 @eqx.filter_jit
-def _over_batches(
+def _optimum(
+    spectrum: Spectrum, rank: int, ridge: Float[Array, ""]
+) -> tuple[Float[Array, "modes"], Float[Array, "features modes"], Float[Array, "modes targets"]]:
+    """The modes that count, and where the mean gradient vanishes."""
+    eigenvalues = spectrum.eigenvalues[:rank]
+    force = jnp.sqrt(eigenvalues)[:, None] * spectrum.label_coordinates[:rank]
+    return eigenvalues, spectrum.modes[:, :rank], force / (eigenvalues + ridge)[:, None]
+
+
+@eqx.filter_jit
+def _in_modes(
+    features: Float[Array, "pairs nodes features"],
+    labels: Float[Array, "pairs nodes targets"],
+    modes: Float[Array, "features modes"],
+    optimum: Float[Array, "modes targets"],
+) -> tuple[Float[Array, "pairs nodes modes"], Float[Array, "pairs nodes targets"]]:
+    """Rows in the coordinates of the modes, and the error that is left at the optimum."""
+    coordinates = features @ modes
+    return coordinates, labels - coordinates @ optimum
+
+
+@eqx.filter_jit
+def _covariances(
+    layout: "_Exact | _Diagonal",
     law: Batches,
     num_pairs: int,
-    square: PyTree[Array],
-    pair_square: PyTree[Array],
-    node_square: PyTree[Array],
-    mean_square: PyTree[Array],
-) -> PyTree[Array]:
-    """Covariances, from second moments: of rows, of what a pair and a node each share, and of the mean."""
+    sums: PyTree[Array],
+    node_weights: Float[Array, "nodes"],
+    optimum: Float[Array, "modes targets"],
+) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    """The first moments of rows, and the operators that covariances over batches make.
+
+    Covariances come from second moments: of rows, of what a pair and a node each share, and of the mean.
+    """
+    node_means, square, pair_square = jax.tree.map(lambda total: total / num_pairs, sums)
+    mean = jnp.tensordot(node_weights, node_means, 1)
+    mean_square = layout.products(mean[None], jnp.ones_like(node_weights[:1]))
+    node_square = layout.products(node_means, node_weights) if law.shared_ratio else mean_square
 
     def covariance(mean_square: Array, *squares: Array) -> Array:
         return law.over_batches(num_pairs, *(square - mean_square for square in squares))
 
-    return jax.tree.map(covariance, mean_square, square, pair_square, node_square)
+    pairs = pair_square if law.asks_of_pairs else square
+    covariances = jax.tree.map(covariance, mean_square, square, pairs, node_square)
+    return layout.first_moments(mean, len(optimum)), layout.operators(covariances, *optimum.shape)
 
 
 def _factors(first: Modes, second: Modes, like: Array) -> Float[Array, "entries"]:
-    return jnp.asarray(np.where(first == second, 1, np.sqrt(2)), like.dtype)
+    return linalg.on_device(np.where(first == second, 1, np.sqrt(2)), like.dtype)
 
 
 Products = Float[Array, "entries_and_noises entries_and_noises"]
@@ -189,7 +212,6 @@ class _Exact(eqx.Module):
         num_entries = int(table[-1, -1]) + 1
         return mean[table], mean[num_entries:].reshape(num_modes, -1)
 
-    @eqx.filter_jit
     def operators(
         self, covariance: Products, num_modes: int, num_targets: int
     ) -> tuple[Float[Array, "entries entries"], Float[Array, "entries modes targets"], Float[Array, "entries targets"]]:
@@ -215,6 +237,7 @@ class _Diagonal(eqx.Module):
         """Numbers that a pair of samples takes."""
         return (max(nodes, modes) if of_pairs else nodes) * (modes + targets) * (1 + targets)
 
+    @eqx.filter_jit
     def sums(
         self,
         coordinates: Float[Array, "pairs nodes modes"],
@@ -303,16 +326,18 @@ def _check_same_rows(
 ) -> None:
     """E phi phiᵀ must be diagonal in the modes, and E phi e the pull of the ridge at the optimum, but for rounding."""
     second_moment, product = map(np.asarray, moments)
-    eigenvalues, force = spectrum.eigenvalues[: len(optimum)], ridge * optimum
+    eigenvalues, resting = np.asarray(spectrum.eigenvalues)[: len(optimum)], np.asarray(optimum)
     eps = float(jnp.finfo(eigenvalues.dtype).eps)
     tolerance = eps**0.5
     largest = float(eigenvalues[0])
-    label_power = float(np.sum(np.asarray(spectrum.label_coordinates) ** 2) + np.sum(spectrum.label_outside))
+    label_power = float(
+        np.sum(np.asarray(spectrum.label_coordinates) ** 2) + np.sum(np.asarray(spectrum.label_outside))
+    )
     off = float(np.max(np.abs(second_moment - np.diag(eigenvalues)))) / largest
     scale = (largest * label_power) ** 0.5
-    label_off = float(np.max(np.abs(product - force))) / scale if label_power > 0 else 0.0
+    label_off = float(np.max(np.abs(product - ridge * resting))) / scale if label_power > 0 else 0.0
     # Where the optimum is far away, e = y - theta* . phi is off by a rounding of the size of theta*.
-    rounding = SAFETY * eps * float(jnp.sum(eigenvalues)) * float(jnp.linalg.norm(optimum)) / max(scale, eps)
+    rounding = SAFETY * eps * float(np.sum(eigenvalues)) * float(np.linalg.norm(resting)) / max(scale, eps)
     if off > tolerance or label_off > tolerance + rounding:
         raise ValueError(
             f"blocks: their moments differ from the spectrum's, by {off:.2g} in the features and {label_off:.2g} in "

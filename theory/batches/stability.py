@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from theory.batches.moments import BatchMoments, Block
 from theory.batches.sampling import Batches
 from theory.checks import check_not_negative, check_untraced, untraced
+from theory.linalg import on_device
 from theory.noise.labels import check_probabilities
 from theory.spectrum import Spectrum
 
@@ -41,7 +42,7 @@ def largest_stable_step(moments: BatchMoments) -> float:
     0.243902
     """
     first, second, _ = moments.entries
-    shifted = np.asarray(moments.eigenvalues + moments.ridge)
+    shifted = np.asarray(moments.eigenvalues) + np.asarray(moments.ridge)
     scale = 1 / np.sqrt(shifted[first] + shifted[second])
     power = np.asarray(moments.curvature) + np.diag(shifted[first] * shifted[second])
     last = len(first) - 1
@@ -83,12 +84,12 @@ def largest_stable_step_of_rows(
     """
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_not_negative("ridge", ridge)
-    check_probabilities("node_weights", node_weights[None, :])
+    check_probabilities("node_weights", on_device(np.asarray(node_weights)[None, :]))
     law.check_drawn_from(num_pairs)
     rank = spectrum.rank
     if rank == 0:
         return 2 / ridge if ridge > 0 else float("inf")
-    modes, eigenvalues = np.asarray(spectrum.modes[:, :rank]), np.asarray(spectrum.eigenvalues[:rank])
+    modes, eigenvalues = np.asarray(spectrum.modes)[:, :rank], np.asarray(spectrum.eigenvalues)[:rank]
     projected = [np.asarray(features) @ modes for features, _ in blocks]
     if not projected:
         law.check_drawn_from(0)  # which says what is missing

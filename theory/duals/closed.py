@@ -7,6 +7,7 @@ Nearly collinear rows are the hard case: 1 - rho^2 and |w|^2 + |v|^2 - 2 w . v a
 cancel. So they are formed from the differences w - v and w / |w| - v / |v|, which do not.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -100,14 +101,38 @@ def _with_slope_of(exact: Pairs, formula: Pairs) -> Pairs:
 ClosedForm = Callable[[RowPairs], Pairs]
 
 
+@dataclasses.dataclass(frozen=True)
+class _OfLines:
+    """The dual of two broken lines."""
+
+    first: BrokenLine
+    second: BrokenLine
+
+    def __call__(self, m: RowPairs) -> Pairs:
+        straight, bent = self.first.slope * self.second.slope, self.first.bend * self.second.bend
+        return straight * m.covariance + bent * _absolute_dual(m)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfConstants:
+    """The dual of two functions that only jump."""
+
+    first: BrokenConstant
+    second: BrokenConstant
+
+    def __call__(self, m: RowPairs) -> Pairs:
+        level, jump = self.first.level * self.second.level, self.first.jump * self.second.jump
+        return level + jump * _sign_dual(m)
+
+
 def closed_dual(first: str | Activation, second: str | Activation) -> ClosedForm | None:
     """The closed form for a pair of activations without bias, or None."""
     line1, line2 = broken_line(first), broken_line(second)
     if line1 is not None and line2 is not None:
-        return lambda m: line1.slope * line2.slope * m.covariance + line1.bend * line2.bend * _absolute_dual(m)
+        return _OfLines(line1, line2)
     constant1, constant2 = _broken_constant(first), _broken_constant(second)
     if constant1 is not None and constant2 is not None:
-        return lambda m: constant1.level * constant2.level + constant1.jump * constant2.jump * _sign_dual(m)
+        return _OfConstants(constant1, constant2)
     name = _name(first)
     return _CLOSED_FORMS.get(name) if name is not None and name == _name(second) else None
 

@@ -11,6 +11,7 @@ finite on the diagonal and at zero rows, where differentiating through rho would
 
 from functools import lru_cache
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +19,10 @@ from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_shape, check_untraced, is_traced
 from theory.duals.activations import Activation, BrokenConstant, activation
-from theory.duals.closed import PairMoments, Pairs, RowPairs, broken_line, closed_dual
+from theory.duals.closed import ClosedForm, PairMoments, Pairs, RowPairs, broken_line, closed_dual
 from theory.duals.hermite import hermite_coefficients, warn_of
 from theory.duals.mehler import DualEstimate, series_and_quadrature
+from theory.linalg import on_device
 
 Rows1 = Float[Array, "rows1 inputs"]
 Rows2 = Float[Array, "rows2 inputs"]
@@ -67,16 +69,26 @@ def dual(
     if weights2 is None:
         weights2, bias2 = weights1, bias1 if bias2 is None else bias2
     activation2 = activation1 if activation2 is None else activation2
-    weights1, weights2 = jnp.asarray(weights1), jnp.asarray(weights2)
+    weights1, weights2 = on_device(weights1), on_device(weights2)
     check_shape("weights1", weights1, ndim=2)
     check_shape("weights2", weights2, ndim=2, columns=weights1.shape[1])
     mean1, mean2 = _bias("bias1", bias1, weights1), _bias("bias2", bias2, weights2)
-    pairs = RowPairs(weights1, weights2, correlation)
+    pairs = RowPairs(weights1, weights2, on_device(correlation, jnp.result_type(weights1, weights2)))
     has_bias = bias1 is not None or bias2 is not None
     form = None if has_bias else closed_dual(activation1, activation2)
     if form is not None:
-        return form(pairs)
-    return _numeric_dual(activation(activation1), activation(activation2), pairs.moments(mean1, mean2))
+        return _evaluated(form, pairs)
+    return _numeric_dual(activation(activation1), activation(activation2), _moments(pairs, mean1, mean2))
+
+
+@eqx.filter_jit
+def _evaluated(form: ClosedForm, pairs: RowPairs) -> Pairs:
+    return form(pairs)
+
+
+@eqx.filter_jit
+def _moments(pairs: RowPairs, mean1: Float[Array, "rows1"], mean2: Float[Array, "rows2"]) -> PairMoments:
+    return pairs.moments(mean1, mean2)
 
 
 def dual_estimate(
@@ -93,8 +105,8 @@ def dual_estimate(
     """
     weights2 = weights1 if weights2 is None else weights2
     second = activation(activation1 if activation2 is None else activation2)
-    zeros1, zeros2 = jnp.zeros(weights1.shape[0]), jnp.zeros(weights2.shape[0])
-    moments = RowPairs(weights1, weights2).moments(zeros1, zeros2)
+    zeros1, zeros2 = (on_device(np.zeros(len(rows))) for rows in (weights1, weights2))
+    moments = _moments(RowPairs(weights1, weights2), zeros1, zeros2)
     return series_and_quadrature(activation(activation1), second, moments)
 
 
@@ -137,7 +149,7 @@ def gaussian_mean(
     if line is None:
         check_untraced(stds=stds, means=means)
         coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
-        return jnp.asarray(coefficients[:, 0], means.dtype)
+        return on_device(coefficients[:, 0], means.dtype)
     ratio = means / jnp.where(stds > 0, stds, 1)
     density = jnp.sqrt(2 / jnp.pi) * jnp.exp(-(ratio**2) / 2)
     folded = stds * density + means * jax.scipy.special.erf(ratio / jnp.sqrt(2))
@@ -149,7 +161,7 @@ def _numeric_dual(first: Activation, second: Activation, moments: PairMoments) -
     def evaluate(moments: PairMoments) -> Pairs:
         dtype = moments.covariance.dtype
         if not is_traced(*jax.tree.leaves(moments)):
-            return jnp.asarray(_checked(series_and_quadrature(first, second, moments)), dtype)
+            return on_device(_checked(series_and_quadrature(first, second, moments)), dtype)
         shape = jax.ShapeDtypeStruct(moments.covariance.shape, dtype)
         return jax.pure_callback(
             lambda m: _checked(series_and_quadrature(first, second, m)).astype(dtype),
@@ -186,6 +198,6 @@ def _differentiated(function: Activation, order: int) -> Activation:
 
 def _bias(name: str, bias: Array | None, weights: Array) -> Array:
     if bias is None:
-        return jnp.zeros(weights.shape[0], weights.dtype)
+        return on_device(np.zeros(weights.shape[0], weights.dtype))
     check_shape(name, bias, ndim=1, rows=weights.shape[0])
     return check_finite(name, as_floating(name, bias))

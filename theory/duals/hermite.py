@@ -16,11 +16,13 @@ import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from theory.duals.activations import Activation
+from theory.linalg import on_device
 
 Quadrature = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
 """Nodes and weights."""
@@ -37,6 +39,9 @@ REFINEMENT = 1.5
 """How many times more panels there are than a rule needs that is as exact, but whose interpolant is not."""
 SCAN_VALUES = 2**20
 """How many values between the nodes are looked at, all rows together: a feature of some 26 h / 2^20 is still seen."""
+CALLED_VALUES = (2**13, 2**17)
+CALLED_COLUMNS = 64
+"""How many values of an activation are computed at a time, of few and of many; in rows, as features are."""
 GOLDEN_RATIO = 0.6180339887498949
 
 ACCURACY = 1e-10
@@ -164,7 +169,7 @@ def hermite_coefficients(
 
 def warn_of(error: float, scale: str) -> None:
     """Warns where an estimated error is above what is promised without a warning."""
-    if error > max(ACCURACY, 100 * float(jnp.finfo(jnp.asarray(0.0).dtype).eps)):
+    if error > max(ACCURACY, 100 * float(jnp.finfo(jnp.result_type(float)).eps)):
         warnings.warn(
             f"activation: the estimated error is {error:.1e} of {scale}; it has a kink or a jump away from zero, "
             "features that are too narrow, or very long weights: smooth it, or average the risk over a test set",
@@ -173,21 +178,40 @@ def warn_of(error: float, scale: str) -> None:
         )
 
 
+def values_of(activation: Activation, where: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """s at the places, so many at a time that it is compiled for two sizes, whatever their number.
+
+    Raises:
+        ValueError: s is not elementwise.
+    """
+    flat = where.ravel()
+    values, size = np.empty_like(flat), CALLED_VALUES[flat.size > CALLED_VALUES[0]]
+    for start in range(0, flat.size, size):
+        part = flat[start : start + size]
+        rows = np.resize(part, (size // CALLED_COLUMNS, CALLED_COLUMNS))  # the last part is filled up
+        found = _called(activation, on_device(rows))
+        if found.shape != rows.shape:
+            raise ValueError(
+                f"activation: gave shape {found.shape} for inputs of shape {rows.shape}; pass an elementwise function"
+            )
+        values[start : start + size] = np.asarray(found).ravel()[: len(part)]
+    return values.reshape(where.shape)
+
+
+@eqx.filter_jit
+def _called(activation: Activation, values: Float[Array, "rows columns"]) -> Array:
+    return activation(values)
+
+
 def _values(activation: Activation, stds: np.ndarray, biases: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """s(h z + b), with nodes of all rows, or each its own; raises ValueError unless s is elementwise."""
-    where = stds[:, None] * np.atleast_2d(nodes) + biases[:, None]
-    values = np.asarray(activation(jnp.asarray(where)))
-    if values.shape != where.shape:
-        raise ValueError(
-            f"activation: gave shape {values.shape} for inputs of shape {where.shape}; pass an elementwise function"
-        )
-    return values
+    """s(h z + b), with nodes of all rows, or each its own."""
+    return values_of(activation, stds[:, None] * np.atleast_2d(nodes) + biases[:, None])
 
 
 def _finite_values(activation: Activation, stds: np.ndarray, biases: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     values = _values(activation, stds, biases, nodes)
     where = stds[:, None] * nodes[None, :] + biases[:, None]
-    alone = np.asarray(activation(jnp.asarray(where[:1, :1])))
+    alone = values_of(activation, where[:1, :1])
     if not np.allclose(alone, values[:1, :1], equal_nan=True):
         raise ValueError(
             f"activation: at {where[0, 0]:.4g} it gave {alone[0, 0]:.6g} alone and {values[0, 0]:.6g} among others; "

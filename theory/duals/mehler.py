@@ -10,15 +10,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from theory.duals.activations import Activation
-from theory.duals.closed import PairMoments
+from theory.duals.closed import PairMoments, Pairs
 from theory.duals.hermite import HALF_WIDTH, REFINEMENT, Quadrature, expand, gaussian_rule, panels_for
+from theory.linalg import on_device
 
 MAX_TERMS = 384
 GROUP_ROWS = 384
 """Rows of similar length that share one number of terms; a block of so many rows and columns stays in cache."""
+SUMMED_ROWS = (16, 64, 256, GROUP_ROWS)
+"""How many of them are summed at once."""
 TOLERANCE = 1e-14
 """Of the series and the quadrature, relative to sqrt(E s^2 E q^2)."""
 
@@ -62,7 +65,7 @@ def series_and_quadrature(first: Activation, second: Activation, moments: PairMo
             rho_block = rho[block]
             longest = min(float(np.abs(rho_block).max()), reach)
             num_terms = _terms_needed(profile, unseen, longest)
-            result = np.array(_horner(side1.terms(rows), side2.terms(columns), rho_block, num_terms))
+            result = _summed(side1.coefficients[rows], side2.coefficients[columns], rho_block, num_terms)
             worst = max(worst, float(_tail(profile, unseen, num_terms, longest)))
             far = np.argwhere(np.abs(rho_block) > reach)
             if len(far):
@@ -97,10 +100,6 @@ class _Side(NamedTuple):
         order = np.argsort(stds, kind="stable")
         groups = np.array_split(order, -(-len(order) // GROUP_ROWS))
         return _Side(stds, means, coefficients, norms, unseen, found.half_width, groups), float(errors.max(initial=0.0))
-
-    def terms(self, rows: np.ndarray) -> Float[np.ndarray, "terms rows"]:
-        """The rows' coefficients, one order after the other."""
-        return np.ascontiguousarray(self.coefficients[rows].T)
 
     def envelope(self, rows: np.ndarray) -> Float[np.ndarray, "terms"]:
         """The largest coefficient of each order, relative to its row's norm; never below rounding."""
@@ -145,10 +144,24 @@ def _terms_needed(profile: Float[np.ndarray, "terms"], unseen: float, rho: float
     return max(1, int(np.argmax(enough))) if enough.any() else len(profile)
 
 
-@jax.jit
-def _horner(first: Array, second: Array, rho: Array, num_terms: int | Array) -> Array:
-    """sum_k a_k(i) b_k(j) rho_ij^k over the first terms."""
+def _summed(
+    first: Float[np.ndarray, "rows terms"],
+    second: Float[np.ndarray, "columns terms"],
+    rho: Float[np.ndarray, "rows columns"],
+    num_terms: int,
+) -> Float[np.ndarray, "rows columns"]:
+    """sum_k a_k(i) b_k(j) rho_ij^k over the first terms; filled up with zeros to few shapes, so few compilations."""
+    missing = tuple(min(size for size in SUMMED_ROWS if size >= number) - number for number in rho.shape)
+    terms = (np.pad(side, ((0, more), (0, 0))).T for side, more in zip((first, second), missing, strict=True))
+    padded = np.pad(rho, tuple((0, more) for more in missing))
+    found = _horner(*map(on_device, (*terms, padded)), on_device(num_terms))
+    return np.array(np.asarray(found)[: rho.shape[0], : rho.shape[1]])
 
+
+@jax.jit
+def _horner(
+    first: Float[Array, "terms rows"], second: Float[Array, "terms columns"], rho: Pairs, num_terms: Array
+) -> Pairs:
     def add_term(step: Array, total: Array) -> Array:
         k = num_terms - 1 - step
         return total * rho + first[k][:, None] * second[k][None, :]
@@ -160,8 +173,10 @@ INNER_HALF_WIDTH = 8.6
 """Of the inner variable: past it a Gaussian is below rounding; what grows reaches farther, by its share in that."""
 HALVINGS = 40
 """Of the panels next to zero, where both have a kink or a jump: the inner integral turns there within sin(angle)."""
-BATCH_VALUES = 2**22
-"""How many values of the inner integrand are held at a time."""
+OUTER_NODES, INNER_NODES, PAIRS = 256, 16, 32
+"""How many are summed at a time; together they stay in cache."""
+LONGEST_INNER = 2**10
+"""Inner rules are filled up to it, and longer ones to powers of two."""
 
 
 def _integrate(
@@ -188,23 +203,15 @@ def _integrate(
     num_panels = panels_for(float(max(side1.stds.max(), side2.stds.max())), _WINDOW, reach)
     both_rough = min(side.envelope(where)[-_WINDOW:].max() for side, where in ((side1, rows), (side2, columns)))
     halvings = HALVINGS if both_rough > TOLERANCE else 0
-    fineness = (
-        (REFINEMENT, 1.0, 1.15, 1.3) if halvings else (REFINEMENT, 1.0)
-    )  # on a jump two rules may agree by chance
+    # On a jump two rules may agree by chance.
+    fineness = (REFINEMENT, 1.0, 1.15, 1.3) if halvings else (REFINEMENT, 1.0)
     found = np.empty((len(fineness), len(rho)))
     for num_inner in np.unique(needed):
         chosen = np.flatnonzero(needed == num_inner)
         for target, refinement in zip(found, fineness, strict=True):
-            outer = jnp.stack(gaussian_rule(int(refinement * num_panels), reach, halvings=halvings))
-            inner = jnp.stack(_trapezoid(int(refinement * num_inner), inner_reach))
-            # Powers of two, the last batch filled up with repeats: few shapes, so few compilations.
-            most = max(1, BATCH_VALUES // (outer.shape[1] * inner.shape[1]))
-            batch = 2 ** min(int(np.log2(most)), int(np.ceil(np.log2(len(chosen)))))
-            for start in range(0, len(chosen), batch):
-                part = chosen[start : start + batch]
-                padded = np.resize(part, batch)
-                values = _nested(first, second, outer, inner, jnp.asarray(described[:, padded]))
-                target[part] = np.asarray(values)[: len(part)]
+            outer = np.stack(gaussian_rule(int(refinement * num_panels), reach, halvings=halvings))
+            inner = np.stack(_trapezoid(int(refinement * num_inner), inner_reach))
+            target[chosen] = _nested(first, second, outer, inner, described[:, chosen])
     scale = side1.norms[rows] * side2.norms[columns]
     return found[0], float(np.max(np.ptp(found, axis=0) / scale))
 
@@ -219,19 +226,51 @@ def _trapezoid(num_points: int, half_width: float) -> Quadrature:
     return nodes, np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi) * (nodes[1] - nodes[0])
 
 
-@eqx.filter_jit
 def _nested(
+    first: Activation,
+    second: Activation,
+    outer: Float[np.ndarray, "2 outer"],
+    inner: Float[np.ndarray, "2 inner"],
+    pairs: Float[np.ndarray, "6 pairs"],
+) -> Float[np.ndarray, "pairs"]:
+    """The sums over both rules, in pieces of one size, of which the last are filled up: compiled once for all."""
+    outer_pieces = _in_pieces(outer, OUTER_NODES)
+    # No piece is left out of a sum over the inner ones; what fills the last has no weight.
+    number = inner.shape[1]
+    length = max(LONGEST_INNER, 2 ** int(np.ceil(np.log2(number))))
+    inner_nodes = on_device(np.pad(inner, ((0, 0), (0, length - number))))
+    num_inner = on_device(-(-number // INNER_NODES))
+    totals = [
+        sum(np.asarray(_piece(first, second, nodes, inner_nodes, num_inner, some)) for nodes in outer_pieces)
+        for some in _in_pieces(pairs, PAIRS)
+    ]
+    return np.concatenate(totals)[: pairs.shape[1]]
+
+
+def _in_pieces(columns: Float[np.ndarray, "rows columns"], length: int) -> list[Float[Array, "rows length"]]:
+    """Columns, so many at a time; the last are filled up with zeros."""
+    filled = np.pad(columns, ((0, 0), (0, -columns.shape[1] % length)))
+    return [on_device(filled[:, start : start + length]) for start in range(0, filled.shape[1], length)]
+
+
+@eqx.filter_jit
+def _piece(
     first: Activation,
     second: Activation,
     outer: Float[Array, "2 outer"],
     inner: Float[Array, "2 inner"],
+    num_inner: Int[Array, ""],
     pairs: Float[Array, "6 pairs"],
-) -> Array:
+) -> Float[Array, "pairs"]:
     outer_nodes, outer_roots = outer
-    inner_nodes, inner_weights = inner
     std1, mean1, std2, mean2, rho, spread = pairs
     outer_values = first(std1[:, None] * outer_nodes[None, :] + mean1[:, None])
     common = (std2 * rho)[:, None] * outer_nodes[None, :] + mean2[:, None]
-    own = (std2 * spread)[:, None] * inner_nodes[None, :]
-    inner_values = second(common[:, :, None] + own[:, None, :]) @ inner_weights
+
+    def add(piece: Array, total: Array) -> Array:
+        nodes, weights = jax.lax.dynamic_slice_in_dim(inner, piece * INNER_NODES, INNER_NODES, axis=1)
+        own = (std2 * spread)[:, None] * nodes[None, :]
+        return total + second(common[:, :, None] + own[:, None, :]) @ weights
+
+    inner_values = jax.lax.fori_loop(0, num_inner, add, jnp.zeros_like(common))
     return (outer_values * outer_roots[None, :] * inner_values) @ outer_roots

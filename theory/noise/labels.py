@@ -4,6 +4,7 @@ Source: Liu, Wang, Guo, Mao (2023), `liu2023overtraining`, classification.
 """
 
 import jax.numpy as jnp
+import numpy as np
 import scipy.special
 from jaxtyping import Array, Bool, Float
 
@@ -74,12 +75,12 @@ def check_probabilities(name: str, probabilities: Probabilities) -> Probabilitie
     if is_traced(probabilities):
         return check_within(name, probabilities, _are_probabilities, wanted)
     check_finite(name, probabilities)
-    sums = jnp.sum(probabilities, axis=1)
-    worst = int(jnp.argmax(jnp.abs(sums - 1)))
-    if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or float(jnp.min(probabilities)) < 0:
+    rows = np.asarray(probabilities)
+    sums, least = np.sum(rows, axis=1), float(np.min(rows))
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or least < 0:
         raise ValueError(
-            f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is "
-            f"{float(jnp.min(probabilities)):.3g}; {wanted}"
+            f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is {least:.3g}; {wanted}"
         )
     return probabilities
 

@@ -12,6 +12,7 @@ The sums obey the same two-term law as the iterates (`theory.rules.powers`), and
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from theory.checks import check_type
@@ -81,6 +82,10 @@ class Averaged(Rule):
 
     def course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
         return self.rule.mean_course(eigenvalues, t)
+
+    def check_reached(self, t: np.ndarray) -> None:
+        """As the rule."""
+        self.rule.check_reached(t)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """That of the rule."""

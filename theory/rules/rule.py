@@ -22,9 +22,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative, check_positive, check_type, trusted
+from theory.linalg import on_device
 
 Weights = Float[Array, "rows features"]
 Gradient = Callable[[Weights], Weights]
@@ -74,6 +76,9 @@ class Rule(eqx.Module):
     @abstractmethod
     def check_stable(self, largest_eigenvalue: float) -> None:
         """Raises ValueError if the rule's steps are too long for the fastest mode; says what to pass instead."""
+
+    def check_reached(self, t: np.ndarray) -> None:
+        """Raises ValueError if the rule ends before the last of the times; few do."""
 
     def begin(self, weights: Weights) -> State:
         """Before the first step: the weights, and what the rule remembers beside them."""
@@ -228,7 +233,23 @@ RuleKind = TypeVar("RuleKind", bound=Rule)
 
 def traced(rule: RuleKind, dtype: jnp.dtype) -> RuleKind:
     """The rule with arrays for its numbers: compiled functions take them as they come, and compile once for all."""
-    return jax.tree.map(lambda value: jnp.asarray(value, dtype), rule)
+    return jax.tree.map(lambda value: on_device(value, dtype), rule)
+
+
+def elapsed(rule: Rule, t: ArrayLike, dtype: jnp.dtype | None = None) -> Array:
+    """`Rule.time` of values of t, compiled once for all rules of a kind.
+
+    Raises:
+        ValueError: the rule ends before.
+    """
+    rule.check_reached(np.asarray(t))
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    return _time(traced(rule, dtype), on_device(t, dtype))
+
+
+@eqx.filter_jit
+def _time(rule: Rule, t: Array) -> Array:
+    return rule.time(t)
 
 
 def check_rule(rule: object) -> None:

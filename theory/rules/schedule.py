@@ -71,6 +71,15 @@ class StepSchedule(Rule):
         size = jnp.where(k < len(self.step_sizes), self.step_sizes[k], jnp.nan)
         return state - size.astype(state.dtype) * gradient(state)
 
+    def check_reached(self, t: np.ndarray) -> None:
+        """Raises ValueError for a finite number of steps past the end of the schedule."""
+        latest = float(np.max(t, where=np.isfinite(t), initial=0))
+        if latest > (length := len(self.step_sizes)):
+            raise ValueError(
+                f"steps: {latest:g} is past the end of the schedule; pass steps up to {length}, or a StepSchedule of "
+                "more step_sizes"
+            )
+
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """The sum of the steps up to t.
 
@@ -78,12 +87,8 @@ class StepSchedule(Rule):
             ValueError: t is past the end of the schedule.
         """
         length = len(self.step_sizes)
-        if not is_traced(t) and np.any(np.isfinite(t) & (np.asarray(t) > length)):
-            latest = float(np.max(np.asarray(t)[np.isfinite(t)]))
-            raise ValueError(
-                f"steps: {latest:g} is past the end of the schedule; pass steps up to {length}, or a StepSchedule of "
-                "more step_sizes"
-            )
+        if not is_traced(t):
+            self.check_reached(np.asarray(t))
         sums = jnp.concatenate([jnp.zeros(1, self.step_sizes.dtype), jnp.cumsum(self.step_sizes)]).astype(t.dtype)
         known = sums[jnp.where(t <= length, t, 0).astype(int)]
         return jnp.where(t <= length, known, jnp.where(jnp.isinf(t), jnp.inf, jnp.nan))
