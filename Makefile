@@ -4,7 +4,7 @@ VENV ?= .venv
 PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := theory rfm experiments figures tests benchmarks
+CODE := theory rfm experiments figures rfm_command.py tests benchmarks
 
 # What depends on the last bits of a processor, tried with the BLAS kernels of others.
 KERNELS := Haswell Prescott
@@ -12,13 +12,25 @@ ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk starts transforms
   $(addprefix tests/theory/batches/test_,minibatch approximation training) tests/theory/derivatives/test_covariance \
   $(addprefix tests/rfm/,test_kernels test_rounding expected/test_quadrature)
 
-.PHONY: help ucurve figures test test-kernels accuracy faults bench bench-peer scaling clean
+# A dozen files of tests that together take half a minute, from every floor.
+QUICK ?= tests/test_house.py tests/test_installation.py tests/test_float32.py theory/checks.py \
+  theory/rules tests/theory/test_traced_values.py \
+  $(addprefix tests/rfm/,test_files.py data/test_tables.py) $(addprefix tests/experiments/test_,configs.py progress.py)
+
+# The first Python 3.13 that runs: a pyenv shim of that name may stand for none.
+PYTHON313 = $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python; do \
+  $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help ucurve figures check lint test test-kernels test-quick test-python313 test-wheel accuracy faults bench bench-peer scaling clean
 
 help:
 	@echo "make ucurve        set up, run the main experiment, print its table, draw its figure"
 	@echo "make figures       run every experiment that has no result yet, draw every figure"
+	@echo "make check         set up, then lint, types, and half a minute of tests from every floor"
 	@echo "make test          set up, then lint, types, tests and doctests"
 	@echo "make test-kernels  the accuracy tests again, with the BLAS kernels of other processors: $(KERNELS)"
+	@echo "make test-python313  those of make check with Python 3.13, and the jax 0.12 that goes with it, where that Python is there"
+	@echo "make test-wheel    build the wheel, install it into an empty environment, use it beside folders called as ours"
 	@echo "make accuracy      what is claimed of errors, on a thousand ill-conditioned problems against exact arithmetic"
 	@echo "make faults        bad input, and runs that are killed, stopped or out of disk, tried for about five minutes"
 	@echo "make bench         set up, then the benchmarks (those against neural-tangents only after make bench-peer: 2.7 GB)"
@@ -31,11 +43,15 @@ ucurve: $(VENV)/.installed
 figures: $(VENV)/.installed
 	$(BIN)/python -m figures
 
-test: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev lint test-quick
+
+test: $(VENV)/.installed-dev lint
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 test-kernels: $(VENV)/.installed-dev
 	@if [ "$$(uname -m)" != x86_64 ]; then echo "no x86-64: the BLAS kernels $(KERNELS) are not tried"; exit 0; fi; \
@@ -44,6 +60,16 @@ test-kernels: $(VENV)/.installed-dev
 	  OPENBLAS_CORETYPE=$$kernel OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile \
 	    $(addsuffix .py,$(ACCURACY)) || exit 1; \
 	done
+
+test-quick: $(VENV)/.installed-dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest $(QUICK)
+
+test-python313:
+	@if [ -n "$(PYTHON313)" ]; then $(MAKE) --no-print-directory VENV=.venv-313 PYTHON="$(PYTHON313)" test-quick; \
+	else echo "no Python 3.13: the quick tests are NOT run with it, nor with jax 0.12"; fi
+
+test-wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.wheel
 
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.accuracy
@@ -61,7 +87,7 @@ scaling: $(VENV)/.installed-dev
 	$(BIN)/python -m figures.scaling results/scaling.nc
 
 clean:
-	rm -rf $(VENV) $(PEER_VENV) results figures/*.pdf figures/*.png
+	rm -rf $(VENV) .venv-313 $(PEER_VENV) results figures/*.pdf figures/*.png
 
 $(VENV)/bin/python $(PEER_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \

@@ -51,8 +51,8 @@ def _terms(rows: jax.Array) -> int:
 
 def _against_quadrature(rows: jax.Array, ours: Work) -> Row:
     """Some pairs by a product rule of the dual's own accuracy, scaled up to all of them."""
-    nodes, roots = gaussian_rule(panels_for(1.0, 16) // 2)
-    nodes, weights = jnp.asarray(nodes), jnp.asarray(roots**2)
+    places, roots = gaussian_rule(panels_for(1.0, 16) // 2)
+    nodes, weights = jnp.asarray(places), jnp.asarray(roots**2)
 
     @jax.jit
     def by_quadrature(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -52,8 +52,8 @@ def _compare(what: str, problem: rfm.Problem, method: Method, solver: Curve) -> 
 
 def _lsoda(problem: rfm.Problem) -> Curve:
     """It is told the Jacobian."""
-    features, labels, (test_features, targets) = problem.features, problem.labels[:, 0], _test_set(problem)
-    features, labels = np.asarray(features), np.asarray(labels)
+    features, labels = np.asarray(problem.features), np.asarray(problem.labels[:, 0])
+    test_features, targets = _test_set(problem)
 
     def curve() -> np.ndarray:
         moment, force = features.T @ features / len(labels), features.T @ labels / len(labels)

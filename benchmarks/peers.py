@@ -152,7 +152,7 @@ def _late(peer: Peer) -> Row:
     exact = _to_many_digits(problem, LATE)
 
     def error(risk: object) -> float:
-        return abs(float(np.ravel(risk)[0]) / exact - 1)
+        return abs(float(np.ravel(np.asarray(risk))[0]) / exact - 1)
 
     ours = {method: error(rfm.closed_form(problem, times=[LATE], method=method).risk) for method in ("svd", "qr")}
     note = f"qr {ours['qr']:.1g}, neural-tangents {error(peer.ask(peer.store(problem, [LATE])).risk):.1g}"

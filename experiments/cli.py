@@ -10,7 +10,7 @@ import functools
 import operator
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 from pkgutil import resolve_name
@@ -209,8 +209,10 @@ def _run(command: Run) -> int:
 
     check_fields(command.run)
     outputs.check_result(command.output)
+    draw = None
     if command.figure is not None:
         outputs.check_figure(command.figure)
+        draw = _figure(command.experiment)
     # Collected first: an edit while the experiment runs is not the code that ran.
     origin = provenance.collect(command.run, ["rfm", command.experiment.kind, *command.arguments])
     with progress.stages(report.console(stderr=True), lambda: cost(command.run)) as stage:
@@ -221,7 +223,7 @@ def _run(command: Run) -> int:
     store.save(command.output, result)
     exits.once_stopped(f"the result is stored in {command.output}, and its figure may not be drawn")
     console.print(f"result: {command.output}", highlight=False)
-    return 0 if command.figure is None else _draw(command.experiment, command.output, command.figure)
+    return 0 if draw is None else draw([str(command.output), "--output", str(command.figure)])
 
 
 def _variables(command: Run, stage: "Stage") -> "Variables":
@@ -235,8 +237,16 @@ def _variables(command: Run, stage: "Stage") -> "Variables":
     return run(command.run, num_workers=command.num_workers, stage=stage)
 
 
-def _draw(experiment: Experiment, result: Path, stem: Path) -> int:
-    return import_module(experiment.figures[0]).main([str(result), "--output", str(stem)])
+def _figure(experiment: Experiment) -> Callable[[Sequence[str]], int]:
+    """What draws the result, imported before there is one: where it cannot be, no work is done in vain."""
+    from rfm import hidden
+
+    module = experiment.figures[0]
+    try:
+        hidden.check_not_hidden(module.partition(".")[0])
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    return import_module(module).main
 
 
 if __name__ == "__main__":

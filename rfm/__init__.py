@@ -4,6 +4,10 @@ What most need is here by name; the rest is in the chapters: `rfm.data`, `rfm.mi
 `rfm.decide`.
 """
 
+# Before anything of theory is imported.
+from rfm import hidden  # noqa: F401
+
+# isort: split
 from rfm import data, decide, expected, mixup, training
 from rfm.bounds import liu2023_risk_bound
 from rfm.data import DataTask, GaussianTask, Sample, TeacherStudent, load_dataset

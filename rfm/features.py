@@ -61,8 +61,8 @@ class RandomFeatures(eqx.Module):
         check_count("input_dim", input_dim)
         if num_features != math.inf:
             check_count("num_features", num_features)
-        check_not_negative("weight_std", weight_std)
-        check_not_negative("bias_std", bias_std)
+        weight_std = check_not_negative("weight_std", weight_std)
+        bias_std = check_not_negative("bias_std", bias_std)
         check_key("key", key)
         rows = 0 if num_features == math.inf else int(num_features)
         self.weights, self.bias = scaled_normals(key, (weight_std, (rows, input_dim)), (bias_std, (rows,)))

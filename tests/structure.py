@@ -130,14 +130,14 @@ def draw(path: Path) -> None:
         axes.add_patch(plt.Rectangle((-0.1, low), most + 0.2, height, color=COLOURS[floor], linewidth=0))
         axes.text(-0.02, low + height - 0.12, floor, weight="bold", va="top", size=13)
     box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "#555555", "linewidth": 0.8}
-    names = {
+    written = {
         name: axes.text(*place, name.split(".")[1], ha="center", va="center", size=9.5, bbox=box, zorder=3)
         for name, place in places.items()
     }
     for found in parts.values():
         for name, below in reduced(found).items():
             for other in below:
-                ends = {"patchA": names[name].get_bbox_patch(), "patchB": names[other].get_bbox_patch()}
+                ends = {"patchA": written[name].get_bbox_patch(), "patchB": written[other].get_bbox_patch()}
                 arrow = {"arrowstyle": "-|>", "color": "#888888", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
                 axes.annotate("", places[other], places[name], arrowprops=arrow | ends, zorder=2)
     axes.set(xlim=(-0.15, most + 0.15), ylim=(-0.1, bottom))

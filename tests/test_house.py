@@ -153,8 +153,8 @@ def test_every_chapter_opens_with_what_it_is_about(path: Path) -> None:
         assert ast.get_docstring(parse(path))
 
 
-CHAPTERS = (theory, theory.batches, theory.derivatives, theory.duals, theory.noise, theory.rules, theory.views)
-CHAPTERS += (rfm, rfm.data, rfm.decide, rfm.expected, rfm.mixup, rfm.training)
+CHAPTERS = [theory, theory.batches, theory.derivatives, theory.duals, theory.noise, theory.rules, theory.views]
+CHAPTERS += [rfm, rfm.data, rfm.decide, rfm.expected, rfm.mixup, rfm.training]
 """What says by ``__all__`` what it offers."""
 PUBLIC = [(module, name) for module in CHAPTERS for name in module.__all__]
 PUBLIC += [

@@ -83,8 +83,8 @@ def liu2023_risk_bound(
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
     if start is not None and start.weights is not None:
         raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance and no weights")
-    check_not_negative("largest_feature_power", largest_feature_power)
-    check_not_negative("largest_noise", largest_noise)
+    largest_feature_power = check_not_negative("largest_feature_power", largest_feature_power)
+    largest_noise = check_not_negative("largest_noise", largest_noise)
     num_targets = spectrum.clean_coordinates.shape[1]  # each has a start of its own
     variance = 0.0 if start is None else num_targets * start.variance
     feature_bound, noise_bound = 2 * jnp.asarray(largest_feature_power), jnp.asarray(largest_noise) ** 2
@@ -129,7 +129,7 @@ def bounded_noise_risk(
     >>> bounded_noise_risk(spectrum, test, theory.GradientFlow(), late, noise_power=0.5).round(6).tolist()
     [0.5]
     """
-    check_not_negative("noise_power", noise_power)
+    noise_power = check_not_negative("noise_power", noise_power)
     reach = jnp.sqrt(spectrum.eigenvalues)[None, :] * rule.gain(spectrum.eigenvalues, t)
     moment = averages.mode_moment(spectrum.modes, -spectrum.modes[:, :, None], with_target=False)[:, :, 0]
     scaled = reach[:, :, None] * moment[None, :, :] * reach[:, None, :]

@@ -1,14 +1,22 @@
 """Checks at the door: each names the argument, what it was, and what to pass instead.
 
-Values are looked at where there are values; under ``jit`` and ``vmap`` only shapes are checked.
+Under ``jit``, ``grad`` and ``vmap`` there are no values to look at. Shapes and types are checked all the same, and a
+number out of its range (a ridge, a step size, a variance, a ratio) raises when the compiled program runs, by
+`equinox.error_if`: a RuntimeError that says what the ValueError outside says. With ``EQX_ON_ERROR=nan`` in the
+environment it becomes NaN instead, and the program need not call back into Python. Two things are looked at outside
+only: whether an array is finite (inside, what is made of one that is not is not either), and whether a population was
+made by the same feature map.
 """
 
+import contextlib
 import functools
 import inspect
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +53,8 @@ def check_finite(name: str, array: Array, *, degree: int = 1) -> Array:
 
     The root mean square may lie within the fourth root of what floating point reaches, 1e-77 to 1e77 in double
     precision, 2e-10 to 4e9 in single: weights are labels over features, and their squares must be numbers too. It is
-    looked at once, for its sum of squares; again only if that is suspect.
+    looked at once, for its sum of squares; again only if that is suspect. Of a traced array nothing is: what is not
+    finite in it is not finite in what is made of it.
 
     Args:
         name: of the argument.
@@ -89,16 +98,47 @@ def _check_values(name: str, there: np.ndarray, reach: float, degree: int) -> No
         )
 
 
-def check_not_negative(name: str, value: float | Array) -> None:
-    """Raises ValueError unless the value is a finite number that is not negative."""
-    if not is_traced(value) and not (is_number(value) and 0 <= np.asarray(value) < np.inf):
-        raise ValueError(f"{name}: must be a finite number that is not negative, got {described(value)}")
+Number = TypeVar("Number", bound=float | Array)
 
 
-def check_positive(name: str, value: float | Array) -> None:
-    """Raises ValueError unless the value is a finite number above zero."""
-    if not is_traced(value) and not (is_number(value) and 0 < np.asarray(value) < np.inf):
-        raise ValueError(f"{name}: must be a positive number, got {described(value)}")
+def check_not_negative(name: str, value: Number) -> Number:
+    """Returns the value; raises ValueError unless it is a finite number that is not negative."""
+    return check_within(name, value, lambda x: (x >= 0) & (x < np.inf), "must be a finite number that is not negative")
+
+
+def check_positive(name: str, value: Number) -> Number:
+    """Returns the value; raises ValueError unless it is a finite number above zero."""
+    return check_within(name, value, lambda x: (x > 0) & (x < np.inf), "must be a positive number")
+
+
+def check_share(name: str, value: Number) -> Number:
+    """Returns the value; raises ValueError unless it is a number in [0, 1]."""
+    return check_within(name, value, lambda x: (x >= 0) & (x <= 1), "must lie in [0, 1]")
+
+
+def check_within(name: str, value: Number, fits: Callable[[Any], Any], wanted: str) -> Number:
+    """Returns the value; raises ValueError unless it is a number that fits, and says what is wanted.
+
+    Where it is traced the compiled program raises, if it uses what is returned; except in `trusted`.
+    """
+    if is_traced(value):
+        return value if _TRUSTED.get() else eqx.error_if(value, ~fits(value), f"{name}: {wanted}, and is traced")
+    if not (is_number(value) and fits(np.asarray(value))):
+        raise ValueError(f"{name}: {wanted}, got {described(value)}")
+    return value
+
+
+_TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
+
+
+@contextlib.contextmanager
+def trusted() -> Iterator[None]:
+    """What is traced in it was checked before, or is right by its making; a program that checks is not kept on disk."""
+    token = _TRUSTED.set(True)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(token)
 
 
 def is_number(value: object) -> bool:
@@ -202,13 +242,12 @@ ALPHAS = (1e-4, 1e3)
 The variance of the ratio is then right to 1e-10 at 128 nodes, and E lam (1 - lam) to 1e-6 of itself."""
 
 
-def check_alpha(name: str, value: float | Array) -> None:
-    """Raises ValueError unless the value lies in `ALPHAS`; says which law to pass instead."""
-    if not is_traced(value) and not is_number(value):
-        raise ValueError(f"{name}: must lie between {ALPHAS[0]:g} and {ALPHAS[1]:g}, got {described(value)}")
-    if is_traced(value) or ALPHAS[0] <= np.asarray(value) <= ALPHAS[1]:
-        return
+def check_alpha(name: str, value: Number) -> Number:
+    """Returns the value; raises ValueError unless it lies in `ALPHAS`; says which law to pass instead."""
     least, largest = (f"{end:g}" for end in ALPHAS)
+    if is_traced(value) or not is_number(value) or ALPHAS[0] <= np.asarray(value) <= ALPHAS[1]:
+        between = f"must lie between {least} and {largest}"
+        return check_within(name, value, lambda x: (x >= ALPHAS[0]) & (x <= ALPHAS[1]), between)
     if 0 <= np.asarray(value) < ALPHAS[0]:
         remedy = "for (almost) no mixing pass ERM(), which is the limit of alpha to 0"
     elif np.asarray(value) > ALPHAS[1]:

@@ -61,7 +61,7 @@ def risk_over_labels(
     >>> late.mean.round(6).tolist(), late.std.round(6).tolist()  # each of two labels fitted, noise and all
     ([[0.5]], [[0.5]])
     """
-    check_not_negative("variance", variance)
+    variance = check_not_negative("variance", variance)
     dtype = spectrum.eigenvalues.dtype
     rule, variance = traced(rule, dtype), jnp.asarray(variance, dtype)
     return _over_labels(spectrum, averages, smoother, rule, jnp.asarray(t, dtype), variance)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from theory.checks import Clock, check_clock, check_positive, check_steps, untraced
+from theory.checks import Clock, check_clock, check_positive, check_steps, trusted, untraced
 from theory.curve import Curve, Decomposition, check_matching, risk_curve
 from theory.minimum import FASTEST, earliest_lowest
 from theory.population import Averages
@@ -224,4 +224,5 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, tolerance: float) -> 
 @eqx.filter_jit
 def _after(spectrum: Spectrum, rule: Rule, duration: Float[Array, ""], start: Start | None) -> Start:
     error = weight_error(spectrum, rule, duration[None], Begun.of(start, spectrum))[0]
-    return dataclasses.replace(after(spectrum, rule, duration, start), error=error)
+    with trusted():
+        return dataclasses.replace(after(spectrum, rule, duration, start), error=error)

@@ -13,11 +13,13 @@ u_k = residual_k (Uᵀ theta_0)_k + gain_k sqrt(mu_k) a_k.
 Source: the setting is Liu, Wang, Guo, Mao (2023), `liu2023overtraining`; the split and the modes are derived here.
 """
 
+import functools
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_not_negative, check_real, check_type
+from theory.checks import as_floating, check_finite, check_not_negative, check_real, check_type, trusted
 from theory.population import Averages, RiskParts
 from theory.rules.rule import Response, Rule
 from theory.spectrum import Spectrum
@@ -37,13 +39,14 @@ class Start(eqx.Module):
     """
 
     weights: Float[Array, "features targets"] | None = None
-    variance: float | Float[Array, ""] = 0.0
+    variance: float | Float[Array, ""] = eqx.field(
+        default=0.0, converter=functools.partial(check_not_negative, "variance")
+    )
     noise_weights: Float[Array, "features targets"] | None = None
     spread: Float[Array, "features draws"] | None = None
     error: float | Float[Array, ""] = 0.0
 
     def __check_init__(self) -> None:
-        check_not_negative("variance", self.variance)
         for name in ("weights", "noise_weights", "spread"):
             if (part := getattr(self, name)) is not None:
                 check_real(name, part)
@@ -166,7 +169,8 @@ def after(spectrum: Spectrum, rule: Rule, duration: float | Float[Array, ""], st
     features = spectrum.modes.shape[0]
     spread = jnp.eye(features, dtype=spectrum.modes.dtype) if start.spread is None else start.spread
     shrunk = remaining(spectrum, rule, t, trained.response, spread[:, None, :])[:, 0]
-    return Start(trained.weights[:, 0], start.variance, noise, shrunk)
+    with trusted():
+        return Start(trained.weights[:, 0], start.variance, noise, shrunk)
 
 
 class ModeRisk(eqx.Module):

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from theory.checks import trusted
 from theory.population import Averages
 from theory.risk import Start
 from theory.rules.flow import GradientFlow
@@ -175,7 +176,8 @@ def rounding_errors(
     There every rule has settled as the flow has. Modes inside of a gap at rounding level are taken for null, and
     nothing pushes them.
     """
-    flow, infinity = GradientFlow(rule.ridge), jnp.full(1, jnp.inf, t.dtype)
+    with trusted():
+        flow, infinity = GradientFlow(rule.ridge), jnp.full(1, jnp.inf, t.dtype)
     settled = _Reach.of(flow, spectrum, infinity)
     null = spectrum.infinity_is_resolved & (spectrum.eigenvalues <= spectrum.rank_cut)
     settled = settled._replace(

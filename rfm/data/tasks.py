@@ -54,7 +54,7 @@ class GaussianTask(eqx.Module):
     def __init__(self, truth: Truth, input_dim: int, label_noise_std: float | Float[Array, ""] = 0.0) -> None:
         check_truth(truth)
         check_count("input_dim", input_dim)
-        check_not_negative("label_noise_std", label_noise_std)
+        label_noise_std = check_not_negative("label_noise_std", label_noise_std)
         self.truth, self.input_dim, self.label_noise_std = truth, input_dim, label_noise_std
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Sample:
@@ -129,7 +129,7 @@ class TeacherStudent(GaussianTask):
     ) -> None:
         check_count("input_dim", input_dim)
         check_count("num_hidden", num_hidden)
-        check_not_negative("weight_std", weight_std)
+        weight_std = check_not_negative("weight_std", weight_std)
         check_key("key", key)
         weights, readout = scaled_normals(key, (weight_std, (num_hidden, input_dim)), (1.0, (num_hidden,)))
         super().__init__(TwoLayerTeacher(weights, readout, activation_named(activation)), input_dim, label_noise_std)
@@ -175,7 +175,7 @@ class DataTask(eqx.Module):
         check_same_rows("targets", targets, "inputs", len(inputs))
         check_finite("inputs", inputs)
         check_finite("targets", targets)
-        check_not_negative("label_noise_std", label_noise_std)
+        label_noise_std = check_not_negative("label_noise_std", label_noise_std)
         if truth is not None:
             check_truth(truth)
         num_rows = inputs.shape[0]

@@ -22,7 +22,7 @@ from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.solve import solve
-from theory.checks import check_alpha, check_count, check_positive, check_type, untraced
+from theory.checks import check_alpha, check_count, check_positive, check_type, trusted, untraced
 from theory.population import Averages
 from theory.switching import check_budget
 
@@ -255,6 +255,7 @@ def _unknown(error: float, tolerance: float, where: str) -> ValueError:
 
 
 @eqx.filter_jit
+@trusted()
 def _error(family: MixupFamily, grid: Array, stop: bool, alpha: Array, ridge: Array) -> Array:
     rule = theory.GradientFlow(ridge)
     return family.turning_error(alpha, rule, grid) if stop else family.risk_error(alpha, rule, grid[-1:])[0]
@@ -271,6 +272,7 @@ def _descend(
 
 
 @eqx.filter_jit
+@trusted()
 def _objective(family: MixupFamily, grid: Array, stop: bool, logs: Float[Array, "2"]) -> tuple[Array, Array]:
     """The risk, and its slope in the logarithms of alpha and the ridge."""
 

@@ -6,6 +6,7 @@ both symmetric about 1/2, and may integrate the jumps of a few pairs alike and w
 its nodes, and two finer sets that these are held against: Gauss-Jacobi on two pieces that meet off the middle.
 """
 
+import functools
 from abc import abstractmethod
 from typing import Any
 
@@ -17,7 +18,7 @@ import scipy.special
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
-from theory.checks import check_alpha, described, is_number, is_traced
+from theory.checks import check_alpha, check_share, described, is_traced
 
 Nodes = tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]
 """Ratios, and weights of sum one."""
@@ -86,11 +87,7 @@ class Ratio(eqx.Module):
 class FixedRatio(Ratio):
     """The same ratio for all rows."""
 
-    lam: float | Float[Array, ""]
-
-    def __check_init__(self) -> None:
-        if not is_traced(self.lam) and not (is_number(self.lam) and 0 <= self.lam <= 1):
-            raise ValueError(f"lam: must lie in [0, 1], got {described(self.lam)}")
+    lam: float | Float[Array, ""] = eqx.field(converter=functools.partial(check_share, "lam"))
 
     @property
     def is_random(self) -> bool:
@@ -116,10 +113,7 @@ class FixedRatio(Ratio):
 class BetaRatio(Ratio):
     """Lam ~ Beta(alpha, alpha)."""
 
-    alpha: float | Float[Array, ""]
-
-    def __check_init__(self) -> None:
-        check_alpha("alpha", self.alpha)
+    alpha: float | Float[Array, ""] = eqx.field(converter=functools.partial(check_alpha, "alpha"))
 
     @property
     def is_random(self) -> bool:

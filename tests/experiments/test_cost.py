@@ -3,12 +3,13 @@
 import dataclasses
 import io
 from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from experiments import cli, cost, limits, progress
-from experiments.configs import Config
+from experiments.configs import Config, RulesConfig
 from experiments.registry import EXPERIMENTS
 from tests.experiments.small import SMALL, flags
 
@@ -29,7 +30,7 @@ def test_of_an_experiment_of_which_nobody_has_said_it_nothing_is_said() -> None:
     assert console.file.getvalue() == ""
 
 
-MEASURED = (
+MEASURED: tuple[tuple[str, dict[str, Any], float, float], ...] = (
     ("ucurve", {}, 59, 1.07),
     ("ucurve", {"num_samples": 40, "num_features": 600, "num_steps": 5000, "num_seeds": 2}, 57, 1.13),
     ("sample-size", {}, 62, 1.07),
@@ -89,7 +90,9 @@ def test_steps_of_rules_of_different_speed_are_counted_as_the_run_counts_them() 
         totals[name] = total
         raise Enough
 
-    config = dataclasses.replace(SMALL["rules"], num_steps=20_000)
+    small = SMALL["rules"]
+    assert isinstance(small, RulesConfig)
+    config = dataclasses.replace(small, num_steps=20_000)
     with pytest.raises(Enough):
         resolve_name(EXPERIMENTS["rules"].run)(config, stage=stage)
     assert cost.cost(config).steps == pytest.approx(totals["training"], rel=0.05)

@@ -28,7 +28,7 @@ LAWS = [
 ]
 
 
-def problem_of(law: rfm.mixup.Law, labels: jax.Array = SAMPLE.labels) -> rfm.Problem | rfm.expected.ExpectedProblem:
+def problem_of(law: rfm.mixup.Law, labels: jax.Array = SAMPLE.labels) -> rfm.problem.Solvable:
     sample = rfm.Sample(SAMPLE.inputs, labels, SAMPLE.truth)
     return rfm.synthesize(sample, FEATURES, law, population=TEST, key=KEYS[4])
 

@@ -1,6 +1,7 @@
 """Problems, solutions and advice say what they are, and compute nothing for it."""
 
 import math
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -111,7 +112,7 @@ def test_a_problem_of_another_kind_says_at_least_its_name() -> None:
         def spectrum(self, method: str) -> theory.Spectrum:
             raise NotImplementedError
 
-        def suggest_method(self, latest_time: float) -> str:
+        def suggest_method(self, latest_time: float) -> Literal["qr"]:
             return "qr"
 
     assert str(Own(TEST)) == "Own: 6 features, 1 target, float64\n  risk over: 30 test inputs"

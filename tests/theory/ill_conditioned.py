@@ -100,7 +100,8 @@ def claims_of(number: int, rule_kind: str, single: bool) -> tuple[dict[str, Clai
     truth = [exact.at(rule, t) for t in clock]
     limit = exact.at_infinity(float(rule.ridge))
     blurred = exact.smallest_singular_value < max(hard.problem.features.shape) * float(jnp.finfo(dtype).eps)
-    curves, limits = {}, {}
+    curves: dict[str, Claim] = {}
+    limits: dict[str, Claim] = {}
     for method in theory.spectrum.METHODS:
         curve = _curve(hard, method, TOLERANCE_SINGLE if single else TOLERANCE)
         error = [abs(float(mpmath.mpf(float(risk)) - right)) for risk, right in zip(curve.risk, truth, strict=True)]
@@ -173,7 +174,9 @@ class ExactRisk:
                 return mpmath.fsum(entry**2 for entry in error) / error.rows
             pulled = matrix(averages.second_moment) * theta - 2 * matrix(averages.target_moment)
             terms = [theta[i, k] * pulled[i, k] for i in range(theta.rows) for k in range(theta.cols)]
-            return mpmath.fsum(terms) + mpmath.fsum(map(mpmath.mpf, np.asarray(averages.target_power, float).tolist()))
+            return mpmath.fsum(terms) + mpmath.fsum(
+                map(mpmath.mpf, np.asarray(averages.target_power, np.float64).tolist())
+            )
 
     def _trained(self, begin: mpmath.matrix, left: list[mpmath.mpf], moved: list[mpmath.mpf]) -> mpmath.matrix:
         theta = mpmath.matrix(begin.rows, begin.cols)
@@ -219,7 +222,7 @@ def _step(rule: theory.Rule, rate: mpmath.mpf) -> mpmath.matrix:
 
 def _by_loop(rule: theory.Rule, rate: mpmath.mpf, steps: int) -> tuple[mpmath.mpf, mpmath.mpf]:
     left, moved, left_speed, moved_speed = mpmath.mpf(1), mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(0)
-    sizes = None if isinstance(rule, theory.NesterovIncreasing) else np.asarray(rule.step_sizes, float).tolist()
+    sizes = None if isinstance(rule, theory.NesterovIncreasing) else np.asarray(rule.step_sizes, np.float64).tolist()
     for k in range(steps):
         eta = mpmath.mpf(float(rule.step_size) if sizes is None else sizes[k])
         beta = mpmath.mpf(k) / (k + 3) if sizes is None else mpmath.mpf(0)

@@ -1,5 +1,7 @@
 """The risk over draws of the labels' noise: against draws, and against weights by linear algebra."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,7 +86,12 @@ def test_one_compilation_serves_all_ridges_steps_and_variances(monkeypatch: pyte
     problem = named("tall")
     spectrum = theory.decompose(problem.features, problem.labels)
     traced = []
-    monkeypatch.setattr(smoother, "risk_parts", lambda *args: traced.append(args) or theory.risk.risk_parts(*args))
+
+    def noted(*args: Any) -> theory.population.RiskParts:
+        traced.append(args)
+        return theory.risk.risk_parts(*args)
+
+    monkeypatch.setattr(smoother, "risk_parts", noted)
 
     def found(rule: theory.Rule, variance: float) -> float:
         ours = theory.labels.risk_over_labels(spectrum, problem.population, problem.features, rule, TIMES, variance)

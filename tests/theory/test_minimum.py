@@ -59,7 +59,7 @@ def test_any_grid_around_it_finds_the_same_turning_point() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_traced_it_finds_what_it_finds_of_numbers(dtype: type) -> None:
+def test_traced_it_finds_what_it_finds_of_numbers(dtype: Any) -> None:
     steps = np.unique(np.round(np.concatenate([[0], np.geomspace(1, 1e4, 31)])))
     slows = np.asarray([1e-3, 0.01, 0.04], dtype)
 
@@ -67,8 +67,8 @@ def test_traced_it_finds_what_it_finds_of_numbers(dtype: type) -> None:
         def risk(t: Any) -> Any:
             return jnp.exp(-2 * t / 3) + 0.5 * (1 - jnp.exp(-slow * t)) ** 2
 
-        grid = grid.astype(dtype) if isinstance(slow, np.floating) else jnp.asarray(grid, dtype)
-        return theory.minimum.turning_point(risk, grid, risk(grid), whole_steps=whole_steps, fastest=2 / 3)
+        there: Any = grid.astype(dtype) if isinstance(slow, np.floating) else jnp.asarray(grid, dtype)
+        return theory.minimum.turning_point(risk, there, risk(there), whole_steps=whole_steps, fastest=2 / 3)
 
     for grid, whole_steps in ((GRID, False), (np.asarray([0, 1e4]), False), (steps, True), (np.asarray([7.0]), False)):
         times, values = jax.jit(jax.vmap(lambda slow, g=grid, w=whole_steps: search(slow, g, w)))(slows)

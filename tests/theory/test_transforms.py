@@ -36,7 +36,8 @@ def test_gradients_of_the_risk_are_those_of_finite_differences(kind: str) -> Non
     spectrum, population = problem.spectrum(), problem.population
 
     def risk(x: jax.Array) -> jax.Array:
-        rule, at, start, learnt = theory.GradientFlow(0.2), jnp.asarray([3.0]), None, spectrum
+        rule: theory.Rule = theory.GradientFlow(0.2)
+        at, start, learnt = jnp.asarray([3.0]), None, spectrum
         if kind == "time":
             at = x[None]
         elif kind == "flow ridge":

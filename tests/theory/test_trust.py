@@ -96,7 +96,7 @@ def test_errors_are_handed_on_from_phase_to_phase(method: str, single: bool) -> 
         flow, population = theory.GradientFlow(), second.population
         phases = [theory.phases.Phase(spectra[0], flow, switch), theory.phases.Phase(spectra[1], flow)]
         phased = theory.phases.phased_curve(phases, population, times)
-        switched = theory.switching.switch_curve(*spectra, population, flow, times[-1], [0.0, switch])
+        switched = theory.switching.switch_curve(spectra[0], spectra[1], population, flow, times[-1], [0.0, switch])
         found = [*zip(phased.risk, phased.rounding_error, strict=True), (switched.risk[1], switched.rounding_error[1])]
         for (risk, claimed), right in zip(found, [*exact, exact[-1]], strict=True):
             assert abs(float(mpmath.mpf(float(risk)) - right)) <= float(claimed), number
@@ -232,7 +232,7 @@ def test_what_new_inputs_hardly_excite_is_not_lost_in_a_difference_of_powers(met
         left, _, right = np.linalg.svd(rng.normal(size=(5, 12)))
         test = rng.normal(size=(6, 4)) @ right[:4] + 1e-8 * rng.normal(size=(6, 7)) @ right[5:]
         targets = test @ rng.normal(size=12)
-        population = theory.TestSet(test, targets)
+        population: theory.Averages = theory.TestSet(test, targets)
         if by_moments:
             population = theory.Population(test.T @ test / 6, test.T @ targets / 6, np.mean(targets**2))
         features = (left * np.asarray([1, 1, 1, 1, smallest])) @ right[:5]

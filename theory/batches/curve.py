@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float
 from theory import linalg
 from theory.batches.moments import BatchMoments
 from theory.batches.stability import largest_stable_step
-from theory.checks import Clock, check_positive, check_steps, untraced
+from theory.checks import Clock, check_positive, check_steps, trusted, untraced
 from theory.population import Averages, in_precision
 from theory.risk import Start, check_start, risk_parts
 from theory.rules.descent import GradientDescent
@@ -265,7 +265,8 @@ def _covariance(
     pair_offset = factors[:, None] * offset[first] * offset[second]
     sources = (moments.curvature, moments.cross, moments.noise)
     curvature, cross, noise = (jnp.tensordot(vectors.T, source, 1) for source in sources)
-    settling = GradientDescent(step_size=rule.step_size, ridge=0.0)  # the ridge is part of J
+    with trusted():
+        settling = GradientDescent(step_size=rule.step_size, ridge=0.0)  # the ridge is part of J
     lost, mode_lost = rule.step_size * rates, rule.step_size * (moments.eigenvalues + moments.ridge)
     pair_lost = mode_lost[first] + mode_lost[second] - mode_lost[first] * mode_lost[second]
 

@@ -103,7 +103,7 @@ def beta_weights(
     >>> float((weights @ nodes**3).round(12))  # E lam^3 of the arcsine law
     0.3125
     """
-    check_alpha("alpha", alpha)
+    alpha = check_alpha("alpha", alpha)
     if num_nodes < 2:
         raise ValueError(f"num_nodes: must be at least 2, for the two ends, got {num_nodes}")
     inner = scipy.special.roots_jacobi(num_nodes - 2, 1, 1)[0] if num_nodes > 2 else np.empty(0)

@@ -223,7 +223,7 @@ def _turning_clock(
 
 def _checked(moments: Moments, variance: Variance) -> Variance | None:
     """The variance, None for zero; raises ValueError where it is negative, or the originals are not known."""
-    check_not_negative("label_noise_variance", variance)
+    variance = check_not_negative("label_noise_variance", variance)
     if isinstance(variance, float | int) and variance == 0:
         return None
     if moments.noise_force is None:

@@ -17,7 +17,10 @@ from theory.checks import check_alpha, check_not_negative, check_untraced, untra
 
 
 def passed_on_covariance(
-    first: Int[Array, "rows"], second: Int[Array, "rows"], lam: Float[Array, "rows"], label_noise_variance: float
+    first: Int[Array, "rows"],
+    second: Int[Array, "rows"],
+    lam: Float[Array, "rows"],
+    label_noise_variance: float | Float[Array, ""],
 ) -> Float[Array, "rows rows"]:
     """Covariance of what mixing passes on of the originals' own label noise, lam e_i + (1 - lam) e_j.
 
@@ -26,11 +29,11 @@ def passed_on_covariance(
     >>> passed_on_covariance(jnp.asarray([0, 0]), jnp.asarray([1, 2]), jnp.asarray([0.5, 0.5]), 4.0).tolist()
     [[2.0, 1.0], [1.0, 2.0]]
     """
-    check_not_negative("label_noise_variance", label_noise_variance)
+    variance = check_not_negative("label_noise_variance", label_noise_variance)
     same = [[(a[:, None] == b[None, :]) for b in (first, second)] for a in (first, second)]
     shares = (lam, 1 - lam)
     shared = [same[i][j] * jnp.outer(shares[i], shares[j]) for i in range(2) for j in range(2)]
-    return label_noise_variance * jnp.sum(jnp.stack(shared), axis=0)
+    return variance * jnp.sum(jnp.stack(shared), axis=0)
 
 
 class NoiseMoments(eqx.Module):

@@ -6,9 +6,9 @@ Source: Liu, Wang, Guo, Mao (2023), `liu2023overtraining`, classification.
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from theory.checks import check_alpha, check_finite, is_traced
+from theory.checks import check_alpha, check_finite, check_within, is_traced
 from theory.noise.mixup import Ratio, mix
 
 Probabilities = Float[Array, "pairs classes"]
@@ -63,7 +63,7 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
     >>> round(float(cross_entropy_floor(1.0, jnp.full(10, 0.1))), 6)
     0.45
     """
-    check_alpha("alpha", alpha)
+    alpha = check_alpha("alpha", alpha)
     proportions = check_probabilities("proportions", proportions[None, :])[0]
     entropy = scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1)
     return (1 - jnp.sum(proportions**2)) * entropy
@@ -71,17 +71,22 @@ def cross_entropy_floor(alpha: float, proportions: Float[Array, "classes"]) -> F
 
 def check_probabilities(name: str, probabilities: Probabilities) -> Probabilities:
     """Returns them; raises ValueError unless each row is not negative and sums to one."""
+    wanted = "pass rows of probabilities, not negative and of sum one"
+    if is_traced(probabilities):
+        return check_within(name, probabilities, _are_probabilities, wanted)
     check_finite(name, probabilities)
-    if not is_traced(probabilities):
-        rows = np.asarray(probabilities)
-        sums, least = np.sum(rows, axis=1), float(np.min(rows))
-        worst = int(np.argmax(np.abs(sums - 1)))
-        if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or least < 0:
-            raise ValueError(
-                f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is {least:.3g}; pass "
-                "rows of probabilities, not negative and of sum one"
-            )
+    rows = np.asarray(probabilities)
+    sums, least = np.sum(rows, axis=1), float(np.min(rows))
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(float(sums[worst]) - 1) > PROBABILITY_ROUNDING or least < 0:
+        raise ValueError(
+            f"{name}: row {worst} sums to {float(sums[worst]):.6g}, and the smallest entry is {least:.3g}; {wanted}"
+        )
     return probabilities
+
+
+def _are_probabilities(rows: Probabilities) -> Bool[Array, ""]:
+    return jnp.all(rows >= 0) & jnp.all(jnp.abs(jnp.sum(rows, axis=1) - 1) <= PROBABILITY_ROUNDING)
 
 
 PROBABILITY_ROUNDING = 1e-5

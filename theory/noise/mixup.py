@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, is_traced
+from theory.checks import check_not_negative, check_share, is_traced
 
 Inputs = Float[Array, "pairs inputs"]
 Truth = Callable[[Inputs], Array]
@@ -51,7 +51,7 @@ def strong_convexity_lower(constant: Constant, inputs: Inputs, others: Inputs, l
     >>> strong_convexity_lower(2.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
     """
-    check_not_negative("constant", constant)
+    constant = check_not_negative("constant", constant)
     return constant / 2 * _ratio(lam) * jnp.sum((inputs - others) ** 2, axis=1)
 
 
@@ -70,7 +70,7 @@ def lipschitz_upper(constant: Constant, inputs: Inputs, others: Inputs, lam: Rat
     >>> lipschitz_upper(1.0, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
     [1.0]
     """
-    check_not_negative("constant", constant)
+    constant = check_not_negative("constant", constant)
     return 2 * constant * _ratio(lam) * jnp.linalg.norm(inputs - others, axis=1)
 
 
@@ -114,6 +114,8 @@ def _ratio(lam: Ratio) -> Array:
 
 def _share(lam: Ratio) -> Array:
     share = jnp.asarray(lam)
-    if not is_traced(share) and not bool(jnp.all((share >= 0) & (share <= 1))):  # NaN is not
+    if is_traced(share):
+        return check_share("lam", share)
+    if not bool(jnp.all((share >= 0) & (share <= 1))):  # NaN is not
         raise ValueError(f"lam: must lie in [0, 1], got {lam}")
     return share

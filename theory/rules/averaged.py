@@ -59,8 +59,8 @@ class Averaged(Rule):
             raise TypeError("rule: is averaged already, and a mean of means is not trained; pass the rule inside of it")
         self.rule = rule
 
-    @property  # type: ignore[misc]
-    def ridge(self) -> float | Float[Array, ""]:  # type: ignore[override]
+    @property
+    def ridge(self) -> float | Float[Array, ""]:
         """The rule's."""
         return self.rule.ridge
 

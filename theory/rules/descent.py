@@ -7,7 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from theory.rules.powers import plain_mean_after
-from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, rows
+from theory.rules.rule import (
+    ROUNDINGS,
+    ConstantStep,
+    Gradient,
+    Response,
+    Weights,
+    as_ridge,
+    as_step_size,
+    over_rate,
+    rows,
+)
 from theory.rules.series import SERIES_BELOW, mean_decay, mean_log1m
 
 
@@ -22,9 +32,8 @@ class GradientDescent(ConstantStep):
     [1.0, 0.25, 0.25]
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     stable_below: ClassVar[str] = "2 / (mu_max + ridge)"
 
     def step(self, gradient: Gradient, k: Array, state: Weights) -> Weights:

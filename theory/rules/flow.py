@@ -7,8 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative
-from theory.rules.rule import ROUNDINGS, Response, Rule, number, rows
+from theory.rules.rule import ROUNDINGS, Response, Rule, as_ridge, rows
 from theory.rules.series import mean_decay, mean_learnt
 
 
@@ -23,11 +22,8 @@ class GradientFlow(Rule):
     [2.0, 2.0, 0.8647]
     """
 
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     counts_steps: ClassVar[bool] = False
-
-    def __check_init__(self) -> None:
-        check_not_negative("ridge", self.ridge)
 
     def course(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
         decay = self._decay(eigenvalues, t)

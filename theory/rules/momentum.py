@@ -20,9 +20,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.checks import is_traced
+from theory.checks import check_within
 from theory.rules.powers import after, mean_after
-from theory.rules.rule import ROUNDINGS, ConstantStep, Gradient, Response, Weights, number, over_rate, recorded, rows
+from theory.rules.rule import (
+    ROUNDINGS,
+    ConstantStep,
+    Gradient,
+    Response,
+    Weights,
+    as_ridge,
+    as_step_size,
+    number,
+    over_rate,
+    recorded,
+    rows,
+)
 
 
 class Moving(NamedTuple):
@@ -42,17 +54,16 @@ class _Remembering(ConstantStep):
         return state.weights
 
 
+def _as_momentum(value: float | Array) -> float | Array:
+    return check_within("momentum", number(value), lambda x: (x >= 0) & (x < 1), "must lie in [0, 1)")
+
+
 class _Momentum(_Remembering):
     """What the two momentum rules share: all but what is kept of the velocity."""
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
-    momentum: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
-
-    def __check_init__(self) -> None:
-        if not is_traced(self.momentum) and not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum: must lie in [0, 1), got {self.momentum}")
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
+    momentum: float | Float[Array, ""] = eqx.field(converter=_as_momentum)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
 
     @abstractmethod
     def kept(self, progress: Float[Array, "modes"]) -> Float[Array, "modes"]:
@@ -98,7 +109,7 @@ class _Momentum(_Remembering):
         return jnp.where((discriminant >= 0) & (trace > 0) & (kept >= 0), 1, jnp.maximum(found, 1))
 
 
-class HeavyBall(_Momentum):  # type: ignore[misc]
+class HeavyBall(_Momentum):
     """Polyak's heavy ball: theta_{k+1} = theta_k - eta grad(theta_k) + beta (theta_k - theta_{k-1}), from rest.
 
     The residual is e_k of this chapter with D = beta; critical at eta (mu + ridge) = (1 - sqrt(beta))^2, under-damped
@@ -140,7 +151,7 @@ class HeavyBall(_Momentum):  # type: ignore[misc]
         return jnp.broadcast_to(jnp.asarray(self.momentum, progress.dtype), progress.shape)
 
 
-class Nesterov(_Momentum):  # type: ignore[misc]
+class Nesterov(_Momentum):
     """Nesterov's momentum, of constant beta: y = theta_k + beta (theta_k - theta_{k-1}), theta_{k+1} = y - eta grad(y).
 
     The residual is e_k of this chapter with D = beta (1 - s), s = eta (mu + ridge); critical at
@@ -203,9 +214,8 @@ class NesterovIncreasing(_Remembering):
     ([7.5], 7.5)
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_size: float | Float[Array, ""] = eqx.field(converter=number)  # type: ignore[misc]
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
+    step_size: float | Float[Array, ""] = eqx.field(converter=as_step_size)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     stable_below: ClassVar[str] = "4 / (3 (mu_max + ridge))"
 
     def step(self, gradient: Gradient, k: Array, state: Moving) -> Moving:

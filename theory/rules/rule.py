@@ -16,7 +16,7 @@ its steps on each mode, where they cost a number each instead of a pass over the
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, check_positive, check_type
+from theory.checks import check_not_negative, check_positive, check_type, trusted
 from theory.linalg import on_device
 
 Weights = Float[Array, "rows features"]
@@ -56,7 +56,13 @@ class Rule(eqx.Module):
         counts_steps: whether t is a number of steps (otherwise a time, ``step_size * steps``).
     """
 
-    ridge: eqx.AbstractVar[float | Float[Array, ""]]
+    if TYPE_CHECKING:  # checkers take a variable for a field, and for the first argument of every rule
+
+        @property
+        def ridge(self) -> float | Float[Array, ""]: ...
+
+    else:
+        ridge: eqx.AbstractVar[float | Float[Array, ""]]
     counts_steps: eqx.AbstractClassVar[bool]
 
     @abstractmethod
@@ -165,13 +171,20 @@ class ConstantStep(Rule):
         stable_below: what bounds it, as the message about a longer one writes it.
     """
 
-    step_size: eqx.AbstractVar[float | Float[Array, ""]]
+    if TYPE_CHECKING:
+
+        @property
+        def step_size(self) -> float | Float[Array, ""]: ...
+
+    else:
+        step_size: eqx.AbstractVar[float | Float[Array, ""]]
     counts_steps: ClassVar[bool] = True
     stable_below: ClassVar[str] = "this rule's largest_stable_step(mu_max)"
 
     def __check_init__(self) -> None:
-        check_not_negative("ridge", self.ridge)
-        check_positive("step_size", self.step_size)
+        with trusted():  # what is traced can be checked only where it is passed on, by the field's converter
+            check_not_negative("ridge", self.ridge)
+            check_positive("step_size", self.step_size)
 
     def time(self, t: Float[Array, "*times"]) -> Float[Array, "*times"]:
         """``step_size * steps``."""
@@ -198,6 +211,16 @@ class ConstantStep(Rule):
 def number(value: float | Array) -> float | Array:
     """The value as a Python float, unless it is an array, whose precision and derivatives count."""
     return float(value) if isinstance(value, int | np.number) else value
+
+
+def as_ridge(value: float | Array) -> float | Array:
+    """The value as a weight decay, which is not negative."""
+    return check_not_negative("ridge", number(value))
+
+
+def as_step_size(value: float | Array) -> float | Array:
+    """The value as the size of a step, which is positive."""
+    return check_positive("step_size", number(value))
 
 
 def rows(vector: Array, steps: Array) -> Array:

@@ -19,14 +19,16 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theory.checks import as_floating, check_finite, check_not_negative, check_shape, is_traced
+from theory.checks import as_floating, check_finite, check_shape, check_within, is_traced
 from theory.rules.descent import of_alternating
-from theory.rules.rule import ROUNDINGS, Gradient, Response, Rule, Weights, number, over_rate
+from theory.rules.rule import ROUNDINGS, Gradient, Response, Rule, Weights, as_ridge, over_rate
 
 
 def _step_sizes(values: ArrayLike | Sequence[float]) -> Array:
     sizes = as_floating("step_sizes", values)
     check_shape("step_sizes", sizes, ndim=1)
+    if is_traced(sizes):
+        return check_within("step_sizes", sizes, lambda x: x >= 0, "must not be negative")
     return check_finite("step_sizes", sizes, degree=2)
 
 
@@ -55,13 +57,11 @@ class StepSchedule(Rule):
     [1.0, 2.0]
     """
 
-    # mypy counts the abstract ridge as the first field; equinox does not.
-    step_sizes: Float[Array, "steps"] = eqx.field(converter=_step_sizes)  # type: ignore[misc]
-    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=number)
+    step_sizes: Float[Array, "steps"] = eqx.field(converter=_step_sizes)
+    ridge: float | Float[Array, ""] = eqx.field(default=0.0, converter=as_ridge)
     counts_steps: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        check_not_negative("ridge", self.ridge)
         if not is_traced(self.step_sizes) and np.any(np.asarray(self.step_sizes) < 0):
             first = int(np.argmax(np.asarray(self.step_sizes) < 0))
             raise ValueError(f"step_sizes: must not be negative, got {self.step_sizes[first]:g} at index {first}")

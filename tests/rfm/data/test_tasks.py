@@ -160,6 +160,7 @@ def numbered_task(**settings: object) -> rfm.DataTask:
 def test_held_out_rows_are_never_sampled_and_none_is_lost(key: jax.Array | None) -> None:
     task = numbered_task(num_test=6, key=key)
     sample, test = task.sample(14, key=KEYS[1]), task.test_set(lambda x: x)
+    assert isinstance(test, rfm.TestSet)
     seen, held_out = set(sample.labels.tolist()), set(test.targets[:, 0].tolist())
     assert len(seen) == 14
     assert len(held_out) == 6

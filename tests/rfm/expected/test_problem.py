@@ -27,7 +27,7 @@ from tests.tolerances import ESTIMATE, EXACT, FLOAT32, GRAM_AT_1E6, IDENTITY, OR
 TIMES = [0.0, 1.0, 30.0, 1e3, 1e5]
 
 
-def by_enumeration(lam: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+def by_enumeration(lam: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray | float, ...]:
     """The same by loops over pairs and a dense grid of ratios; and H from its definition."""
     x, y = np.asarray(SAMPLE.inputs), np.asarray(SAMPLE.labels)
     n = len(x)

@@ -1,5 +1,7 @@
 """Problems and their training: the real thing against the closed form, and against the loop one would write first."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -251,6 +253,7 @@ def test_bad_arrays_of_a_problem_are_named() -> None:
 
 def test_clocks_must_fit_the_rule() -> None:
     problem, descent = named("tall"), theory.GradientDescent(0.1)
+    settings: dict[str, Any]
     for settings in ({}, {"steps": [1]}, {"times": [1.0], "steps": [1]}):
         with pytest.raises(ValueError, match=r"times: GradientFlow runs in continuous time; pass times= \(or a rule"):
             rfm.closed_form(problem, **settings)

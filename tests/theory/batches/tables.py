@@ -43,7 +43,8 @@ class Table(NamedTuple):
 
     @property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(array.reshape(-1, array.shape[2]) for array in (self.features, self.labels))
+        features, labels = (array.reshape(-1, array.shape[2]) for array in (self.features, self.labels))
+        return features, labels
 
     @property
     def spectrum(self) -> theory.Spectrum:

@@ -235,10 +235,9 @@ def test_a_population_of_the_same_moments_gives_the_same_curve() -> None:
 def test_single_precision_stays_single_and_close() -> None:
     table, law = TABLES["tall"], theory.Batches(2, shared_ratio=True)
     expected = table.curve(table.moments(law), 0.1)
-    single = Table(
-        *(array.astype(np.float32) for array in table[:3]),
-        theory.TestSet(table.test.features.astype(jnp.float32), table.test.targets.astype(jnp.float32)),
-    )
+    features, labels, weights = (array.astype(np.float32) for array in table[:3])
+    test = theory.TestSet(table.test.features.astype(jnp.float32), table.test.targets.astype(jnp.float32))
+    single = Table(features, labels, weights, test)
     ours = single.curve(single.moments(law), 0.1)
     assert all(getattr(ours, name).dtype == jnp.float32 for name in ("risk", "spread", "gradient_norm"))
     assert agree(by_target(ours), by_target(expected), FLOAT32)

@@ -263,10 +263,12 @@ def both_ways(matrix: jax.Array, force: jax.Array, rule: theory.Rule) -> tuple[j
     directions = (jnp.asarray(DIRECTION), jnp.asarray(IN_FORCE), jax.tree.map(jnp.ones_like, rule))
 
     def sought(moving: tuple) -> jax.Array:
-        return jnp.vdot(jnp.asarray(TOWARD), theory.derivatives.filtered_force(*moving, jnp.asarray(TIMES)))
+        matrix, force, rule = moving
+        return jnp.vdot(jnp.asarray(TOWARD), theory.derivatives.filtered_force(matrix, force, rule, jnp.asarray(TIMES)))
 
     slopes = jax.tree.leaves(eqx.filter_grad(sought)(moving))
-    reverse = sum(jnp.vdot(a, b) for a, b in zip(slopes, jax.tree.leaves(directions), strict=True))
+    pairs = zip(slopes, jax.tree.leaves(directions), strict=True)
+    reverse = sum((jnp.vdot(a, b) for a, b in pairs), jnp.zeros(()))
     return reverse, eqx.filter_jvp(sought, (moving,), (directions,))[1]
 
 

@@ -314,7 +314,7 @@ def test_single_precision_stays_single() -> None:
     problem, grid = named("tall"), jnp.asarray(GRID)
     exact = theory.derivatives.turning_risk(moments_of(problem), problem.population, theory.GradientFlow(1e-3), grid)
     single = jax.tree.map(lambda x: x.astype(jnp.float32), (moments_of(problem), problem.population))
-    found = theory.derivatives.turning_risk(*single, theory.GradientFlow(1e-3), grid.astype(jnp.float32))
+    found = theory.derivatives.turning_risk(single[0], single[1], theory.GradientFlow(1e-3), grid.astype(jnp.float32))
     assert found.risk.dtype == found.time.dtype == jnp.float32
     assert float(found.risk) == pytest.approx(float(exact.risk), rel=FLOAT32)
 

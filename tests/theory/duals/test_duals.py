@@ -221,10 +221,10 @@ def test_the_dual_of_derivatives_is_the_integral(name: str) -> None:
     exact = polar_dual(slope, ROWS, slope, ROWS)
     ours = np.asarray(theory.dual(theory.duals.derivative(function), jnp.asarray(ROWS)))
     scale = np.outer(norms(slope, ROWS), norms(slope, ROWS))
-    zero = ~ROWS.any(axis=1)
+    zero = np.all(ROWS == 0, axis=1)
     if name in STEP_SLOPES:  # a zero row stands on the step, where the derivative is a matter of taste
         met = ~(zero[:, None] | zero[None, :])
-        assert np.all((np.abs(ours - exact) <= DUAL)[met])
+        assert np.all(np.abs(ours[met] - exact[met]) <= DUAL)
     else:
         assert largest_error(ours, exact, scale) <= DUAL
 

@@ -37,8 +37,8 @@ def draw(kind: str, dim: int, seed: int) -> Drawn:
     weights, readout = jnp.asarray(rng.normal(size=(3, dim))), jnp.asarray(rng.normal(size=3))
     lengths = np.linalg.norm(weights, axis=1)
     if kind == "quadratic":
-        curvature = rng.normal(size=(dim, dim))
-        curvature = jnp.asarray(curvature + curvature.T)
+        entries = rng.normal(size=(dim, dim))
+        curvature = jnp.asarray(entries + entries.T)
         eigenvalues = np.linalg.eigvalsh(curvature)
         form = rfm.data.QuadraticTruth(curvature, jnp.asarray(rng.normal(size=dim)), 0.3)
         return Drawn(form, eigenvalues[0], np.abs(eigenvalues).max(), np.inf)

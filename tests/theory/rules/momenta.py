@@ -31,8 +31,8 @@ def filters(
 
 def padded(values: object, length: int) -> jax.Array:
     """At that length, filled with ones: one shape compiles once."""
-    values = np.ravel(values)
-    return jnp.asarray(np.concatenate([values, np.ones(length - len(values))]))
+    there = np.ravel(np.asarray(values))
+    return jnp.asarray(np.concatenate([there, np.ones(length - len(there))]))
 
 
 def evaluate(

@@ -80,8 +80,8 @@ def test_stable_descent_never_leaves_the_unit_interval(mu: list[float], k: list[
 
 
 @given(eigenvalue_lists, time_lists, st.sampled_from([2.0**-20, 0.25, 2.0, 2.0**30]))
-def test_only_eigenvalue_times_time_matters(mu: list[float], t: list[float], scale: float) -> None:
-    mu, t, zero = jnp.asarray(mu), jnp.asarray(t), jnp.asarray(0.0)
+def test_only_eigenvalue_times_time_matters(rates: list[float], times: list[float], scale: float) -> None:
+    mu, t, zero = jnp.asarray(rates), jnp.asarray(times), jnp.asarray(0.0)
     residual, gain = flow(mu, t, zero)
     scaled_residual, scaled_gain = flow(scale * mu, t / scale, zero)
     assert close(scaled_residual, residual, EXACT)  # a power of two scales exactly
@@ -89,8 +89,8 @@ def test_only_eigenvalue_times_time_matters(mu: list[float], t: list[float], sca
 
 
 @given(eigenvalue_lists, step_lists, st.sampled_from([2.0**-20, 0.25, 2.0, 2.0**30]))
-def test_only_eigenvalue_times_step_size_matters(mu: list[float], k: list[float], scale: float) -> None:
-    mu, k, step, zero = jnp.asarray(mu), jnp.asarray(k), jnp.asarray(0.9), jnp.asarray(0.0)
+def test_only_eigenvalue_times_step_size_matters(rates: list[float], steps: list[float], scale: float) -> None:
+    mu, k, step, zero = jnp.asarray(rates), jnp.asarray(steps), jnp.asarray(0.9), jnp.asarray(0.0)
     residual, gain = descent(mu, k, step, zero)
     scaled_residual, scaled_gain = descent(scale * mu, k, step / scale, zero)
     assert close(scaled_residual, residual, EXACT)

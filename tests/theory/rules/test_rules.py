@@ -36,7 +36,7 @@ class Alternating(theory.ConstantStep):
     def time(self, t: jax.Array) -> jax.Array:
         return self.step_size * (t - jnp.where(t % 2 == 1, self.stretch - 1, 0))
 
-    def largest_stable_step(self, largest_eigenvalue: float) -> float:
+    def largest_stable_step(self, largest_eigenvalue: float | jax.Array) -> float | jax.Array:
         return 2 / ((largest_eigenvalue + self.ridge) * self.stretch)
 
     def overshoot(self, eigenvalues: jax.Array) -> jax.Array:

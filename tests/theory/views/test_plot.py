@@ -74,7 +74,7 @@ def test_the_rounding_error_is_a_band_where_it_can_be_seen() -> None:
     assert not curve.plot().findobj(PolyCollection)
     rounded = theory.curve.Curve(**{**vars(curve), "rounding_error": 0.5 * curve.risk})
     (band,) = rounded.plot(parts=False).findobj(PolyCollection)
-    heights = band.get_paths()[0].vertices[:, 1]
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
     assert heights.max() == pytest.approx(1.5 * float(curve.risk[1:].max()))
     assert heights.min() == pytest.approx(0.5 * float(curve.risk[1:].min()))
 
@@ -82,7 +82,7 @@ def test_the_rounding_error_is_a_band_where_it_can_be_seen() -> None:
 def test_the_spread_over_batches_is_a_band_on_the_mean() -> None:
     axes = MINIBATCH.plot()
     (band,) = axes.findobj(PolyCollection)
-    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(float(MINIBATCH.risk[1:].max()))
+    assert np.asarray(band.get_paths()[0].vertices)[:, 1].max() == pytest.approx(float(MINIBATCH.risk[1:].max()))
     assert np.array_equal(drawn(axes)["of the mean"], MINIBATCH.mean_risk[1:])
 
 
