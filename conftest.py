@@ -1,5 +1,6 @@
 """Before anything is imported: float64, no silent broadcasting, and types and shapes checked as the code runs."""
 
+import gc
 from collections.abc import Iterator
 
 import hypothesis
@@ -19,6 +20,9 @@ install_import_hook(("theory", "rfm"), CHECKER)
 # The first example of a shape compiles, so examples have no deadline; and each run draws the same ones.
 hypothesis.settings.register_profile("repository", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("repository")
+
+# Compiled programs are objects that stay: looking through them again and again took a tenth of all tests' time.
+gc.set_threshold(200_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
