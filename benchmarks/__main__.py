@@ -8,11 +8,24 @@ import threadpoolctl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import closed_form, decisions, duals, expected, machine, memory, odes, peers, simulation, start
+from benchmarks import (
+    closed_form,
+    decisions,
+    duals,
+    expected,
+    machine,
+    memory,
+    odes,
+    peers,
+    programs,
+    simulation,
+    start,
+)
 from benchmarks.harness import CPU_TIME, Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "start": start.start,
+    "programs": programs.programs,
     "gram": closed_form.gram,
     "qr": closed_form.qr,
     "svd": closed_form.svd,

@@ -14,7 +14,7 @@ from typing import Literal
 import jax
 
 Work = Callable[[], object]
-Unit = Literal["x", "s", "GB", "x Phi", "relative", "calls"]
+Unit = Literal["x", "s", "GB", "x Phi", "relative", "calls", "programs"]
 
 PATIENCE = 25.0
 """Seconds after which a comparison starts no further round (the machine is busy) but the `FEWEST_ROUNDS`."""
@@ -30,7 +30,7 @@ class Row:
         what: what was measured, against what.
         values: one a round.
         unit: ``x`` for a ratio of times, ``s`` for seconds, ``GB`` and ``x Phi`` for memory, in units of the features,
-            ``relative`` for an error, ``calls`` for a number of calls.
+            ``relative`` for an error, ``calls`` and ``programs`` for numbers of them.
         at_most: the target, or None for a figure without one.
         note: the seconds behind the ratio, or why there are no values.
     """

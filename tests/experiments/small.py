@@ -15,6 +15,7 @@ from experiments.configs import (
     SwitchConfig,
     UCurveConfig,
 )
+from experiments.cost import SAID
 
 PROGRAM = [sys.executable, "-m", "experiments.cli"]
 
@@ -72,3 +73,8 @@ def flags(config: Config) -> list[str]:
             values = value if isinstance(value, tuple) else (value,)
             arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     return arguments
+
+
+def without_cost(said: str) -> str:
+    """What a program says beside what its run will cost, where it has said that: bad input may be found at once."""
+    return "".join(line for line in said.splitlines(keepends=True) if not line.startswith(SAID))

@@ -12,6 +12,25 @@ from experiments.cost import SAID
 from tests.experiments.small import PROGRAM, SAMPLE_SIZE, UCURVE, flags
 
 
+@pytest.fixture(autouse=True)
+def _heard_interrupts():
+    """A shell's background jobs ignore Ctrl-C, and so would all that they start."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def last_words(process):
+    """What a program that was told to stop says; one that goes on is killed, and no test waits for it."""
+    try:
+        return process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def complaints(said):
     """What a program says beside what its run will cost, which is its first line once it has begun."""
     first, _, rest = said.partition("\n")
@@ -69,7 +88,7 @@ def test_ctrl_c_ends_a_run_with_130_and_leaves_the_old_result_whole(tmp_path):
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        errors = last_words(process)
     assert process.returncode == cli.INTERRUPTED
     assert complaints(errors) == (
         "rfm: interrupted; nothing was stored, and an earlier result file, if any, is untouched\n"
@@ -180,7 +199,7 @@ def test_a_program_that_swallows_exceptions_is_stopped_all_the_same(number, stat
     ) as process:  # fmt: skip
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        errors = last_words(process)
     assert (process.returncode, errors) == (status, words)
     assert [path.name for path in tmp_path.iterdir()] == ["bound.nc"]
     assert (tmp_path / "bound.nc").read_bytes() == b"an earlier result"
@@ -218,7 +237,7 @@ def test_a_stop_while_the_figure_is_drawn_keeps_the_result_and_no_part_of_a_pict
         assert len(list(tmp_path.iterdir())) == 2
         start = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        errors = last_words(process)
     assert time.monotonic() - start < AT_ONCE
     stored = f"rfm: {word}; the result is stored in a.nc, and its figure may not be drawn\n"
     assert (process.returncode, errors) == (status, stored)

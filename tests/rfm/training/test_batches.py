@@ -93,7 +93,7 @@ def test_the_largest_stable_step_by_iteration_is_that_by_moments(
 
 def test_a_step_past_mean_square_stability_is_refused_with_the_largest_one() -> None:
     largest = rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2))
-    assert largest < 0.9 * 2 / float(UNIFORM.spectrum("svd").eigenvalues[0])  # the mean alone would still converge
+    assert largest < 0.9 * 2 / float(UNIFORM.found.eigenvalues[0])  # the mean alone would still converge
     settings = {"batches": rfm.Batches(2), "steps": [0, 1]}
     for train in (rfm.simulate, rfm.minibatch_curve):
         key = {"key": KEYS[5]} if train is rfm.simulate else {}
