@@ -153,8 +153,10 @@ MOMENTS, BETA_MOMENTS = 2.5, 20
 
 @cost.register
 def _minibatch(config: MinibatchConfig) -> Cost:
+    from theory.batches.moments import MAX_EXACT_MODES
+
     n, p, laws = config.num_samples, config.num_features, 2
-    exact = p <= MOST_EXACT
+    exact = p <= MAX_EXACT_MODES
     entries = p * (p + 1) / 2 if exact else float(p)
     pairs = n + RATIOS * n**2
     ways, times = laws * len(config.batch_sizes), config.num_times + config.num_recorded
@@ -171,8 +173,8 @@ def _minibatch(config: MinibatchConfig) -> Cost:
     )
 
 
-MOST_EXACT, RATIOS, DRAWN = 100, 16, 10
-"""Modes of which the second moment is exact; ratios that stand for their law; numbers read for one that is drawn."""
+RATIOS, DRAWN = 16, 10
+"""Ratios that stand for their law, and numbers read for one that is drawn."""
 
 
 @cost.register

@@ -120,14 +120,14 @@ class SolutionView(Shown):
         spectrum = self.spectrum
         if not are_known(spectrum.eigenvalues, spectrum.modes, spectrum.label_coordinates, spectrum.rank_cut):
             return None
-        eigenvalues, (features, modes) = np.asarray(spectrum.eigenvalues), spectrum.modes.shape
+        features, modes = spectrum.modes.shape
         targets = counted(spectrum.label_coordinates.shape[1], "target")
         return Facts(
             f"{type(self).__name__}: {counted(modes, 'mode')} of {counted(features, 'feature')}, {targets}, "
-            f"{eigenvalues.dtype}",
+            f"{spectrum.eigenvalues.dtype}",
             {
-                "largest eigenvalue": number(eigenvalues[0]),
-                "rank": str(np.sum(eigenvalues > np.asarray(spectrum.rank_cut))),
+                "largest eigenvalue": number(spectrum.fastest),
+                "rank": str(spectrum.rank),
                 "factorised by": spectrum.method,
                 "serves": "all times" if math.isinf(self.until) else f"times until {number(self.until)}",
             },
