@@ -359,3 +359,12 @@ def test_times_past_the_trusted_one_are_warned_of_with_the_remedy(x64: bool) -> 
 def test_a_curve_within_its_trusted_time_is_given_without_a_warning() -> None:
     found = rfm.closed_form(named("tall"), times=[0.0, 1.0, 1e6])  # a warning would be an error here
     assert found.trusted_until == 1e6
+
+
+def test_a_mode_that_is_known_to_be_null_leaves_the_limit_certain() -> None:
+    # The second feature never occurs in training; the first is learnt: theta = (1/2, 0).
+    spectrum = theory.decompose(jnp.diag(jnp.asarray([2.0, 0.0])), jnp.ones(2))
+    test = theory.TestSet(jnp.eye(2), jnp.ones(2))
+    curve = theory.risk_curve(spectrum, test, theory.GradientFlow(), [0.0, 1.0])
+    assert curve.infinity_is_resolved
+    assert float(curve.risk_at_infinity) == pytest.approx((0.25 + 1) / 2, rel=1e-12)
