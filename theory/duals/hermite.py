@@ -109,15 +109,37 @@ class Expansion(NamedTuple):
     half_width: float
 
 
+class _Panels(NamedTuple):
+    """Values of a function at the nodes of panels as far out as it reaches, one row each of a Gaussian."""
+
+    values: Float[np.ndarray, "rows nodes"]
+    num_panels: int
+    half_width: float
+
+    @staticmethod
+    def of(
+        activation: Activation, stds: np.ndarray, biases: np.ndarray, num_terms: int, *, refinement: float
+    ) -> "_Panels":
+        """By so many times the panels that a rule needs."""
+        half_width = _reach(activation, stds, biases)
+        wanted = int(refinement * panels_for(float(stds.max(initial=0.0)), num_terms, half_width))
+        num_panels = wanted // 2 * 2  # as many on either side of zero
+        nodes, _ = gaussian_rule(num_panels, half_width)
+        return _Panels(_finite_values(activation, stds, biases, nodes), num_panels, half_width)
+
+    @property
+    def rooted(self) -> Float[np.ndarray, "rows nodes"]:
+        """The values times the roots of the weights."""
+        return self.values * gaussian_rule(self.num_panels, self.half_width)[1]
+
+    def coefficients(self, num_terms: int) -> Float[np.ndarray, "rows terms"]:
+        return self.rooted @ rooted_hermite(self.num_panels, num_terms, self.half_width)
+
+
 def expand(
-    activation: Activation,
-    stds: Float[np.ndarray, "rows"],
-    biases: Float[np.ndarray, "rows"],
-    num_terms: int,
-    *,
-    refinement: float = REFINEMENT,
+    activation: Activation, stds: Float[np.ndarray, "rows"], biases: Float[np.ndarray, "rows"], num_terms: int
 ) -> Expansion:
-    """Coefficients by so many times the usual number of panels, as far out as s reaches, and their error.
+    """Coefficients by panels as far out as s reaches, and their error.
 
     With I s the interpolant on the panels, Bessel's inequality bounds what is lost: sum_k (a_k - a_k(I s))^2 is at most
     E (s - I s)^2, which is averaged over points between the nodes, spread evenly over panels and rows.
@@ -125,16 +147,18 @@ def expand(
     Raises:
         ValueError: as `hermite_coefficients`.
     """
-    half_width = _reach(activation, stds, biases)
-    num_panels = int(refinement * panels_for(float(stds.max(initial=0.0)), num_terms, half_width))
-    nodes, roots = gaussian_rule(num_panels, half_width)
-    values = _finite_values(activation, stds, biases, nodes)
-    unseen, seen = _between_nodes(activation, stds, biases, nodes, values, half_width)
-    rooted = values * roots
-    norms = np.sqrt(np.maximum(np.sum(rooted**2, axis=1), np.where(unseen > ACCURACY**2 * seen, seen, 0)))
+    panels = _Panels.of(activation, stds, biases, num_terms, refinement=REFINEMENT)
+    unseen, seen = _between_nodes(activation, stds, biases, panels)
+    norms = np.sqrt(np.maximum(np.sum(panels.rooted**2, axis=1), np.where(unseen > ACCURACY**2 * seen, seen, 0)))
     norms = np.where(norms > 0, norms, 1.0)
-    coefficients = rooted @ rooted_hermite(num_panels, num_terms, half_width)
-    return Expansion(coefficients, norms, np.sqrt(unseen) / norms, half_width)
+    return Expansion(panels.coefficients(num_terms), norms, np.sqrt(unseen) / norms, panels.half_width)
+
+
+def coarse_coefficients(
+    activation: Activation, stds: Float[np.ndarray, "rows"], biases: Float[np.ndarray, "rows"], num_terms: int
+) -> Float[np.ndarray, "rows terms"]:
+    """Those of `expand` by fewer panels, to hold them against each other."""
+    return _Panels.of(activation, stds, biases, num_terms, refinement=1.0).coefficients(num_terms)
 
 
 def hermite_coefficients(
@@ -243,15 +267,10 @@ def _reach(activation: Activation, stds: np.ndarray, biases: np.ndarray) -> floa
 
 
 def _between_nodes(
-    activation: Activation,
-    stds: np.ndarray,
-    biases: np.ndarray,
-    nodes: np.ndarray,
-    values: np.ndarray,
-    half_width: float,
+    activation: Activation, stds: np.ndarray, biases: np.ndarray, panels: _Panels
 ) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
     """E (s - I s)^2 and E s^2 by points between the nodes."""
-    num_panels = len(nodes) // PANEL_POINTS
+    values, num_panels, half_width = panels
     each = max(3, SCAN_VALUES // (num_panels * max(1, len(stds))))
     # By steps of the golden ratio: evenly over a panel for each row, and for all rows together.
     inside = 2 * ((np.arange(len(stds) * each) + 0.5) * GOLDEN_RATIO % 1).reshape(len(stds), each) - 1

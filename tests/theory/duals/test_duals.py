@@ -27,6 +27,7 @@ from tests.theory.duals.functions import (
     rows_for,
 )
 from tests.tolerances import DUAL, DUAL_FLOOR, IDENTITY, QUADRATURE, ROUNDED_STEP, SAMPLING
+from theory.duals import mehler
 
 REFERENCE = Path(__file__).parents[3] / ".." / "shared" / "data" / "duals.npz"
 STEPS = {"sign"}
@@ -276,3 +277,26 @@ def test_a_callable_that_holds_arrays_has_a_derivative():
 
     slope = theory.duals.derivative(Scaled(jnp.asarray(2.0)))
     assert float(slope(jnp.zeros(1))[0]) == 2.0
+
+
+def test_rows_that_are_asked_for_again_are_not_expanded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the precision is another by then, or the activation."""
+    expansions = []
+
+    def counted(*arguments: object) -> object:
+        expansions.append(arguments)
+        return expand(*arguments)
+
+    expand = mehler.expand
+    monkeypatch.setattr(mehler, "expand", counted)
+    mehler._known_side.cache_clear()
+    rows = jax.random.normal(jax.random.key(3), (4, 3))
+    first = [theory.dual("tanh", rows, "sin", 2 * rows, correlation=correlation) for correlation in (0.2, 0.9)]
+    assert len(expansions) == 2
+    np.testing.assert_array_equal(first[1], theory.dual("tanh", rows, "sin", 2 * rows, correlation=0.9))
+    assert len(expansions) == 2
+    with jax.enable_x64(False):
+        theory.dual("tanh", rows.astype(jnp.float32), correlation=0.9)
+    assert len(expansions) == 3
+    theory.dual("tanh", rows)
+    assert len(expansions) == 4
