@@ -12,13 +12,13 @@ from tests.tolerances import IDENTITY
 
 
 @pytest.fixture(scope="module")
-def noise():
-    return {name: variable.values for name, variable in run_noise(NOISE).items()}
+def noise(result_of):
+    return {name: variable.values for name, variable in result_of("noise").items()}
 
 
 @pytest.fixture(scope="module")
-def bound():
-    return {name: variable.values for name, variable in run_bound(BOUND).items()}
+def bound(result_of):
+    return {name: variable.values for name, variable in result_of("bound").items()}
 
 
 def test_drawn_pairs_have_the_noise_power_of_the_closed_form(noise):

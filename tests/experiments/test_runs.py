@@ -15,8 +15,8 @@ from tests.tolerances import IDENTITY, ORACLE
 
 
 @pytest.fixture(scope="module")
-def small():
-    return run_ucurve(UCURVE)
+def small(result_of):
+    return result_of("ucurve")
 
 
 def test_simulation_lies_on_the_closed_form(small):

@@ -6,6 +6,7 @@ again Gaussian, of norm factor sqrt(lam^2 + (1 - lam)^2) and correlated with bot
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -108,6 +109,7 @@ def beta_noise_moments(overlap: Overlap, mean: Mean, alpha: float, *, num_nodes:
     ratios, weights = beta_quadrature(alpha, num_nodes)
     half = ratios <= 0.5  # z(x, x', lam) = z(x', x, 1 - lam): the upper half repeats the lower
     fold = np.where(ratios[half] < 0.5, 2, 1) * weights[half]
+    overlap, mean = cache(overlap), cache(mean)  # those of the truth itself are of every ratio
     parts = [noise_moments(overlap, mean, float(lam)) for lam in ratios[half]]
     fields = [[getattr(part, name) for part in parts] for name in NoiseMoments.__dataclass_fields__]
     return NoiseMoments(*(jnp.dot(jnp.asarray(fold), jnp.stack(field)) for field in fields))
