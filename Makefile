@@ -4,6 +4,7 @@ VENV ?= .venv
 PEER_VENV := .venv-peer
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
 CODE := theory rfm experiments figures rfm_command.py tests benchmarks
 
 # What depends on the last bits of a processor, tried with the BLAS kernels of others.
@@ -21,13 +22,14 @@ QUICK ?= tests/test_house.py tests/test_installation.py tests/test_float32.py th
 PYTHON313 = $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python; do \
   $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help ucurve figures check lint test test-kernels test-quick test-python313 test-wheel accuracy faults bench bench-peer scaling clean
+.PHONY: help ucurve figures check lint test test-slow test-kernels test-quick test-python313 test-wheel accuracy faults bench bench-peer scaling clean
 
 help:
 	@echo "make ucurve        set up, run the main experiment, print its table, draw its figure"
 	@echo "make figures       run every experiment that has no result yet, draw every figure"
 	@echo "make check         set up, then lint, types, and half a minute of tests from every floor"
-	@echo "make test          set up, then lint, types, tests and doctests"
+	@echo "make test          set up, then lint, types, tests and doctests, but for the slow ones"
+	@echo "make test-slow     the slow ones: many draws, whole runs, other processes, the pages of docs/"
 	@echo "make test-kernels  the accuracy tests again, with the BLAS kernels of other processors: $(KERNELS)"
 	@echo "make test-python313  those of make check with Python 3.13, and the jax 0.12 that goes with it, where that Python is there"
 	@echo "make test-wheel    build the wheel, install it into an empty environment, use it beside folders called as ours"
@@ -46,7 +48,10 @@ figures: $(VENV)/.installed
 check: $(VENV)/.installed-dev lint test-quick
 
 test: $(VENV)/.installed-dev lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
@@ -57,8 +62,7 @@ test-kernels: $(VENV)/.installed-dev
 	@if [ "$$(uname -m)" != x86_64 ]; then echo "no x86-64: the BLAS kernels $(KERNELS) are not tried"; exit 0; fi; \
 	for kernel in $(KERNELS); do \
 	  echo "OPENBLAS_CORETYPE=$$kernel"; \
-	  OPENBLAS_CORETYPE=$$kernel OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses=2 --dist=loadfile \
-	    $(addsuffix .py,$(ACCURACY)) || exit 1; \
+	  OPENBLAS_CORETYPE=$$kernel XLA_FLAGS= $(PYTEST) $(addsuffix .py,$(ACCURACY)) || exit 1; \
 	done
 
 test-quick: $(VENV)/.installed-dev

@@ -1,7 +1,16 @@
 """Before anything is imported: float64, no silent broadcasting, and types and shapes checked as the code runs."""
 
 import gc
+import os
 from collections.abc import Iterator
+from pathlib import Path
+
+# Tests compile far more than they compute, so their programs are compiled quickly, not to run quickly; rounding differs
+# in the last bits. `make test-kernels`, or XLA_FLAGS set to anything, tries them as users have them.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import hypothesis
 import jax
@@ -23,6 +32,13 @@ hypothesis.settings.load_profile("repository")
 
 # Compiled programs are objects that stay: looking through them again and again took a tenth of all tests' time.
 gc.set_threshold(200_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A page of docs/ is one long test."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent / "docs":
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,6 +11,7 @@ def counted() -> dict[str, tuple[int, float]]:
     return in_a_new_process()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", STAGES)
 def test_a_public_call_compiles_few_programs(what: str, counted: dict[str, tuple[int, float]]) -> None:
     assert 0 < counted[what][0] <= STAGES[what]

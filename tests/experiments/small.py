@@ -29,6 +29,7 @@ NOISE = NoiseConfig(
     num_seeds=2,
     input_dim=2,
     num_hidden=2,
+    teacher_activation="erf",
     teacher_weight_stds=(1.0, 2.0),
     num_ratios=5,
     num_pairs=4000,

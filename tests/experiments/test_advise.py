@@ -131,6 +131,7 @@ def test_what_the_documents_say_of_the_intervals_is_what_was_measured():
     assert f"{100 * MEASURED_ERROR_COVERAGE:.0f} %" in text
 
 
+@pytest.mark.slow
 def test_a_simulated_set_says_which_intervals_hold():
     held = coverage.coverage(30, 2, 0.5, num_features=8, seed=0)
     assert len(held) == 6

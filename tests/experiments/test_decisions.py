@@ -115,6 +115,7 @@ def test_the_table_says_what_was_measured(stored, tmp_path, kind, words):
         assert word in text
 
 
+@pytest.mark.slow
 def test_a_data_sets_own_labels_give_the_switch_without_the_noise():
     result = run_switch(dataclasses.replace(SWITCH, dataset="diabetes", truth="labels", num_seeds=1))
     assert "noise_left" not in result
@@ -151,12 +152,14 @@ def test_a_field_out_of_range_is_named(kind, field, value):
 LINEAR = {"teacher_activation": "identity", "feature_activation": "identity", "num_seeds": 2, "num_test": None}
 
 
+@pytest.mark.slow
 def test_rounding_is_stored_and_not_warned_of():
     small = {"feature_weight_std": 1e-3, "teacher_weight_std": 1e-3}
     result = run_switch(dataclasses.replace(SWITCH, num_seeds=1, **small))  # a warning would be an error
     assert np.all(result["best_error"].values > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 @pytest.mark.parametrize(
     ("config", "run", "draw"),

@@ -8,9 +8,8 @@ import pytest
 import rfm
 from experiments.configs import UCurveConfig
 from experiments.draws import Seed
-from experiments.sample_size import run_sample_size
 from experiments.ucurve import laws, run_ucurve
-from tests.experiments.small import SAMPLE_SIZE, UCURVE
+from tests.experiments.small import UCURVE
 from tests.tolerances import IDENTITY, ORACLE
 
 
@@ -52,6 +51,7 @@ def test_every_value_of_a_variable_has_its_axis(small):
         assert long_name
 
 
+@pytest.mark.slow
 def test_the_numbers_do_not_depend_on_the_number_of_workers(small):
     again = run_ucurve(UCURVE, num_workers=1)
     for name, variable in run_ucurve(UCURVE, num_workers=2).items():
@@ -85,8 +85,8 @@ def test_a_kernel_truth_of_a_data_set_gives_the_parts():
     assert {"flow_clean", "simulated_noise", "mode_noise"} <= set(variables)
 
 
-def test_penalties_are_at_least_one_and_final_over_turning():
-    variables = run_sample_size(SAMPLE_SIZE)
+def test_penalties_are_at_least_one_and_final_over_turning(result_of):
+    variables = result_of("sample-size")
     penalty = variables["overtraining_penalty"].values
     assert penalty.shape == (2, 2, 2)
     assert np.all(penalty >= 1)
@@ -96,6 +96,7 @@ def test_penalties_are_at_least_one_and_final_over_turning():
     assert variables["num_features"].values.tolist() == [[5, 5], [12, 18]]
 
 
+@pytest.mark.slow
 def test_by_default_mixup_helps_early_then_hurts():
     """One seed of each of 16 teachers; docs/tour.md has the figures of 100 seeds."""
     early, late, turned = [], [], []

@@ -61,6 +61,7 @@ def test_memory_that_runs_out_is_bad_input(error, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("rfm: error: not enough memory (")
 
 
+@pytest.mark.slow
 def test_bad_input_ends_the_process_with_2_and_no_traceback(tmp_path):
     for arguments in (["ucurve", "--lam", "1.5"], ["ucurve", "--lam", "x"], ["show", "none.nc"], ["draw"]):
         finished = subprocess.run([*PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -109,6 +110,7 @@ def _on_a_disk_with_room_for(size, arguments, folder):
     return subprocess.run(whole, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_neither_the_table_nor_an_earlier_result(tmp_path):
     output = tmp_path / "ucurve.nc"
     output.write_bytes(b"an earlier result")
@@ -123,6 +125,7 @@ def test_a_full_disk_costs_neither_the_table_nor_an_earlier_result(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ucurve.nc"]
 
 
+@pytest.mark.slow
 def test_a_disk_too_full_for_the_figure_keeps_the_result_and_no_part_of_a_picture(tmp_path):
     arguments = ["sample-size", *flags(SAMPLE_SIZE), "--output", "a.nc", "--figure", "a"]
     finished = _on_a_disk_with_room_for(30_000, arguments, tmp_path)
@@ -157,6 +160,7 @@ def test_a_figure_that_cannot_be_stored_is_refused_before_the_run(path, message,
     assert printed.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_output_who_leaves_early_costs_neither_result_nor_figure(tmp_path):
     process = subprocess.Popen(
         [*PROGRAM, "sample-size", *flags(SAMPLE_SIZE), "--output", "a.nc", "--figure", "a"],
@@ -176,6 +180,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status", "words"), STOPS, ids=lambda value: str(value)[:10])
 def test_a_program_that_swallows_exceptions_is_stopped_all_the_same(number, status, words, tmp_path):
     # An exception that is raised while JAX calls back into Python ends there; a thread that computes goes on.
@@ -209,6 +214,7 @@ AT_ONCE = 2.0
 """Seconds, on a busy machine."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started_by", ["", "signal.signal(signal.SIGHUP, signal.SIG_IGN)"], ids=["shell", "nohup"])
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]

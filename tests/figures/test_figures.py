@@ -87,6 +87,7 @@ def test_a_result_without_decomposition_says_so(name, results, tmp_path, capsys)
     assert "--truth kernel" in printed
 
 
+@pytest.mark.slow
 def test_all_figures_are_drawn_at_once_and_what_has_no_result_is_run_first(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
@@ -220,6 +221,7 @@ def test_names_at_the_ends_of_lines_do_not_lie_on_each_other(ends):
     plt.close(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_runs_as_a_program_and_refuses_a_missing_file(name, tmp_path):
     finished = subprocess.run(

@@ -40,6 +40,7 @@ def kernel_flow_risk(features, time):
     return np.mean((cross @ alpha - np.asarray(TASK.truth(test_inputs))) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_a_problem_in_infinitely_many_features_follows_the_kernels_gradient_flow(activation):
     features = infinite(activation)
@@ -48,6 +49,7 @@ def test_a_problem_in_infinitely_many_features_follows_the_kernels_gradient_flow
     np.testing.assert_allclose(curve.risk, expected, rtol=ORACLE)
 
 
+@pytest.mark.slow
 def test_wide_features_approach_the_kernel_as_one_over_the_root_of_the_width():
     """Mean absolute deviation over draws of W; its rate is that of a mean of p independent terms."""
 

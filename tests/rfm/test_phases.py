@@ -66,6 +66,7 @@ def test_just_past_the_largest_stable_step_training_diverges_and_is_refused(kind
     assert not np.all(np.abs(theta) < 1e6)
 
 
+@pytest.mark.slow
 @rules
 def test_phases_of_training_do_what_their_closed_form_says(rule: theory.Rule) -> None:
     second = theory.Nesterov(1 / TOP, 0.5)
@@ -139,6 +140,7 @@ def test_a_schedule_may_follow_and_one_that_is_too_short_is_refused_before_train
 # --- decisions -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_cure_is_the_best_of_a_fine_grid_of_its_setting() -> None:
     budget = 300.0
     cures = rfm.compare_cures(MIXED, PLAIN, budget=budget)
@@ -164,6 +166,7 @@ def test_every_cure_is_the_best_of_a_fine_grid_of_its_setting() -> None:
     assert cures["average"].risk == mean.final_risk
 
 
+@pytest.mark.slow
 def test_cures_by_steps_have_whole_settings_and_only_stable_ridges() -> None:
     rule = theory.GradientDescent(1.9 / TOP)
     cures = rfm.compare_cures(MIXED, PLAIN, budget=200, rule=rule)

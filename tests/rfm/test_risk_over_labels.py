@@ -33,6 +33,7 @@ def problem_of(law: rfm.mixup.Law, labels: jax.Array = SAMPLE.labels) -> rfm.pro
     return rfm.synthesize(sample, FEATURES, law, population=TEST, key=KEYS[4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_mean_and_spread_are_those_of_many_draws_of_the_originals_noise(law: rfm.mixup.Law) -> None:
     ours = rfm.risk_over_labels(problem_of(law), label_noise_variance=VARIANCE, times=TIMES)

@@ -57,6 +57,7 @@ def check(curve: theory.Curve) -> None:
         assert np.all(np.abs(total - risk) <= rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("population", [POPULATION, TEST], ids=["population", "test set"])
@@ -74,6 +75,7 @@ def test_training_that_fits_the_truth_is_never_too_long(method: str, population:
         assert 0 < curve.turning_time < 1e6  # where the risk has come to rounding, and not at some wiggle after that
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("population", [POPULATION, TEST], ids=["population", "test set"])
 def test_so_says_real_training(population: theory.Averages) -> None:
     for law, single in itertools.product((rfm.Mixup(lam=0.5), rfm.ERM()), (False, True)):
@@ -178,6 +180,7 @@ def drawn(seed: int) -> rfm.Problem:
     return in_single_precision(problem) if rng.random() < 0.3 else problem
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 def test_every_penalty_is_at_least_one_and_every_risk_at_least_zero() -> None:
     clocks = (
@@ -193,6 +196,7 @@ def test_every_penalty_is_at_least_one_and_every_risk_at_least_zero() -> None:
         check(rfm.closed_form(problem, steps=np.unique(np.round(times)), rule=rule, method=method))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 def test_phases_and_switches_obey_the_same() -> None:
     for seed in range(8):
@@ -217,6 +221,7 @@ def test_an_ordinary_curve_is_the_quotient_it_always_was() -> None:
         assert np.all(curve.penalty_so_far[-1] <= quotient * (1 + 1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 def test_no_warning_comes_out_of_numpy() -> None:
     with warnings.catch_warnings():

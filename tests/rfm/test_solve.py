@@ -44,6 +44,7 @@ def decompositions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield made
 
 
+@pytest.mark.slow
 def test_ten_questions_of_one_solution_make_no_further_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
     with decompositions(monkeypatch) as made:
         mixed, plain = rfm.solve(MIXED), rfm.solve(PLAIN)

@@ -49,6 +49,7 @@ def paper_bound(
 # --- the paper's bound -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_papers_bound_holds_over_random_problems_times_and_starts(shape: str) -> None:
     """20 problems of each shape, 13 times, two starts: 520 draws a shape; the least looseness is printed (-s)."""

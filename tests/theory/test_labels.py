@@ -23,6 +23,7 @@ def population(kind: str, features: int) -> theory.Averages:
     return theory.Population(phi.T @ phi / 15, phi.T @ f / 15, np.mean(f**2, axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["test set", "population"])
 @pytest.mark.parametrize("name", ["tall", "wide"])
 def test_mean_and_spread_are_those_of_many_draws(name: str, kind: str) -> None:

@@ -34,7 +34,9 @@ def curve(problem: rfm.Problem, method: str, tolerance: float = 1e-6, **settings
 
 NUMBERS = range(len(ill_conditioned.KINDS) * 3)
 """`benchmarks.accuracy` goes through thousands."""
-PRECISION = pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+PRECISION = pytest.mark.parametrize(
+    "single", [pytest.param(False, id="double"), pytest.param(True, id="single", marks=pytest.mark.slow)]
+)
 
 
 @functools.cache
@@ -49,6 +51,7 @@ def test_an_error_is_never_larger_than_claimed_under_flow(method: str, single: b
         assert np.all(curves[method].error <= curves[method].claimed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ill_conditioned.RULES[1:])
 def test_an_error_is_never_larger_than_claimed_under_any_rule(kind: str) -> None:
     for curves, _ in claims(kind, False, every=7):
@@ -75,6 +78,7 @@ def test_a_limit_that_is_claimed_to_be_resolved_is(method: str, single: bool) ->
     assert all(claim.error <= claim.claimed for claim in resolved)
 
 
+@pytest.mark.slow
 @PRECISION
 @pytest.mark.parametrize("method", ["svd", "gram"])
 def test_errors_are_handed_on_from_phase_to_phase(method: str, single: bool) -> None:

@@ -52,6 +52,7 @@ def test_a_kinked_feature_with_bias_is_warned_of_and_right_all_the_same() -> Non
     assert agrees(phi * f[:, None], population.target_moment[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", ["tanh teacher", "quadratic"])
 def test_the_risk_on_a_test_set_converges_to_the_exact_one_along_the_curve(truth: str) -> None:
     """Within its standard error, which falls as one over the root of the number of rows; from start to late."""

@@ -102,6 +102,7 @@ def test_smoothing_averages_over_gaussian_neighbours(name: str) -> None:
     assert np.allclose(truth.smoothed(jnp.asarray(points), 0.0), values(truth, points), rtol=0, atol=QUADRATURE)
 
 
+@pytest.mark.slow
 @EVERY_TRUTH
 @pytest.mark.parametrize(("lam", "alpha"), [(0.5, None), (0.2, None), (None, 0.5)])
 def test_moments_of_the_label_noise_are_those_of_many_draws(name: str, lam: float | None, alpha: float | None) -> None:

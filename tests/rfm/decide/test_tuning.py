@@ -14,7 +14,6 @@ TASK = rfm.TeacherStudent(3, 4, weight_std=1.0, label_noise_std=0.5, key=KEYS[0]
 FEATURES = rfm.RandomFeatures(3, 10, key=KEYS[1])
 SAMPLE, POPULATION = TASK.sample(12, key=KEYS[2]), TASK.population(FEATURES)
 FAMILY = rfm.decide.mixup_family(SAMPLE, FEATURES, population=POPULATION)
-POPULATION_OF_STEEP = TASK.population(rfm.RandomFeatures(3, 10, weight_std=30.0, key=KEYS[1]))
 BUDGET = 1e4
 NODES = 2e-6
 """What 24 nodes leave of a smooth integrand under Beta(0.1, 0.1); measured: 7e-7."""
@@ -35,6 +34,7 @@ def test_the_family_holds_the_expected_problem_of_every_alpha(alpha: float) -> N
     assert np.allclose(clean.sum(axis=1), exact.clean_risk, rtol=NODES)
 
 
+@pytest.mark.slow
 def test_slopes_in_alpha_are_those_of_expected_mixup_at_nearby_alphas() -> None:
     def at(alpha: float) -> float:
         law = rfm.Mixup(alpha=alpha, pairs="expected")
@@ -45,6 +45,7 @@ def test_slopes_in_alpha_are_those_of_expected_mixup_at_nearby_alphas() -> None:
     assert np.isclose(slope, (at(0.8 + 1e-3) - at(0.8 - 1e-3)) / 2e-3, rtol=100 * FINITE_DIFFERENCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [False, True])
 def test_descent_ends_below_every_point_of_a_grid(stop: bool) -> None:
     tuned = rfm.tune_mixup(FAMILY, budget=BUDGET, stop=stop, alphas=(0.05, 20.0))
@@ -69,6 +70,7 @@ def test_descent_ends_below_every_point_of_a_grid(stop: bool) -> None:
 ROUGH = {"relu": ("relu", 1.0), "steep tanh": ("tanh", 30.0), "sign": ("sign", 1.0), "tanh": ("tanh", 1.0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROUGH)
 def test_the_risk_of_a_family_is_as_far_off_as_it_says(name: str) -> None:
     """45 risks each, against as many ratios as it takes, of which half lie closer to the ends than any of the family's.
@@ -105,7 +107,7 @@ def test_the_risk_of_a_family_is_as_far_off_as_it_says(name: str) -> None:
 def test_descent_stays_where_the_risk_is_known() -> None:
     """24 ratios know steep features at small alpha, where the law's mass is at the ends, and not at large ones."""
     steep = rfm.RandomFeatures(3, 10, weight_std=30.0, key=KEYS[1])
-    family = rfm.decide.mixup_family(SAMPLE, steep, population=POPULATION_OF_STEEP)
+    family = rfm.decide.mixup_family(SAMPLE, steep, population=TASK.test_set(steep, 100, key=KEYS[3]))
     tuned = rfm.tune_mixup(family, budget=100.0, alphas=(0.02, 100.0))
     assert tuned.alphas[0] <= tuned.alpha <= tuned.alphas[1] < 100.0
     assert tuned.risk_error <= 0.05

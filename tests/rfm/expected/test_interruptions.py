@@ -108,6 +108,7 @@ print(json.dumps(answer))
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_rounding_only_and_resuming_on_several_nothing(tmp_path: Path) -> None:
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
     root = str(Path(__file__).parents[3])

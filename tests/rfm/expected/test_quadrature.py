@@ -70,6 +70,7 @@ def test_the_error_is_known_for_narrow_laws(name: str, alpha: float) -> None:
         assert error <= ESTIMATE * max(rule.error, 1e-5), num_samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("num_samples", [2, 3, 10])
 def test_the_error_is_never_far_above_what_it_is_said_to_be(name: str, num_samples: int) -> None:

@@ -170,6 +170,7 @@ def in_digits(problem: rfm.Problem, step_size: float, steps: list[int]) -> np.nd
         ])  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decades", [4.0, 8.0, 10.0, 12.0, 14.0])
 @pytest.mark.parametrize("spread_alone", [False, True])
 @pytest.mark.parametrize("seed", range(3))

@@ -229,6 +229,7 @@ CURVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curve", CURVES)
 def test_the_minimal_risk_moves_as_curves_at_nearby_settings_do(curve: str) -> None:
     kind, more, grid = CURVES[curve]

@@ -68,6 +68,7 @@ def test_gradients_of_kinked_activations_stay_finite_at_zero_rows(name: str) -> 
     assert np.all(np.isfinite(jax.grad(total)(jnp.asarray(ROWS))))
 
 
+@pytest.mark.slow
 def test_gradients_by_bias_are_finite_differences() -> None:
     rows, partners, bias = jnp.asarray(ROWS), jnp.asarray(PARTNERS), np.linspace(-1, 1, len(ROWS))
     bias2 = np.linspace(1.5, -1, len(PARTNERS))
@@ -103,6 +104,7 @@ def test_the_gradient_by_the_correlation_is_prices_theorem(name: str) -> None:
         assert abs(gradient - by_steps) <= FINITE_DIFFERENCE * max(1, abs(exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("tanh", "tanh"), ("relu", "relu")])
 def test_jit_gives_the_same_values_and_gradients(first: str, second: str) -> None:
     partners = jnp.asarray(PARTNERS)

@@ -227,6 +227,7 @@ ROUGH: dict[str, tuple[theory.duals.activations.Activation, Function]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ROUGH)
 @pytest.mark.parametrize("second", ROUGH)
 def test_the_estimated_error_is_honest_for_kinks_and_jumps_at_any_angle(first: str, second: str) -> None:

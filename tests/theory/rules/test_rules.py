@@ -98,6 +98,7 @@ def test_a_rule_of_steps_alone_is_the_plain_loop_at_the_finest_of_its_steps() ->
             assert exact.risk[steps.index(k + 1)] == pytest.approx(oracles.risk(problem, theta)[0], rel=ORACLE)
 
 
+@pytest.mark.slow
 def test_a_rule_of_steps_alone_switches_goes_through_phases_and_is_cured() -> None:
     mixed = named("tall")
     plain = make(np.asarray(named("noiseless").features), seed=92, noise_std=0.0, population=mixed.population)
