@@ -252,7 +252,7 @@ def check_population(population: Averages, num_features: int, num_targets: int) 
         raise ValueError(
             f"population: has {population.num_features} features, the problem {num_features}; use the same feature map"
         )
-    found = population.target_power_by_target.shape[0]
+    found = population.num_targets
     if found != num_targets:
         raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
 

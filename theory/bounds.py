@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from theory.checks import check_not_negative
 from theory.population import Averages
 from theory.risk import Start, check_start, risk_parts
-from theory.rules.rule import Rule
+from theory.rules.rule import Rule, compiled
 from theory.spectrum import Spectrum
 
 
@@ -85,12 +85,27 @@ def liu2023_risk_bound(
         raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance and no weights")
     largest_feature_power = check_not_negative("largest_feature_power", largest_feature_power)
     largest_noise = check_not_negative("largest_noise", largest_noise)
-    num_targets = spectrum.clean_coordinates.shape[1]  # each has a start of its own
-    variance = 0.0 if start is None else num_targets * start.variance
+    variance = 0.0 if start is None else start.variance
+    clean = spectrum.clean_coordinates
+    return _liu2023(spectrum, clean, averages, rule, t, variance, largest_feature_power, largest_noise)
+
+
+@compiled
+def _liu2023(
+    spectrum: Spectrum,
+    clean_coordinates: Float[Array, "modes targets"],
+    averages: Averages,
+    rule: Rule,
+    t: Float[Array, "times"],
+    start_variance: float | Array,
+    largest_feature_power: float | Array,
+    largest_noise: float | Array,
+) -> RiskBound:
+    variance = clean_coordinates.shape[1] * start_variance  # each target has a start of its own
     feature_bound, noise_bound = 2 * jnp.asarray(largest_feature_power), jnp.asarray(largest_noise) ** 2
     in_range = spectrum.eigenvalues > spectrum.rank_cut
     eigenvalues = jnp.where(in_range, spectrum.eigenvalues, 1)
-    reference = jnp.where(in_range[:, None], spectrum.clean_coordinates / jnp.sqrt(eigenvalues)[:, None], 0)
+    reference = jnp.where(in_range[:, None], clean_coordinates / jnp.sqrt(eigenvalues)[:, None], 0)
     start_power = variance + jnp.sum(reference**2, axis=1)
     noise_power = jnp.where(in_range, noise_bound / eigenvalues, 0)
     null_modes = spectrum.modes.shape[0] - jnp.sum(in_range)
@@ -101,7 +116,7 @@ def liu2023_risk_bound(
     reference_weights = (spectrum.modes @ reference)[:, None, :]
     reference_risk = jnp.sum(averages.risk_parts(reference_weights, None).risk)
     bound = feature_bound * drift + 2 * jnp.sqrt(feature_bound * reference_risk * zeta)
-    risk = jnp.sum(risk_parts(spectrum, averages, rule, t, start).risk, axis=1)
+    risk = jnp.sum(risk_parts(spectrum, averages, rule, t, Start(variance=start_variance)).risk, axis=1)
     return RiskBound(bound, risk - reference_risk, reference_risk, feature_bound, noise_bound)
 
 
@@ -130,7 +145,15 @@ def bounded_noise_risk(
     [0.5]
     """
     noise_power = check_not_negative("noise_power", noise_power)
+    return noise_power * _largest_noise_risk(spectrum, averages, rule, t)
+
+
+@compiled
+def _largest_noise_risk(
+    spectrum: Spectrum, averages: Averages, rule: Rule, t: Float[Array, "times"]
+) -> Float[Array, "times"]:
+    """Of noise of mean square one."""
     reach = jnp.sqrt(spectrum.eigenvalues)[None, :] * rule.gain(spectrum.eigenvalues, t)
     moment = averages.mode_moment(spectrum.modes, -spectrum.modes[:, :, None], with_target=False)[:, :, 0]
     scaled = reach[:, :, None] * moment[None, :, :] * reach[:, None, :]
-    return noise_power * jnp.linalg.eigvalsh(scaled)[:, -1]
+    return jnp.linalg.eigvalsh(scaled)[:, -1]

@@ -247,7 +247,7 @@ def check_matching(spectrum: Spectrum, averages: Averages, start: Start | None =
             f"population: has {averages.num_features} features, but the problem has {num_features}; "
             "compute both with the same feature map"
         )
-    found = averages.target_power_by_target.shape[0]
+    found = averages.num_targets
     if found != num_targets:
         raise ValueError(f"population: has {found} target(s), the labels {num_targets}; pass the same targets to both")
     for name in () if start is None else ("weights", "noise_weights"):

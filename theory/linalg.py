@@ -36,6 +36,13 @@ def as_matrix(values: Array) -> Array:
     return on_device(on_host(values)[:, None]) if values.ndim == 1 else values
 
 
+def side_by_side(*columns: Float[Array, "rows _"]) -> Float[Array, "rows columns"]:
+    """The columns of all in one array."""
+    if not all(map(is_on_host, columns)):
+        return jnp.concatenate(columns, axis=1)
+    return on_device(np.concatenate([np.asarray(part) for part in columns], axis=1))
+
+
 def gram(a: Float[Array, "rows columns"]) -> Float[Array, "columns columns"]:
     """aᵀ a."""
     if not is_on_host(a):

@@ -95,6 +95,11 @@ class Averages(eqx.Module):
         """The length of phi."""
 
     @property
+    def num_targets(self) -> int:
+        """The length of f."""
+        return jax.eval_shape(lambda: self.target_power_by_target).shape[0]
+
+    @property
     def in_words(self) -> str:
         """What it is, for a line of text."""
         return f"a {type(self).__name__}"
@@ -161,6 +166,7 @@ class TestSet(Averages):
         self.features, self.targets = check_finite("features", features), check_finite("targets", targets)
         self.signature = signature
 
+    @eqx.filter_jit
     def risk_parts(
         self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
     ) -> RiskParts:
@@ -177,9 +183,11 @@ class TestSet(Averages):
             -2 * jnp.mean(clean_error * fitted_noise, axis=0),
         )
 
+    @eqx.filter_jit
     def mode_power(self, modes: Float[Array, "features modes"]) -> Float[Array, "modes"]:
         return jnp.mean((self.features @ modes) ** 2, axis=0)
 
+    @eqx.filter_jit
     def mode_moment(
         self,
         modes: Float[Array, "features modes"],
@@ -263,6 +271,7 @@ class Population(Averages):
         self.target_power = check_finite("target_power", power, degree=2)
         self.signature = signature
 
+    @eqx.filter_jit
     def risk_parts(
         self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
     ) -> RiskParts:
@@ -278,9 +287,11 @@ class Population(Averages):
             -2 * jnp.sum(noise * clean_moment, axis=0),
         )
 
+    @eqx.filter_jit
     def mode_power(self, modes: Float[Array, "features modes"]) -> Float[Array, "modes"]:
         return jnp.sum(modes * (self.second_moment @ modes), axis=0)
 
+    @eqx.filter_jit
     def mode_moment(
         self,
         modes: Float[Array, "features modes"],

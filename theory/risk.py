@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_not_negative, check_real, check_type, trusted
 from theory.population import Averages, RiskParts
-from theory.rules.rule import Response, Rule
+from theory.rules.rule import Response, Rule, compiled
 from theory.spectrum import Spectrum
 
 Times = Float[Array, "times"]
@@ -60,7 +60,7 @@ def check_start(start: object) -> None:
     check_type("start", start, (Start, type(None)), "rfm.Start(weights=...), or None for zero weights")
 
 
-@eqx.filter_jit
+@compiled
 def weights(
     spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None
 ) -> Float[Array, "features times targets"]:
@@ -74,6 +74,7 @@ def weights(
     return _weights(spectrum, rule, t, rule.response(spectrum.eigenvalues, t), start)
 
 
+@compiled
 def noise_weights(
     spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None
 ) -> Float[Array, "features times targets"]:
@@ -101,6 +102,7 @@ class Learnt(eqx.Module):
     response: Response
 
 
+@compiled
 def learnt(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Learnt:
     """Weights and training loss, from one evaluation of the rule."""
     response = rule.response(spectrum.eigenvalues, t)
@@ -109,6 +111,7 @@ def learnt(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None)
     return Learnt(theta, noise, _loss(spectrum, rule, response, start), response)
 
 
+@compiled
 def risk_parts(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None) -> RiskParts:
     """The expected risk at the given times (steps, for a rule that counts them), by target, and its split.
 
@@ -140,6 +143,7 @@ def parts_of(
     return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross)
 
 
+@compiled
 def train_loss(spectrum: Spectrum, rule: Rule, t: Times, start: Start | None = None) -> Float[Array, "times targets"]:
     """|Phi theta_t - y|^2 / (2 m) in expectation over the start, the part outside the range of Phi included.
 
@@ -194,6 +198,7 @@ class ModeRisk(eqx.Module):
     cross: Float[Array, "times modes"]
 
 
+@compiled
 def mode_risk(spectrum: Spectrum, averages: Averages, rule: Rule, t: Times, start: Start | None = None) -> ModeRisk:
     """Which modes fit the pattern, which the label noise, and when.
 

@@ -33,6 +33,9 @@ METHODS: tuple[Method, ...] = ("svd", "qr", "gram")
 Rounding = Literal["factor", "covariance", "kernel"]
 """What was known to a rounding: Phi, Phiᵀ Phi with the force, or Phi Phiᵀ; see `theory.trust`."""
 
+Sums = tuple[Array, Array, Array, Array | None]
+"""Over rows: of phi phiᵀ, phi y, y^2 and phi y*."""
+
 RESOLVED_GAP = 1e3
 """How far above rounding level every singular value that counts must stand for t = infinity to mean something."""
 
@@ -155,12 +158,10 @@ GRAM_ROUNDING = 1e-9
 
 
 def _from_svd(features: Array, labels: Array, clean: Array | None) -> Spectrum:
-    known = labels if clean is None else jnp.concatenate([labels, clean], axis=1)
+    known = labels if clean is None else linalg.side_by_side(labels, clean)
     singular, right, coordinates, outside = linalg.thin_svd(features, known)
-    root = jnp.sqrt(features.shape[0])
-    return _from_singular_vectors(
-        singular / root, right, coordinates / root, outside / root**2, labels.shape[1], features.shape, "svd"
-    )
+    num_targets, root = labels.shape[1], math.sqrt(features.shape[0])
+    return _from_singular_vectors(singular, right, coordinates, outside, num_targets, features.shape, "svd", root)
 
 
 def _from_triangle(blocks: Iterator[Block]) -> Spectrum:
@@ -212,8 +213,13 @@ def _from_singular_vectors(
     num_targets: int,
     shape: tuple[int, ...],
     method: Method,
+    root: float = 1.0,
 ) -> Spectrum:
-    """Of Phi / sqrt(m). The columns are the labels, `num_targets` of them, and the clean labels, if known."""
+    """Of Phi / sqrt(m), from those of Phi and the root of m, or as they are.
+
+    The columns are the labels, `num_targets` of them, and the clean labels, if known.
+    """
+    singular, coordinates, outside = singular / root, coordinates / root, outside / root**2
     cut = _rounding_level(shape, singular) * singular[0]
     resolved = _is_resolved(singular, cut)
     # Inside a gap, a singular value at rounding level is a null mode, whose left vector is arbitrary.
@@ -237,18 +243,28 @@ def _from_singular_vectors(
 
 def _from_gram(blocks: Iterator[Block]) -> Spectrum:
     """eigh of Phiᵀ Phi, summed over the blocks."""
-    sums: tuple[Array, Array, Array, Array | None] | None = None
+    sums: Sums | None = None
     num_samples = 0
     for features, labels, clean in blocks:
         num_samples += features.shape[0]
         force = linalg.transposed_product(features, labels)
         clean_force = None if clean is None else linalg.transposed_product(features, clean)
-        power = jnp.sum(labels**2, axis=0)
+        power = _power(labels)
         terms = (linalg.gram(features), force, power, clean_force)
         sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
     if sums is None:
         raise ValueError("blocks: the iterator gave no rows; pass at least one block of features and labels")
-    return from_moments(*jax.tree.map(lambda total: total / num_samples, sums), num_rows=num_samples)
+    return from_moments(*_over(num_samples, sums), num_rows=num_samples)
+
+
+@jax.jit
+def _power(labels: Array) -> Array:
+    return jnp.sum(labels**2, axis=0)
+
+
+@jax.jit
+def _over(count: int | Array, sums: Sums) -> Sums:
+    return jax.tree.map(lambda total: total / count, sums)
 
 
 def from_moments(

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from theory.checks import check_alpha
+from theory.linalg import on_device
 
 
 class Moments(eqx.Module):
@@ -113,8 +114,15 @@ def beta_weights(
     orders = np.arange(0, num_nodes, 2)
     inverse_norms = np.where(orders < num_nodes - 1, 2 * orders + 1, num_nodes - 1)
     j = np.arange(1, len(orders))
-    ratios = (jnp.asarray(alpha) - j) * (0.5 - j) / ((jnp.asarray(alpha) + j - 0.5) * j)
-    moments = jnp.concatenate([jnp.ones(1, ratios.dtype), jnp.cumprod(ratios)])
-    exact = jnp.asarray(plain[:, None] / 2 * polynomials[:, ::2] * inverse_norms[None, :]) @ moments
+    from_moments = on_device(plain[:, None] / 2 * polynomials[:, ::2] * inverse_norms[None, :])
+    return (1 + nodes) / 2, _positive_weights(on_device(alpha), from_moments, on_device(j))
+
+
+@jax.jit
+def _positive_weights(
+    alpha: Float[Array, ""], from_moments: Float[Array, "nodes moments"], j: Int[Array, "ratios"]
+) -> Float[Array, "nodes"]:
+    ratios = (alpha - j) * (0.5 - j) / ((alpha + j - 0.5) * j)
+    exact = from_moments @ jnp.concatenate([jnp.ones(1, ratios.dtype), jnp.cumprod(ratios)])
     weights = jnp.where(exact > 0, exact, 0)
-    return (1 + nodes) / 2, weights / jnp.sum(weights)
+    return weights / jnp.sum(weights)

@@ -13,10 +13,11 @@ takes it. Its ``course`` is the pair of functions in closed form. A rule that ha
 its steps on each mode, where they cost a number each instead of a pass over the data.
 """
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,6 +28,9 @@ from jaxtyping import Array, Float
 
 from theory.checks import check_not_negative, check_positive, check_type, trusted
 from theory.linalg import on_device
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 Weights = Float[Array, "rows features"]
 Gradient = Callable[[Weights], Weights]
@@ -106,7 +110,7 @@ class Rule(eqx.Module):
 
     def response(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
         """Residual and gain; at infinite t the limits, in which null modes have not moved."""
-        return self.with_limits(self.course, eigenvalues, t)
+        return _response(self, eigenvalues, t)
 
     def residual(self, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Float[Array, "*times modes"]:
         """The share of a mode's start that is still there at t."""
@@ -226,6 +230,30 @@ def as_step_size(value: float | Array) -> float | Array:
 def rows(vector: Array, steps: Array) -> Array:
     """The vector of modes, repeated for all times; steps has one axis more than the times."""
     return jnp.broadcast_to(vector, steps.shape[:-1] + vector.shape)
+
+
+def compiled(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Decorates what computes with a rule: it is compiled once for all rules of a kind, whatever their numbers."""
+    inside: Callable[..., Returned] = eqx.filter_jit(function)
+
+    def weak(value: object) -> object:
+        # As a number of Python does, an array of one sets no precision.
+        return jnp.asarray(value) if isinstance(value, float) else value
+
+    def arrays_for_numbers(argument: object) -> object:
+        return jax.tree.map(weak, argument) if isinstance(argument, Rule) else argument
+
+    @functools.wraps(function)
+    def outside(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        named = {name: arrays_for_numbers(value) for name, value in kwargs.items()}
+        return inside(*map(arrays_for_numbers, args), **named)
+
+    return outside
+
+
+@compiled
+def _response(rule: Rule, eigenvalues: Float[Array, "modes"], t: Float[Array, "*times"]) -> Response:
+    return rule.with_limits(rule.course, eigenvalues, t)
 
 
 RuleKind = TypeVar("RuleKind", bound=Rule)

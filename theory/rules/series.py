@@ -1,5 +1,8 @@
 """Functions of a mode's progress that divide by what may be zero, exact there in value and in derivative."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -8,6 +11,7 @@ SERIES_BELOW = 0.1
 """Below this argument the functions under here are summed as series, whose derivatives are exact too."""
 
 
+@partial(jax.jit, inline=True)
 def mean_decay(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """(1 - exp(-x)) / x, the mean of exp(-x s) over s in [0, 1]; 1 at x = 0, with all its derivatives.
 
@@ -23,6 +27,7 @@ def mean_decay(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
     return jnp.where(small, series, -jnp.expm1(-safe) / safe)
 
 
+@partial(jax.jit, inline=True)
 def mean_learnt(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """(1 - mean_decay(x)) / x; 1/2 at x = 0, with all its derivatives.
 
@@ -35,6 +40,7 @@ def mean_learnt(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
     return jnp.where(small, series, (1 - mean_decay(safe)) / safe)
 
 
+@partial(jax.jit, inline=True)
 def mean_log1m(s: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """-log(1 - s) / s for 0 <= s < SERIES_BELOW, with all its derivatives.
 

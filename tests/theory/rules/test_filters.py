@@ -204,7 +204,7 @@ def test_gain_of_descent_is_exact_after_a_thousand_million_steps() -> None:
 
 
 def test_mean_decay_has_all_its_derivatives_at_zero() -> None:
-    function = theory.rules.mean_decay
+    function: Callable[..., jax.Array] = theory.rules.mean_decay
     for order in range(5):
         exact = (-1) ** order / (order + 1)
         assert float(function(jnp.asarray(0.0))) == pytest.approx(exact, rel=EXACT), order
