@@ -283,6 +283,7 @@ def test_what_a_toml_file_says_in_vain_is_refused_and_what_a_result_holds_is_not
     assert cli._parse(["advise", "--config", str(tmp_path / "a.nc")]).run.features == "raw"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "abs", "sign", "exp", "identity"])
 def test_noise_takes_every_activation_of_its_help(activation, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

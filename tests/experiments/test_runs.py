@@ -72,6 +72,7 @@ def test_seeds_share_the_truth_and_nothing_else():
     assert not np.any(np.asarray(first.features.weights) == np.asarray(second.features.weights))
 
 
+@pytest.mark.slow
 def test_labels_of_a_data_set_give_the_total_without_the_parts():
     config = dataclasses.replace(UCURVE, dataset="diabetes", truth="labels", num_seeds=1)
     variables = run_ucurve(config)
@@ -79,6 +80,7 @@ def test_labels_of_a_data_set_give_the_total_without_the_parts():
     assert not {"flow_clean", "simulated_noise", "mode_noise"} & set(variables)
 
 
+@pytest.mark.slow
 def test_a_kernel_truth_of_a_data_set_gives_the_parts():
     variables = run_ucurve(dataclasses.replace(UCURVE, dataset="diabetes", truth="kernel", num_seeds=1))
     assert np.max(variables["agreement"].values) < ORACLE

@@ -70,6 +70,7 @@ def test_bad_input_ends_the_process_with_2_and_no_traceback(tmp_path):
         assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_with_130_and_leaves_the_old_result_whole(tmp_path):
     output = tmp_path / "ucurve.nc"
     output.write_bytes(b"an earlier result")

@@ -66,6 +66,7 @@ def test_wide_features_approach_the_kernel_as_one_over_the_root_of_the_width():
     assert 5 < ratio < 20  # the root of 100 is 10; 8 draws of 100 products leave less than a factor 2 to chance
 
 
+@pytest.mark.slow
 def test_the_parts_add_up_in_infinitely_many_features():
     _, curve = solved(infinite())
     np.testing.assert_allclose(curve.clean_risk + curve.noise_risk + curve.cross_risk, curve.risk, rtol=ORACLE)

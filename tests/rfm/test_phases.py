@@ -39,6 +39,7 @@ def assert_same(run: theory.curve.RiskCurve, exact: theory.Curve) -> None:
     assert np.array_equal(run.steps, exact.steps)
 
 
+@pytest.mark.slow
 @rules
 def test_training_by_a_rule_does_what_its_closed_form_says(rule: theory.Rule) -> None:
     start = theory.Start(jnp.asarray(np.random.default_rng(5).normal(size=(8, 1))))

@@ -48,6 +48,7 @@ def test_mean_and_spread_are_those_of_many_draws_of_the_originals_noise(law: rfm
     assert np.all(ours.std[1:] > 0.01 * ours.mean[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_bias_and_variance_are_those_of_the_matrices_that_labels_are_multiplied_by(law: rfm.mixup.Law) -> None:
     """All pairs are written out, and the propagator is one exponential; ours has no matrix but the spectrum."""

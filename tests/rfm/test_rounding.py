@@ -137,6 +137,7 @@ def as_moments(problem: rfm.Problem) -> rfm.Problem:
     return rfm.Problem(problem.features, problem.labels, problem.clean_labels, population=rfm.Population(*moments))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rfm.PrecisionWarning")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("with_zero", [True, False])

@@ -96,6 +96,7 @@ def test_the_limit_is_that_of_the_last_phase_from_where_the_others_left_it() -> 
 # --- what changes nothing ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(share=st.sampled_from([0.0, 0.01, 0.1, 0.3, 0.6, 1.0]), variance=st.sampled_from([0.0, 0.5]))
 def test_two_phases_of_one_law_are_one(share: float, variance: float) -> None:
     start = theory.Start(jnp.asarray(START), variance)
@@ -174,6 +175,7 @@ def test_noise_risk_of_plain_training_on_clean_labels_falls_where_features_are_t
 # --- turning, trust ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_lowest_point_may_lie_in_any_phase_or_where_they_meet() -> None:
     for lengths in ((1.0, 30.0), (25.0, 6.0)):
         phases = [theory.phases.Phase(FIRST, FLOW, lengths[0]), theory.phases.Phase(SECOND, FLOW)]

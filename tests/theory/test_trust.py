@@ -228,6 +228,7 @@ def test_averages_near_the_largest_stable_step_are_as_wrong_as_they_say(share: f
     assert np.all(np.asarray(error) <= 1e-6 * np.asarray(found.risk))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", theory.spectrum.METHODS)
 @pytest.mark.parametrize("by_moments", [False, True])
 def test_what_new_inputs_hardly_excite_is_not_lost_in_a_difference_of_powers(method: str, by_moments: bool) -> None:

@@ -32,6 +32,7 @@ def agrees(draws: np.ndarray, exact: jax.Array) -> bool:
     return bool(np.all(np.abs(np.mean(draws, axis=0) - np.asarray(exact)) <= SAMPLING * error + 1e-7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "bias_std"), MAPS)
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_a_population_is_the_mean_over_many_inputs(truth: str, activation: str, bias_std: float) -> None:

@@ -104,6 +104,7 @@ def test_the_risk_of_a_family_is_as_far_off_as_it_says(name: str) -> None:
     assert max(optimism) <= ESTIMATE
 
 
+@pytest.mark.slow
 def test_descent_stays_where_the_risk_is_known() -> None:
     """24 ratios know steep features at small alpha, where the law's mass is at the ends, and not at large ones."""
     steep = rfm.RandomFeatures(3, 10, weight_std=30.0, key=KEYS[1])

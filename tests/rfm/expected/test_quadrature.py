@@ -52,6 +52,7 @@ def test_the_nodes_that_errors_are_estimated_by_are_exact_for_smooth_functions(a
         assert not np.any(np.isclose(inside[:, None] + inside[None, :], 1, rtol=0, atol=1e-9))  # none mirrors another
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", NARROW_ALPHAS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_error_is_known_for_narrow_laws(name: str, alpha: float) -> None:

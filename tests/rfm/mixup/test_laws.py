@@ -53,6 +53,7 @@ LAWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("block_rows", [1, 7])
 def test_rows_do_not_depend_on_the_size_of_the_blocks(law: rfm.mixup.Law, block_rows: int) -> None:

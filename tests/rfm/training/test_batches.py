@@ -35,6 +35,7 @@ TABLE = problem_of(rfm.ERM())
 LAWS = [{"shared_ratio": shared, "replacement": replace} for shared in (False, True) for replace in (True, False)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "batches", "share", "ridge"),
     [
@@ -109,6 +110,7 @@ def test_a_subset_of_the_pairs_tells_the_largest_stable_step_about(monkeypatch: 
         assert np.isclose(rfm.solve(UNIFORM).largest_stable_step(rfm.Batches(2)), exact, rtol=0.5)
 
 
+@pytest.mark.slow
 def test_gradients_vanish_under_erm_and_not_under_mixup() -> None:
     wide = rfm.RandomFeatures(input_dim=3, num_features=12, weight_std=2.0, key=KEYS[6])
     test = TASK.test_set(wide, num_samples=20, key=KEYS[3])

@@ -123,6 +123,7 @@ def test_a_random_start_is_its_keys_and_needs_one() -> None:
         run(None)
 
 
+@pytest.mark.slow
 def test_the_mean_of_many_random_starts_is_the_closed_form() -> None:
     problem = named("wide")
     num_runs, step = 400, stable_step(problem, 0.9)

@@ -34,6 +34,7 @@ def rises_as_its_gradient_says(function: Callable[[jax.Array], jax.Array], at: n
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "gelu", "relu", "abs"])
 def test_gradients_by_weights_are_finite_differences_also_on_the_diagonal(name: str) -> None:
     """Of both sides at once, `weights1 is weights2`; a collinear and an antiparallel pair are among the rows."""

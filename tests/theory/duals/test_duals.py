@@ -97,6 +97,7 @@ def stored() -> dict[str, np.ndarray]:
         return dict(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=lambda part: part)
 def test_duals_are_those_of_the_stored_table(kind: str, name: str) -> None:
     table = stored()

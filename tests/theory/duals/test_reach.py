@@ -117,6 +117,7 @@ HONEST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HONEST)
 def test_the_estimated_error_is_honest(name: str) -> None:
     function, twin = HONEST[name]
@@ -166,6 +167,7 @@ def test_smooth_activations_and_kinks_at_zero_are_not_warned_of() -> None:
         theory.dual("tanh", jnp.asarray(ROWS), "relu", jnp.asarray(PARTNERS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", [2.0, 6.0, 8.0, 15.0])
 @pytest.mark.parametrize("angle", [0.0, 0.01, 1.0, 3.1])
 def test_what_grows_is_followed_as_far_as_its_weight_lies(std: float, angle: float) -> None:
