@@ -83,11 +83,9 @@ def liu2023_risk_bound(
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
     if start is not None and start.weights is not None:
         raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance and no weights")
-    largest_feature_power = check_not_negative("largest_feature_power", largest_feature_power)
-    largest_noise = check_not_negative("largest_noise", largest_noise)
-    variance = 0.0 if start is None else start.variance
-    clean = spectrum.clean_coordinates
-    return _liu2023(spectrum, clean, averages, rule, t, variance, largest_feature_power, largest_noise)
+    feature_power = jnp.asarray(check_not_negative("largest_feature_power", largest_feature_power))
+    noise = jnp.asarray(check_not_negative("largest_noise", largest_noise))
+    return _liu2023(spectrum, spectrum.clean_coordinates, averages, rule, t, start, feature_power, noise)
 
 
 @compiled
@@ -97,12 +95,12 @@ def _liu2023(
     averages: Averages,
     rule: Rule,
     t: Float[Array, "times"],
-    start_variance: float | Array,
-    largest_feature_power: float | Array,
-    largest_noise: float | Array,
+    start: Start | None,
+    largest_feature_power: Float[Array, ""],
+    largest_noise: Float[Array, ""],
 ) -> RiskBound:
-    variance = clean_coordinates.shape[1] * start_variance  # each target has a start of its own
-    feature_bound, noise_bound = 2 * jnp.asarray(largest_feature_power), jnp.asarray(largest_noise) ** 2
+    variance = 0.0 if start is None else clean_coordinates.shape[1] * start.variance  # each target has its own
+    feature_bound, noise_bound = 2 * largest_feature_power, largest_noise**2
     in_range = spectrum.eigenvalues > spectrum.rank_cut
     eigenvalues = jnp.where(in_range, spectrum.eigenvalues, 1)
     reference = jnp.where(in_range[:, None], clean_coordinates / jnp.sqrt(eigenvalues)[:, None], 0)
@@ -116,7 +114,7 @@ def _liu2023(
     reference_weights = (spectrum.modes @ reference)[:, None, :]
     reference_risk = jnp.sum(averages.risk_parts(reference_weights, None).risk)
     bound = feature_bound * drift + 2 * jnp.sqrt(feature_bound * reference_risk * zeta)
-    risk = jnp.sum(risk_parts(spectrum, averages, rule, t, Start(variance=start_variance)).risk, axis=1)
+    risk = jnp.sum(risk_parts(spectrum, averages, rule, t, start).risk, axis=1)
     return RiskBound(bound, risk - reference_risk, reference_risk, feature_bound, noise_bound)
 
 

@@ -58,6 +58,7 @@ def test_any_grid_around_it_finds_the_same_turning_point() -> None:
         assert np.isclose(risk, exact_risk, rtol=TURNING_RISK, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_traced_it_finds_what_it_finds_of_numbers(dtype: Any) -> None:
     steps = np.unique(np.round(np.concatenate([[0], np.geomspace(1, 1e4, 31)])))

@@ -222,6 +222,7 @@ def _single(problem: rfm.Problem) -> theory.Spectrum:
 # --- switching -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [FLOW, theory.GradientDescent(0.5), theory.HeavyBall(0.2, 0.5)], ids=lambda r: str(r)[:9]
 )

@@ -196,6 +196,7 @@ def test_classes_are_told_by_whole_numbers() -> None:
     assert np.allclose(told.plain_risk[:, -1], np.asarray(errors) / np.mean(nulls), rtol=ORACLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
 @pytest.mark.parametrize("law", [LAW, rfm.Mixup(alpha=1.0, pairs="expected")], ids=str)
 def test_where_features_mix_as_inputs_do_mixup_is_found_to_make_no_difference(law: rfm.Mixup, kind: str) -> None:

@@ -52,6 +52,7 @@ def gap(mixup: theory.Curve, plain: theory.Curve) -> float:
     return float(jnp.max(jnp.abs(mixup.risk_by_target / plain.risk_by_target - 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("name", MAPS)
 def test_expected_mixup_is_plain_training_on_a_slower_clock(name: str, law: rfm.Mixup) -> None:
