@@ -65,10 +65,10 @@ def liu2023_risk_bound(
         t: times.
         largest_feature_power: the largest |phi(x)|^2 over the population.
         largest_noise: the largest |z| over the training rows.
-        start: its variance is xi^2; its weights must be None.
+        start: its variance is xi^2; it has no weights and no spread.
 
     Raises:
-        ValueError: clean labels are unknown, a constant is negative, or the start has weights.
+        ValueError: clean labels are unknown, a constant is negative, or the start has weights or a spread.
 
     >>> import theory
     >>> spectrum = theory.decompose(jnp.eye(2), jnp.asarray([2.0, 4.0]), jnp.asarray([2.0, 3.0]))
@@ -81,8 +81,8 @@ def liu2023_risk_bound(
     check_start(start)
     if spectrum.clean_coordinates is None:
         raise ValueError("spectrum: holds no clean labels; pass clean_labels= to decompose")
-    if start is not None and start.weights is not None:
-        raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance and no weights")
+    if start is not None and not (start.weights is None and start.spread is None):
+        raise ValueError("start: the bound is for theta_0 ~ N(0, xi^2 I); pass a Start with a variance alone")
     feature_power = jnp.asarray(check_not_negative("largest_feature_power", largest_feature_power))
     noise = jnp.asarray(check_not_negative("largest_noise", largest_noise))
     return _liu2023(spectrum, spectrum.clean_coordinates, averages, rule, t, start, feature_power, noise)

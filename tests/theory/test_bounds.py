@@ -231,9 +231,9 @@ def test_bad_input_to_the_papers_bound_is_named() -> None:
     blind = rfm.Problem(problem.features, problem.labels, population=problem.population).spectrum()
     with pytest.raises(ValueError, match="spectrum: holds no clean labels; pass clean_labels= to decompose"):
         theory.bounds.liu2023_risk_bound(blind, problem.population, FLOW, at, **good)
-    start = theory.Start(weights=jnp.ones((8, 1)))
-    with pytest.raises(ValueError, match=r"start: the bound is for theta_0 .* pass a Start with a variance"):
-        theory.bounds.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **good, start=start)
+    for start in (theory.Start(weights=jnp.ones((8, 1))), theory.Start(variance=1.0, spread=9 * jnp.eye(8))):
+        with pytest.raises(ValueError, match=r"start: the bound is for theta_0 .* pass a Start with a variance alone"):
+            theory.bounds.liu2023_risk_bound(problem.spectrum(), problem.population, FLOW, at, **good, start=start)
     for name in good:
         for value in (-1.0, np.nan):
             with pytest.raises(ValueError, match=f"{name}: must be a finite number that is not negative, got {value}"):
