@@ -24,11 +24,11 @@ from experiments.configs import (
 )
 from experiments.limits import NUMBER, memory, readable
 
-START = 12.0
+START = 5.0
 """Seconds to import and to compile what every run needs."""
-A_SHAPE = 2.0
+A_SHAPE = 1.0
 """To compile for a problem of another shape."""
-A_CALL = 0.1
+A_CALL = 0.05
 """To make, solve and evaluate the smallest problem, compiled."""
 A_STEP = 4e-6
 """Of training on the smallest problem."""
