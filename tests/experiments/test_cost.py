@@ -47,7 +47,7 @@ MEASURED: tuple[tuple[str, dict[str, Any], float, float], ...] = (
     ("advise", {"num_seeds": 2}, 31, 1.24),
     ("advise", {"dataset": "digits"}, 78, 0.77),
 )
-"""CPU seconds of runs from a cold start (AMD EPYC, one BLAS thread), and peak gigabytes, measured earlier and less now."""
+"""CPU seconds of runs from a cold start (AMD EPYC, one BLAS thread), and peak gigabytes, measured earlier: less now."""
 
 
 @pytest.mark.parametrize(("kind", "fields", "seconds", "size"), MEASURED)
