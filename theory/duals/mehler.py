@@ -101,9 +101,10 @@ class _Side(NamedTuple):
     def of(function: Activation, stds: np.ndarray, means: np.ndarray) -> tuple["_Side", float]:
         """The side, and the error of its coefficients: what no panel resolves, and what a coarser rule finds."""
         try:
-            return _known_side(function, stds.tobytes(), means.tobytes(), jnp.result_type(float))
-        except TypeError:  # a callable that holds arrays has no hash
+            hash(function)
+        except TypeError:  # a callable that holds arrays has none
             return _Side.expanded(function, stds, means)
+        return _known_side(function, stds.tobytes(), means.tobytes(), jnp.result_type(float))
 
     @staticmethod
     def expanded(function: Activation, stds: np.ndarray, means: np.ndarray) -> tuple["_Side", float]:

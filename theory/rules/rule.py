@@ -17,7 +17,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -26,11 +26,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theory.checks import check_not_negative, check_positive, check_type, trusted
+from theory.checks import Parameters, Returned, check_not_negative, check_positive, check_type, trusted
 from theory.linalg import on_device
-
-Parameters = ParamSpec("Parameters")
-Returned = TypeVar("Returned")
 
 Weights = Float[Array, "rows features"]
 Gradient = Callable[[Weights], Weights]

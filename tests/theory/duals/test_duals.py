@@ -301,3 +301,15 @@ def test_rows_that_are_asked_for_again_are_not_expanded_again(monkeypatch: pytes
     assert len(expansions) == 3
     theory.dual("tanh", rows)
     assert len(expansions) == 4
+
+
+def test_an_activation_that_breaks_is_called_no_second_time() -> None:
+    calls = []
+
+    def broken(x: jax.Array) -> jax.Array:
+        calls.append(x)
+        raise TypeError("of the activation itself")
+
+    with pytest.raises(TypeError, match="of the activation itself"):
+        theory.dual(broken, jnp.ones((2, 2)))
+    assert len(calls) == 1
