@@ -15,7 +15,7 @@ from rfm.decide import advise, closed_form_switch, compare_cures, tune_mixup
 from rfm.expected import expected_mixup
 from rfm.features import RandomFeatures
 from rfm.labels import risk_over_labels
-from rfm.mixup import ERM, Mixup
+from rfm.mixup import ERM, Mixup, SimilarLabels
 from rfm.phases import TrainingPhase, closed_form_phases
 from rfm.precision import PrecisionWarning
 from rfm.problem import Problem
@@ -41,6 +41,7 @@ __all__ = [
     "Problem",
     "RandomFeatures",
     "Sample",
+    "SimilarLabels",
     "Solution",
     "Start",
     "TeacherStudent",

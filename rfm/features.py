@@ -1,7 +1,6 @@
 """Random features: a linear map drawn once, an elementwise function, and nothing learnt."""
 
 import math
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -11,15 +10,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
 from rfm.normals import scaled_normals
+from rfm.sample import FeatureMap as FeatureMap
 from theory import dual
 from theory.checks import as_floating, check_count, check_not_negative, check_real, described, is_traced
 from theory.duals import activation as activation_named
 from theory.duals.activations import Activation
 from theory.linalg import on_device, on_host
 from theory.rules.rule import number
-
-FeatureMap = Callable[[Float[Array, "samples inputs"]], Float[Array, "samples features"]]
-"""Any callable from inputs to features serves wherever `RandomFeatures` does."""
 
 
 class RandomFeatures(eqx.Module):

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 import theory
 from rfm.features import FeatureMap, signature
-from rfm.mixup.pairing import PairTable
+from rfm.mixup.table import PairTable
 from rfm.shown import ProblemView, SolvableView, StreamedView
 from rfm.source import Source, TableRows
 from theory.blocks import Block, in_one_precision
@@ -173,7 +173,7 @@ class Problem(ProblemView, Solvable):
             return self.features
         check_untraced(problem=self)
         first, second = self.mixing.first, self.mixing.second
-        lam = self.mixing.lam.astype(self.features.dtype)[:, None]
+        lam = self.mixing.label_share.astype(self.features.dtype)[:, None]
         num_originals = 1 + int(jnp.maximum(jnp.max(first), jnp.max(second)))
         total = jnp.zeros((num_originals, self.features.shape[1]), self.features.dtype)
         total = total.at[first].add(lam * self.features).at[second].add((1 - lam) * self.features)

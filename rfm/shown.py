@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from rfm.mixup.pairing import PairTable
+from rfm.mixup.table import PairTable
 from theory import Averages, Spectrum
 from theory.views import Facts, Shown, are_known, counted, extent, number
 
@@ -144,7 +144,7 @@ def _mixing(table: PairTable | None) -> str:
     if table is None or not are_known(table.first, table.second, table.lam):
         return "unknown"
     first, second, lam = (np.asarray(column) for column in (table.first, table.second, table.lam))
-    if np.all((lam == 1) | (first == second)):
+    if np.all((lam.reshape(len(lam), -1) == 1).all(axis=1) | (first == second)):
         return "none"
     ends = np.unique([lam.min(), lam.max()])
     return f"pairs of {1 + max(first.max(), second.max())} originals, lam = {extent(ends)}"

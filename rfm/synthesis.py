@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from jaxtyping import Array, PRNGKeyArray
 
-from rfm.data.sample import Sample, checked_sample
 from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelProblem, KernelTest
-from rfm.mixup.laws import Law
-from rfm.mixup.pairing import PairTable
+from rfm.mixup.law import GivenRows, Law
+from rfm.mixup.table import PairTable
 from rfm.problem import Problem, Solvable, StreamedProblem, check_map
+from rfm.sample import Sample, checked_sample
 from theory import Averages
 from theory.blocks import Block
 from theory.checks import check_count, check_type
@@ -19,7 +19,7 @@ from theory.checks import check_count, check_type
 def synthesize(
     sample: Sample,
     features: FeatureMap,
-    law: Law,
+    law: Law | PairTable,
     *,
     population: Averages | KernelTest,
     key: PRNGKeyArray | None = None,
@@ -30,7 +30,8 @@ def synthesize(
     Args:
         sample: the originals.
         features: any callable from inputs to features; infinitely many `RandomFeatures` give a `KernelProblem`.
-        law: `Mixup` or `ERM`. With ``pairs="expected"`` this is `expected_mixup`, which has more to choose.
+        law: `Mixup` or `ERM`, or an `rfm.mixup.PairTable` of your own. With ``pairs="expected"`` this is
+            `expected_mixup`, which has more to choose.
         population: what the risk is averaged over; a task's ``test_set(features, ...)``.
         key: for laws that draw pairs or ratios.
         block_rows: rows held at a time. None builds the whole `Problem`; a number gives a `StreamedProblem` with the
@@ -44,7 +45,8 @@ def synthesize(
     >>> synthesize(sample, features, rfm.Mixup(lam=0.5), population=test).features.shape
     (25, 6)
     """
-    check_type("law", law, Law, "rfm.Mixup(...), rfm.ERM() or an rfm.mixup.Law")
+    law = GivenRows(law) if isinstance(law, PairTable) else law
+    check_type("law", law, Law, "rfm.Mixup(...), rfm.ERM(), an rfm.mixup.PairTable or another rfm.mixup.Law")
     if law.is_expected:
         if block_rows is not None:
             raise ValueError(
@@ -55,26 +57,32 @@ def synthesize(
     sample = checked_sample(sample)
     num_samples, input_dim = sample.inputs.shape
     check_features(features, input_dim)
-
-    def mix(table: PairTable) -> tuple[Array, Array, Array | None]:
-        inputs = table.mix(sample.inputs)
-        return inputs, table.mix(sample.labels), None if sample.truth is None else sample.truth(inputs)
-
-    def blocks(rows: int) -> Iterator[Block]:
-        for table in law.tables(num_samples, rows, key=key):
-            inputs, labels, clean = mix(table)
-            yield features(inputs), labels, clean
-
+    law = law.on(sample)
+    mixed, phi = sample, features
     if isinstance(population, KernelTest):
         population.check_map(features)
         if block_rows is not None:
             raise ValueError("block_rows: infinitely many features need all rows at once; leave it None")
-        (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
-        return KernelProblem.of(*mix(whole), population)
-    check_map(population, features, input_dim)
-    if block_rows is not None:
+        if law.mixes_features:
+            raise ValueError("features: infinitely many are nowhere written out, to be mixed; pass a number of them")
+    else:
+        check_map(population, features, input_dim)
+        mixed, phi = law.what_it_mixes(sample, features)
+
+    def mix(table: PairTable) -> tuple[Array, Array, Array | None]:
+        inputs = table.mix(mixed.inputs)
+        return inputs, table.mix_labels(mixed.labels), None if mixed.truth is None else mixed.truth(inputs)
+
+    def blocks(rows: int) -> Iterator[Block]:
+        for table in law.tables(num_samples, rows, key=key):
+            inputs, labels, clean = mix(table)
+            yield phi(inputs), labels, clean
+
+    if block_rows is not None and not isinstance(population, KernelTest):
         check_count("block_rows", block_rows)
         return StreamedProblem(blocks=lambda: blocks(block_rows), population=population, feature_map=features)
     (whole,) = law.tables(num_samples, law.num_rows(num_samples), key=key)
+    if isinstance(population, KernelTest):
+        return KernelProblem.of(*mix(whole), population)
     inputs, labels, clean = mix(whole)
-    return Problem(features(inputs), labels, clean, population=population, mixing=whole, feature_map=features)
+    return Problem(phi(inputs), labels, clean, population=population, mixing=whole, feature_map=features)

@@ -16,9 +16,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.data.sample import Inputs, Values
 from rfm.data.tables import load_table
 from rfm.files import check_is_file
+from rfm.sample import Inputs, Values
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
 
 MAX_CLASSES = 1000

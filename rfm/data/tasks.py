@@ -13,11 +13,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.checks import check_key
-from rfm.data.sample import Inputs, Sample, Truth, Values, check_truth
 from rfm.data.truths import GaussianTruth, TwoLayerTeacher
 from rfm.features import FeatureMap, RandomFeatures, signature
 from rfm.kernels import KernelTest, as_test_set
 from rfm.normals import scaled_normals
+from rfm.sample import Inputs, Sample, Truth, Values, check_truth
 from theory import Population, TestSet
 from theory.checks import (
     as_floating,

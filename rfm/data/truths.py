@@ -15,8 +15,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.data.sample import Inputs
 from rfm.features import RandomFeatures
+from rfm.sample import Inputs
 from theory.checks import as_floating, check_real, check_shape, check_untraced
 from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation

@@ -124,7 +124,7 @@ def advise(
     if unit == 0:
         raise ValueError("targets: what is held out holds nothing but the mean; hold out other or more rows")
     mixup, plain, switched, slowed = (np.maximum(error / unit, SAME) for error in curves)
-    is_slowed = bool(np.max(np.abs(mixup - slowed)) < SAME)
+    is_slowed = law.is_plain and bool(np.max(np.abs(mixup - slowed)) < SAME)
     counts = _resampled(len(mixup), resample_key)
     return Advice(
         times=times,

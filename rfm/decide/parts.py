@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
 from rfm.data.datasets import Scaling
-from rfm.data.sample import Sample
 from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap
-from rfm.mixup.laws import ERM, Mixup
+from rfm.mixup.law import ERM
+from rfm.mixup.laws import Mixup
 from rfm.problem import Problem, Solvable
+from rfm.sample import Sample
 from rfm.solve import solve
 from rfm.synthesis import synthesize
 from theory import Spectrum, TestSet
@@ -68,7 +69,7 @@ class Part(NamedTuple):
         """Everything that costs something."""
         train, test = split
         phi = feature_map(features)
-        if features == "raw" and law.is_expected:
+        if features == "raw" and law.is_expected and law.is_plain:
             mixup: Solvable = linear_mixup(phi(train.inputs), train.labels, law, test)
         elif law.is_expected:
             mixup = expected_mixup(train, phi, law, population=test, method="gram", tolerance=tolerance)

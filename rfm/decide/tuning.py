@@ -17,10 +17,10 @@ import scipy.optimize
 from jaxtyping import Array, Float
 
 import theory
-from rfm.data.sample import Sample
 from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
+from rfm.sample import Sample
 from rfm.solve import solve
 from theory.checks import check_alpha, check_count, check_positive, check_type, trusted, untraced
 from theory.population import Averages

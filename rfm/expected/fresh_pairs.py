@@ -2,16 +2,18 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 import theory
-from rfm.data.sample import Sample
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import RatioQuadrature
+from rfm.mixup.weights import PairWeights
+from rfm.sample import Sample
 from rfm.source import Rows, Source, draw_pairs
 from theory.linalg import on_device, on_host
 
@@ -28,7 +30,11 @@ class FreshPairs(Source):
 
     @property
     def num_pairs(self) -> int:
-        return self.labels.shape[0] ** 2
+        return self._weights.num_pairs
+
+    @property
+    def _weights(self) -> PairWeights:
+        return self.law.weights_of(len(self.labels))
 
     @property
     def node_weights(self) -> Float[Array, "nodes"]:
@@ -36,26 +42,43 @@ class FreshPairs(Source):
 
     def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
-        pairs = draw_pairs(pair_key, batches, self.num_pairs)
-        number = 1 if batches.shared_ratio else batches.size
-        lam = self.law.ratio.draw(ratio_key, (number,), self.sample.inputs.dtype)[:, None]
-        first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
+        first, second = self._pairs(pair_key, batches)
+        shape = (1 if batches.shared_ratio else batches.size,)
+        lam, label_lam = (of[:, None] for of in self.law.draw_ratios(ratio_key, shape, self.sample.inputs.dtype))
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
-        labels = lam * self.labels[first] + (1 - lam) * self.labels[second]
+        labels = label_lam * self.labels[first] + (1 - label_lam) * self.labels[second]
         if self.sample.truth is not None:
             clean = self.sample.truth(inputs)
             labels = jnp.concatenate([labels, clean.reshape(batches.size, -1)], axis=1)
         return self.features(inputs), labels
 
+    def _pairs(self, key: PRNGKeyArray, batches: theory.Batches) -> tuple[Array, Array]:
+        weights = self._weights
+        return weights.rows(weights.listed, draw_pairs(key, batches, self.num_pairs))
+
+    def check(self, batches: theory.Batches) -> None:
+        super().check(batches)
+        if not self._weights.is_even:
+            raise ValueError(
+                f"batches: the pairs of {self.law} have different weights, and only equally likely ones are drawn; "
+                "pass a table of pairs, Mixup(..., pairs=number)"
+            )
+
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
-        first, second = index // self.labels.shape[0], index % self.labels.shape[0]
+        weights = self._weights
+        first, second = map(np.asarray, _listed(weights, on_device(index)))
 
         # By numpy, which need not compile for each number of pairs.
-        def mix(values: Array) -> np.ndarray:
+        def mix(values: Array, ratios: np.ndarray) -> np.ndarray:
             there = np.asarray(values)
-            lam = self.ratios.lam.astype(there.dtype)[None, :, None]
+            lam = ratios.astype(there.dtype)[None, :, None]
             return lam * there[first][:, None, :] + (1 - lam) * there[second][:, None, :]
 
-        inputs = mix(self.sample.inputs)
+        inputs = mix(self.sample.inputs, self.ratios.lam)
         phi = on_host(self.features(on_device(inputs.reshape(-1, inputs.shape[2]))))
-        return on_device(phi.reshape(*inputs.shape[:2], -1)), on_device(mix(self.labels))
+        return on_device(phi.reshape(*inputs.shape[:2], -1)), on_device(mix(self.labels, self.ratios.label_lam))
+
+
+@eqx.filter_jit
+def _listed(weights: PairWeights, places: Int[Array, "pairs"]) -> tuple[Array, Array]:
+    return weights.rows(weights.listed, places)

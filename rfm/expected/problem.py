@@ -23,16 +23,17 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.data.sample import Sample, checked_sample
 from rfm.expected.fresh_pairs import FreshPairs
 from rfm.expected.quadrature import ratio_quadrature
 from rfm.expected.sums import KINDS, BlockProgress, PassMethod, Shape, accumulate
 from rfm.expected.tiles import Tiling
 from rfm.features import FeatureMap, check_features
 from rfm.kernels import KernelTest
-from rfm.mixup.laws import Law, Mixup
+from rfm.mixup.law import Law
+from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import RatioQuadrature
 from rfm.problem import Problem, Solvable, check_map, check_population
+from rfm.sample import Sample, checked_sample
 from rfm.shown import ExpectedView
 from rfm.source import Source
 from theory import Averages, Spectrum
@@ -57,7 +58,7 @@ class ExpectedProblem(ExpectedView, Solvable):
     Attributes:
         sample: the originals.
         feature_map: phi.
-        law: with which pairs and ratios are drawn.
+        law: with which pairs and ratios are drawn, for that sample.
         population: what the risk is averaged over.
         ratios: the quadrature over lam, with its error.
         smoother: H; the force is Hᵀ y / n.
@@ -109,8 +110,8 @@ class ExpectedProblem(ExpectedView, Solvable):
 
     def source(self) -> Source:
         """Fresh pairs at fresh ratios."""
-        labels = self.sample.labels
-        return FreshPairs(self.sample, as_matrix(labels), self.feature_map, self.law, self.ratios)
+        sample, phi = self.law.what_it_mixes(self.sample, self.feature_map)
+        return FreshPairs(sample, as_matrix(sample.labels), phi, self.law, self.ratios)
 
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.
@@ -123,7 +124,7 @@ class ExpectedProblem(ExpectedView, Solvable):
         new = as_floating("labels", labels).astype(self.smoother.dtype)
         new = check_finite("labels", as_matrix(new))
         check_shape("labels", new, ndim=2, rows=len(self.smoother), columns=self.found.label_coordinates.shape[1])
-        force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios)
+        force, power = self.smoother.T @ new / len(new), mixed_power(new, self.ratios, self.law)
         sample = Sample(self.sample.inputs, new, self.sample.truth)
         return dataclasses.replace(self, sample=sample, found=relabelled(self.found, force, power), method="gram")
 
@@ -148,7 +149,7 @@ def expected_mixup(
     Args:
         sample: the originals.
         features: phi, finitely many.
-        law: ``Mixup(alpha=..., pairs="expected")`` or ``Mixup(lam=..., pairs="expected")``.
+        law: ``Mixup(alpha=..., pairs="expected")`` or ``Mixup(lam=..., pairs="expected")``, with any partners.
         population: what the risk is averaged over.
         method: ``qr``, accurate at all times, or ``gram``, two to three times as fast; see `theory.spectrum`.
         num_ratios: quadrature nodes over lam; None for as many as the tolerance needs.
@@ -184,6 +185,7 @@ def expected_mixup(
     check_features(features, sample.inputs.shape[1])
     labels = as_matrix(sample.labels)
     check_count("num_samples (for Mixup)", len(labels), least=2)
+    law = law.on(sample)
     if checkpoint is not None and not Path(checkpoint).parent.is_dir():
         raise ValueError(f"checkpoint: there is no folder {str(Path(checkpoint).parent)!r}; make it first")
     devices = jax.devices() if devices is None else list(devices)
@@ -195,12 +197,14 @@ def expected_mixup(
     dtype = jnp.result_type(probe, labels)
     if probe.dtype != dtype:  # sums in single precision would round labels that are known better
         features, probe = _InPrecision(features, dtype), probe.astype(dtype)
-    ratios = ratio_quadrature(law, sample.inputs, features, sample.truth, num_ratios=num_ratios, tolerance=tolerance)
+    mixed, phi = law.what_it_mixes(sample, features)
+    ratios = ratio_quadrature(law, mixed.inputs, phi, mixed.truth, num_ratios=num_ratios, tolerance=tolerance)
     check_population(population, probe.shape[1], labels.shape[1])
     check_map(population, features, sample.inputs.shape[1])
     most_rows = _most_rows(len(labels), probe, len(ratios), devices, method, memory_budget)
-    tiling = Tiling.of(sample.inputs, labels, features, sample.truth, ratios, most_rows, devices)
-    clean_targets = 0 if sample.truth is None else labels.shape[1]
+    pairs = law.weights_of(len(labels))
+    tiling = Tiling.of(mixed.inputs, labels, phi, mixed.truth, ratios, pairs, most_rows, devices)
+    clean_targets = 0 if mixed.truth is None else labels.shape[1]
     shape = Shape(len(tiling.inputs), probe.shape[1], labels.shape[1], clean_targets, probe.dtype)
     sums = accumulate(
         tiling,
@@ -211,7 +215,7 @@ def expected_mixup(
         home=min(sample.inputs.devices(), key=lambda device: device.id),
     )
     smoother = on_device(on_host(sums.smoother)[: len(labels)] * len(labels))
-    spectrum = sums.spectrum(labels, mixed_power(labels, ratios), tiling.rows + probe.shape[1])
+    spectrum = sums.spectrum(labels, mixed_power(labels, ratios, law), tiling.rows + probe.shape[1])
     return ExpectedProblem(
         sample=sample,
         feature_map=features,
@@ -234,18 +238,25 @@ class _InPrecision(eqx.Module):
         return self.features(inputs).astype(self.dtype)
 
 
-def mixed_power(labels: Float[Array, "samples targets"], ratios: RatioQuadrature) -> Float[Array, "targets"]:
+def mixed_power(
+    labels: Float[Array, "samples targets"], ratios: RatioQuadrature, law: Mixup
+) -> Float[Array, "targets"]:
     """E (lam y_i + (1 - lam) y_j)^2 over all pairs and ratios."""
-    same = float(ratios.weights @ (ratios.lam**2 + (1 - ratios.lam) ** 2))
-    cross = float(ratios.weights @ (2 * ratios.lam * (1 - ratios.lam)))
-    return _weighted_powers(labels, on_device(same, labels.dtype), on_device(cross, labels.dtype))
+    lam, pairs = ratios.label_lam, law.weights_of(len(labels))
+    first, second, cross = (float(ratios.weights @ of) for of in (lam**2, (1 - lam) ** 2, 2 * lam * (1 - lam)))
+    dtype, partners = labels.dtype, pairs.times(labels)
+    often = on_device(first, dtype) * pairs.row_sums() + on_device(second, dtype) * pairs.column_sums()
+    return _weighted_powers(labels, often.astype(dtype), partners, on_device(cross, dtype))
 
 
 @jax.jit
 def _weighted_powers(
-    labels: Float[Array, "samples targets"], same: Float[Array, ""], cross: Float[Array, ""]
+    labels: Float[Array, "samples targets"],
+    often: Float[Array, "samples"],
+    partners: Float[Array, "samples targets"],
+    cross: Float[Array, ""],
 ) -> Float[Array, "targets"]:
-    return same * jnp.mean(labels**2, axis=0) + cross * jnp.mean(labels, axis=0) ** 2
+    return jnp.sum(often[:, None] * labels**2, axis=0) + cross * jnp.sum(labels * partners, axis=0)
 
 
 def _most_rows(
@@ -286,8 +297,10 @@ def _fingerprint(
         "labels": sample.labels,
         "features": features(few),
         "truth": np.zeros(0) if sample.truth is None else sample.truth(few),
-        "ratios": np.stack([ratios.lam, ratios.weights]),
+        "ratios": np.stack([ratios.lam, ratios.label_lam, ratios.weights]),
     }
+    held = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tiling.pairs) if eqx.is_array(leaf)]
+    arrays["weights of pairs"] = np.frombuffer(b"".join(held), np.uint8)
     digests = {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for name, array in arrays.items()
     }

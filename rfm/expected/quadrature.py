@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rfm.data.sample import Truth
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import Nodes, RatioQuadrature
+from rfm.sample import Truth
 from rfm.source import spread_evenly
 from theory.checks import check_count, check_positive, untraced
 from theory.linalg import on_device
@@ -67,12 +67,12 @@ def ratio_quadrature(
     while True:
         nodes, finer = law.ratio.nodes(number), law.ratio.finer_nodes(number)
         if not finer or len(pilot[0]) == 0:  # exact, or one original
-            return RatioQuadrature(*nodes, 0.0)
+            return RatioQuadrature.of(nodes, law.label_ratio, 0.0)
         ours, *others = (_moment(some, pilot, features, truth) for some in (nodes, *finer))
         # Where these two disagree, neither is the truth, and the distance from them may be short by as much.
         error = max(_distance(ours, other) for other in others) + _distance(*others)
         if num_ratios is not None or error <= tolerance or number >= FINEST:
-            return RatioQuadrature(*nodes, error)
+            return RatioQuadrature.of(nodes, law.label_ratio, error)
         number *= 2
 
 

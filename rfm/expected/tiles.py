@@ -2,8 +2,8 @@
 
 Row (i, j, lam) is the sample lam x_i + (1 - lam) x_j with its probability, its features and labels multiplied by the
 root of it: then the mean of phi phiᵀ over the law is the sum over all rows. Swapping the two of a pair and turning lam
-into 1 - lam gives the same row again; so where the ratios are symmetric, the tiles below the diagonal are left out
-and those above it count twice.
+into 1 - lam gives the same row again; so where the ratios are symmetric, whatever the weights W of the pairs, the tiles
+below the diagonal are left out and those above it count for their mirror images too, W_ij + W_ji.
 """
 
 import math
@@ -15,9 +15,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from rfm.data.sample import Truth
 from rfm.features import FeatureMap, RandomFeatures
 from rfm.mixup.ratios import RatioQuadrature
+from rfm.mixup.weights import PairWeights
+from rfm.sample import Truth
 from theory.linalg import as_matrix, on_device
 
 AXIS = "devices"
@@ -30,8 +31,8 @@ class Tile(eqx.Module):
         features: phi.
         labels: the mixed labels.
         clean: the truth at the mixed inputs, or None.
-        first_share: lam times the root of the probability, as [first, second, ratio].
-        second_share: 1 - lam times it.
+        first_share: that of the first in the label times the root of the probability, as [first, second, ratio].
+        second_share: that of the second times it.
         first: index of the first original, one a device.
         second: index of the first partner.
     """
@@ -62,7 +63,9 @@ class Tiling(eqx.Module):
         features: phi.
         truth: f, or None.
         lam: the ratios.
+        label_lam: those of the labels.
         weights: theirs.
+        pairs: the weights of pairs.
         num_samples: n.
         side: of a tile.
         is_symmetric: whether the lower half is left out.
@@ -75,7 +78,9 @@ class Tiling(eqx.Module):
     features: FeatureMap
     truth: Truth | None
     lam: Float[Array, "ratios"]
+    label_lam: Float[Array, "ratios"]
     weights: Float[Array, "ratios"]
+    pairs: PairWeights
     num_samples: int = eqx.field(static=True)
     side: int = eqx.field(static=True)
     is_symmetric: bool = eqx.field(static=True)
@@ -88,6 +93,7 @@ class Tiling(eqx.Module):
         features: FeatureMap,
         truth: Truth | None,
         ratios: RatioQuadrature,
+        pairs: PairWeights,
         most_rows: int,
         devices: list[jax.Device],
     ) -> "Tiling":
@@ -105,7 +111,9 @@ class Tiling(eqx.Module):
             features,
             truth,
             on_device(ratios.lam, inputs.dtype),
+            on_device(ratios.label_lam, inputs.dtype),
             on_device(ratios.weights, inputs.dtype),
+            pairs,
         )
         mesh = None
         if num_devices > 1:
@@ -133,17 +141,17 @@ class Tiling(eqx.Module):
         root, first_share, second_share = _shares(self, *place)
         clean = None
         if self.truth is not None:
-            clean = self.truth(_mixed(self, self.inputs, *place))
+            clean = self.truth(_mixed(self, self.inputs, self.lam, *place))
             clean = _scaled(self._spread(as_matrix(clean)), root)
         if self.linear is not None:
             features = _activated(self, self.linear, *place)
         else:
-            features = _scaled(self._spread(self.features(_mixed(self, self.inputs, *place))), root)
+            features = _scaled(self._spread(self.features(_mixed(self, self.inputs, self.lam, *place))), root)
         num_devices = 1 if self.mesh is None else self.mesh.size
         first = self.side * i + np.arange(num_devices) * (self.side // num_devices)
         return Tile(
             features,
-            _scaled(_mixed(self, self.labels, *place), root),
+            _scaled(_mixed(self, self.labels, self.label_lam, *place), root),
             clean,
             first_share,
             second_share,
@@ -157,21 +165,23 @@ class Tiling(eqx.Module):
 
 
 @eqx.filter_jit
-def _mixed(tiling: Tiling, values: Float[Array, "padded columns"], i: Array, j: Array) -> Float[Array, "rows columns"]:
-    return _lay(tiling, _mix(tiling, values, i, j))
+def _mixed(
+    tiling: Tiling, values: Float[Array, "padded columns"], lam: Float[Array, "ratios"], i: Array, j: Array
+) -> Float[Array, "rows columns"]:
+    return _lay(tiling, _mix(tiling, values, lam, i, j))
 
 
 @eqx.filter_jit
 def _activated(tiling: Tiling, linear: _Linear, i: Array, j: Array) -> Float[Array, "rows features"]:
     """Features from mixed preactivations, times the root of the probability, in one sweep."""
-    phi = linear.features.from_preactivations(_mix(tiling, linear.preactivations, i, j))
+    phi = linear.features.from_preactivations(_mix(tiling, linear.preactivations, tiling.lam, i, j))
     return _lay(tiling, phi * jnp.sqrt(_probability(tiling, i, j))[..., None])
 
 
 @eqx.filter_jit
 def _shares(tiling: Tiling, i: Array, j: Array) -> tuple[Array, Array, Array]:
     root = jnp.sqrt(_probability(tiling, i, j))
-    lam = tiling.lam[None, None, :]
+    lam = tiling.label_lam[None, None, :]
     parts = root.reshape(-1), root * lam, root * (1 - lam)
     if tiling.mesh is None:
         return parts
@@ -183,11 +193,13 @@ def _scaled(rows: Float[Array, "rows columns"], root: Float[Array, "rows"]) -> F
     return rows * root.astype(rows.dtype)[:, None]
 
 
-def _mix(tiling: Tiling, values: Array, i: Array, j: Array) -> Float[Array, "firsts seconds ratios columns"]:
+def _mix(
+    tiling: Tiling, values: Array, lam: Float[Array, "ratios"], i: Array, j: Array
+) -> Float[Array, "firsts seconds ratios columns"]:
     side = tiling.side
     first = jax.lax.dynamic_slice_in_dim(values, i * side, side)[:, None, None, :]
     second = jax.lax.dynamic_slice_in_dim(values, j * side, side)[None, :, None, :]
-    lam = tiling.lam.astype(values.dtype)[None, None, :, None]
+    lam = lam.astype(values.dtype)[None, None, :, None]
     return lam * first + (1 - lam) * second
 
 
@@ -200,7 +212,10 @@ def _lay(tiling: Tiling, rows: Float[Array, "firsts seconds ratios columns"]) ->
 
 def _probability(tiling: Tiling, i: Array, j: Array) -> Float[Array, "firsts seconds ratios"]:
     index, n = jnp.arange(tiling.side), tiling.num_samples
-    there = (index + i * tiling.side < n)[:, None] & (index + j * tiling.side < n)[None, :]
-    # A tile off the diagonal stands for its mirror image too.
-    times = jnp.where((i != j) & tiling.is_symmetric, 2, 1) / n**2
-    return jnp.where(there, times, 0)[:, :, None] * tiling.weights[None, None, :]
+    first, second = (index + place * tiling.side for place in (i, j))
+    there = (first < n)[:, None] & (second < n)[None, :]
+    first, second = jnp.minimum(first, n - 1), jnp.minimum(second, n - 1)
+    chance = tiling.pairs.block(first, second)
+    if tiling.is_symmetric:  # a tile off the diagonal stands for its mirror image too
+        chance = chance + jnp.where(i == j, 0, tiling.pairs.block(second, first).T)
+    return jnp.where(there, chance, 0).astype(tiling.weights.dtype)[:, :, None] * tiling.weights[None, None, :]

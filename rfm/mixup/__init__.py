@@ -1,7 +1,23 @@
 """Laws of mixing: which pairs of samples are interpolated, at what ratios."""
 
-from rfm.mixup.laws import ERM, Law, Mixup
-from rfm.mixup.pairing import PairTable
+from rfm.mixup.law import ERM, Law
+from rfm.mixup.laws import Mixup
+from rfm.mixup.partners import NearestInputs, OtherClass, OtherSamples, Partners, SameClass, SimilarLabels
 from rfm.mixup.ratios import BetaRatio, FixedRatio, RatioQuadrature
+from rfm.mixup.table import PairTable
 
-__all__ = ["ERM", "BetaRatio", "FixedRatio", "Law", "Mixup", "PairTable", "RatioQuadrature"]
+__all__ = [
+    "ERM",
+    "BetaRatio",
+    "FixedRatio",
+    "Law",
+    "Mixup",
+    "NearestInputs",
+    "OtherClass",
+    "OtherSamples",
+    "PairTable",
+    "Partners",
+    "RatioQuadrature",
+    "SameClass",
+    "SimilarLabels",
+]

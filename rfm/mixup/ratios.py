@@ -38,6 +38,7 @@ class RatioQuadrature(eqx.Module):
 
     Attributes:
         lam: ascending, in [0, 1].
+        label_lam: those of the labels beside them.
         weights: of sum one.
         error: relative, of the means of phi phiᵀ, phi, lam phi and f phi over some pairs: the distance from two other
             rules of four and of eight times as many ratios, and that between them; 0 for a fixed one. (Covariances of
@@ -45,13 +46,30 @@ class RatioQuadrature(eqx.Module):
     """
 
     lam: Float[np.ndarray, "ratios"]
+    label_lam: Float[np.ndarray, "ratios"]
     weights: Float[np.ndarray, "ratios"]
     error: float
+
+    @staticmethod
+    def of(nodes: Nodes, label_ratio: "Ratio | None", error: float) -> "RatioQuadrature":
+        """Nodes, and beside each those of the labels' own ratio: two, since squares of labels are all that is asked.
+
+        >>> both = RatioQuadrature.of(FixedRatio(0.3).nodes(4), BetaRatio(1.0), 0.0)
+        >>> both.lam.tolist(), both.label_lam.round(3).tolist()
+        ([0.3, 0.3], [0.211, 0.789])
+        """
+        lam, weights = nodes
+        if label_ratio is None:
+            return RatioQuadrature(lam, lam, weights, error)
+        beside, chances = label_ratio.nodes(2)
+        repeated = np.repeat(lam, len(beside)), np.tile(beside, len(lam))
+        return RatioQuadrature(*repeated, np.outer(weights, chances).ravel(), error)
 
     @property
     def is_symmetric(self) -> bool:
         """Whether swapping the two of a pair, lam -> 1 - lam, changes nothing."""
-        mirrored = np.concatenate([self.lam + self.lam[::-1] - 1, self.weights - self.weights[::-1]])
+        swapped = self.lam + self.lam[::-1] - 1, self.label_lam + self.label_lam[::-1] - 1
+        mirrored = np.concatenate([*swapped, self.weights - self.weights[::-1]])
         return bool(np.max(np.abs(mirrored)) < MIRRORED)
 
     def __len__(self) -> int:
@@ -107,7 +125,7 @@ class FixedRatio(Ratio):
         return ()
 
     def __str__(self) -> str:
-        return f"lam={_written(self.lam)}"
+        return f"lam={written(self.lam)}"
 
 
 class BetaRatio(Ratio):
@@ -143,10 +161,11 @@ class BetaRatio(Ratio):
         return asymmetric_nodes(alpha, 2 * number, CUTS[0], 1), asymmetric_nodes(alpha, 4 * number, CUTS[1], GRADING)
 
     def __str__(self) -> str:
-        return f"alpha={_written(self.alpha)}"
+        return f"alpha={written(self.alpha)}"
 
 
-def _written(number: float | Array) -> str:
+def written(number: float | Array) -> str:
+    """A number as the name of a law says it."""
     return described(number) if is_traced(number) else f"{number:g}"
 
 

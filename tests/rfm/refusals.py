@@ -247,6 +247,10 @@ REFUSED = {
     r"^ValueError: label_noise_std: must be a finite number that is not negative, got -0.1$": [
         "jax.jit(lambda x: rfm.GaussianTask(task.truth, 4, label_noise_std=-0.1).truth(x))(x)"
     ],
+    r"^TypeError: partners: pass such as rfm.SimilarLabels\(bandwidth\) or rfm.mixup.OtherSamples\(\), or a matrix": [
+        f"rfm.Mixup(lam=0.5, partners={partners})" for partners in ("'similar'", "rfm.SimilarLabels", "3")
+    ],
+    r"^ValueError: space: 'weights' is not known": ["rfm.Mixup(lam=0.5, space='weights')"],
     r"^ValueError: until: must be a positive time, got ('a'|nan|0)": [
         f"rfm.solve(problem, until={until})" for until in ("'a'", "np.nan", "0")
     ],

@@ -10,6 +10,7 @@ import scipy.stats
 import rfm
 import theory
 from rfm.expected.tiles import Tiling
+from rfm.mixup.weights import EvenPairs
 from tests.rfm.expected.small import (
     FEATURES,
     KEYS,
@@ -132,7 +133,7 @@ def test_a_budget_bounds_the_rows_of_a_block() -> None:
     ratios = rfm.expected.ratio_quadrature(UNIFORM, SAMPLE.inputs, FEATURES)
     for most in (1, 100, 400, 10**6):
         tiling = Tiling.of(
-            SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, most, jax.devices()[:1]
+            SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, EvenPairs(7), most, jax.devices()[:1]
         )  # fmt: skip
         assert tiling.rows <= max(most, len(ratios))
         covered = sum(1 if i == j else 2 for i, j in tiling.positions) * tiling.side**2
@@ -142,9 +143,9 @@ def test_a_budget_bounds_the_rows_of_a_block() -> None:
 def test_swapping_a_pair_halves_the_work_and_a_lopsided_ratio_does_not() -> None:
     def blocks(law: rfm.Mixup) -> int:
         ratios = rfm.expected.ratio_quadrature(law, SAMPLE.inputs, FEATURES)
-        return len(
-            Tiling.of(SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, 1, jax.devices()[:1]).positions
-        )
+        pairs, device = EvenPairs(7), jax.devices()[:1]
+        tiling = Tiling.of(SAMPLE.inputs, SAMPLE.labels[:, None], FEATURES, None, ratios, pairs, 1, device)
+        return len(tiling.positions)
 
     assert blocks(UNIFORM) == blocks(rfm.Mixup(lam=0.5, pairs="expected")) == 7 * 8 // 2
     assert blocks(rfm.Mixup(lam=0.3, pairs="expected")) == 49

@@ -11,6 +11,8 @@ Inputs = Float[Array, "samples inputs"]
 Values = Float[Array, "samples"] | Float[Array, "samples targets"]
 Truth = Callable[[Inputs], Values]
 """A ground truth f; one value, or one row of values, an input."""
+FeatureMap = Callable[[Inputs], Float[Array, "samples features"]]
+"""Any callable from inputs to features serves wherever `RandomFeatures` does."""
 
 
 def check_truth(truth: object) -> None:
