@@ -1,5 +1,6 @@
 """Pairs of originals, mixed afresh for every batch at ratios of their law."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import jax
@@ -12,7 +13,7 @@ from rfm.data.sample import Sample
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import RatioQuadrature
-from rfm.source import Rows, Source, draw_pairs
+from rfm.source import Rows, Source, draw_pairs, draw_partners
 from theory.linalg import on_device, on_host
 
 
@@ -25,21 +26,25 @@ class FreshPairs(Source):
     law: Mixup
     ratios: RatioQuadrature
     called: ClassVar[str] = "pairs"
+    members_called: ClassVar[str] = "originals"
 
     @property
     def num_pairs(self) -> int:
         return self.labels.shape[0] ** 2
 
     @property
+    def num_members(self) -> int:
+        return self.labels.shape[0]
+
+    @property
     def node_weights(self) -> Float[Array, "nodes"]:
         return on_device(self.ratios.weights, self.sample.inputs.dtype)
 
-    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches, members: Int[Array, "rows"] | None = None) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
-        pairs = draw_pairs(pair_key, batches, self.num_pairs)
+        first, second = self._drawn(pair_key, batches, members)
         number = 1 if batches.shared_ratio else batches.size
         lam = self.law.ratio.draw(ratio_key, (number,), self.sample.inputs.dtype)[:, None]
-        first, second = pairs // self.labels.shape[0], pairs % self.labels.shape[0]
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
         labels = lam * self.labels[first] + (1 - lam) * self.labels[second]
         if self.sample.truth is not None:
@@ -47,8 +52,42 @@ class FreshPairs(Source):
             labels = jnp.concatenate([labels, clean.reshape(batches.size, -1)], axis=1)
         return self.features(inputs), labels
 
+    def _drawn(
+        self, key: PRNGKeyArray, batches: theory.Batches, members: Int[Array, "rows"] | None
+    ) -> tuple[Int[Array, "rows"], Int[Array, "rows"]]:
+        """The originals that each row is mixed of."""
+        if batches.mixes_itself:
+            member_key, partner_key = jax.random.split(key)
+            first = draw_pairs(member_key, batches, self.num_members) if members is None else members
+            return first, draw_partners(partner_key, batches, first)
+        pairs = draw_pairs(key, batches, self.num_pairs)
+        return pairs // self.num_members, pairs % self.num_members
+
+    def check(self, batches: theory.Batches) -> None:
+        super().check(batches)
+        if batches.epochs and not batches.mixes_itself:
+            raise ValueError(
+                "batches: an epoch goes through the originals once, and independent partners are drawn from all of "
+                "them; pass partners='permuted', 'flipped' or 'rolled', or epochs=False"
+            )
+
+    def blocks(self, batches: theory.Batches, most: int | None = None) -> Iterator[tuple[Array, Array]]:
+        if not batches.mixes_itself:
+            yield from super().blocks(batches, most)
+            return
+        number = min(self.num_members, most or self.num_members)
+        chosen = np.arange(self.num_members) * number // self.num_members  # rises by one at each that is chosen
+        chosen = np.flatnonzero(np.diff(chosen, prepend=-1))
+        for star in theory.batches.stars(number):
+            yield self.mixed(chosen[star // number], chosen[star % number])
+
     def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
-        first, second = index // self.labels.shape[0], index % self.labels.shape[0]
+        return self.mixed(index // self.num_members, index % self.num_members)
+
+    def mixed(
+        self, first: Int[np.ndarray, "pairs"], second: Int[np.ndarray, "pairs"]
+    ) -> tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]:
+        """Pairs of originals, at all ratios."""
 
         # By numpy, which need not compile for each number of pairs.
         def mix(values: Array) -> np.ndarray:
