@@ -87,6 +87,15 @@ class Solvable(SolvableView, eqx.Module):
             " many features, are nowhere written out, and rfm.synthesize without either builds one with rows"
         )
 
+    def drawn_by(self, batches: theory.Batches) -> "Solvable":
+        """The problem whose mean gradient is that of such batches: itself, unless they weigh its pairs otherwise.
+
+        Raises:
+            ValueError: batches that cannot be drawn from it.
+        """
+        self.source().check(batches)
+        return self
+
     def source(self) -> Source:
         """What a batch of the problem is drawn from.
 

@@ -218,9 +218,9 @@ class Solution(shown.SolutionView):
             if ridge != 0:
                 raise ValueError(f"ridge: {type(rule).__name__} brings its own; pass the rule with ridge={ridge}")
             return float(rule.largest_stable_step(self.largest_eigenvalue()))
-        source = problem_of(self, "what batches are drawn from").source()
-        source.check(rule)
-        return source.largest_stable_step(self.spectrum, rule, ridge)
+        problem = problem_of(self, "what batches are drawn from")
+        own = self if (drawn := problem.drawn_by(rule)) is problem else solve(drawn)
+        return problem.source().largest_stable_step(own.spectrum, rule, ridge)
 
     def moments(self) -> Moments:
         """What training sees of its data, for `theory.derivatives`.

@@ -1,5 +1,6 @@
 """Pairs of originals, mixed afresh for every batch at ratios of their law."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import equinox as eqx
@@ -14,7 +15,8 @@ from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import RatioQuadrature
 from rfm.mixup.weights import PairWeights
 from rfm.sample import Sample
-from rfm.source import Rows, Source, draw_pairs
+from rfm.source import Rows, Source, draw_pairs, draw_partners
+from theory.batches.rows import Block
 from theory.linalg import on_device, on_host
 
 
@@ -27,6 +29,7 @@ class FreshPairs(Source):
     law: Mixup
     ratios: RatioQuadrature
     called: ClassVar[str] = "pairs"
+    members_called: ClassVar[str] = "originals"
 
     @property
     def num_pairs(self) -> int:
@@ -37,12 +40,16 @@ class FreshPairs(Source):
         return self.law.weights_of(len(self.labels))
 
     @property
+    def num_members(self) -> int:
+        return self.labels.shape[0]
+
+    @property
     def node_weights(self) -> Float[Array, "nodes"]:
         return on_device(self.ratios.weights, self.sample.inputs.dtype)
 
-    def draw(self, key: PRNGKeyArray, batches: theory.Batches) -> Rows:
+    def draw(self, key: PRNGKeyArray, batches: theory.Batches, members: Int[Array, "rows"] | None = None) -> Rows:
         pair_key, ratio_key = jax.random.split(key)
-        first, second = self._pairs(pair_key, batches)
+        first, second = self._drawn(pair_key, batches, members)
         shape = (1 if batches.shared_ratio else batches.size,)
         lam, label_lam = (of[:, None] for of in self.law.draw_ratios(ratio_key, shape, self.sample.inputs.dtype))
         inputs = lam * self.sample.inputs[first] + (1 - lam) * self.sample.inputs[second]
@@ -52,21 +59,53 @@ class FreshPairs(Source):
             labels = jnp.concatenate([labels, clean.reshape(batches.size, -1)], axis=1)
         return self.features(inputs), labels
 
-    def _pairs(self, key: PRNGKeyArray, batches: theory.Batches) -> tuple[Array, Array]:
+    def _drawn(
+        self, key: PRNGKeyArray, batches: theory.Batches, members: Int[Array, "rows"] | None
+    ) -> tuple[Int[Array, "rows"], Int[Array, "rows"]]:
+        """The originals that each row is mixed of."""
+        if batches.mixes_itself:
+            member_key, partner_key = jax.random.split(key)
+            first = draw_pairs(member_key, batches, self.num_members) if members is None else members
+            return first, draw_partners(partner_key, batches, first)
         weights = self._weights
+        if batches.replacement and not weights.is_even:
+            return jax.vmap(weights.draw)(jax.random.split(key, batches.size))
         return weights.rows(weights.listed, draw_pairs(key, batches, self.num_pairs))
 
     def check(self, batches: theory.Batches) -> None:
         super().check(batches)
-        if not self._weights.is_even:
+        if batches.epochs and not batches.mixes_itself:
             raise ValueError(
-                f"batches: the pairs of {self.law} have different weights, and only equally likely ones are drawn; "
-                "pass a table of pairs, Mixup(..., pairs=number)"
+                "batches: an epoch goes through the originals once, and independent partners are drawn from all of "
+                "them; pass partners='permuted', 'flipped' or 'rolled', or epochs=False"
+            )
+        if not self.law.mixes_anyone and (batches.mixes_itself or not (batches.replacement or self._weights.is_even)):
+            asked = f"partners={batches.partners!r}" if batches.mixes_itself else f"different {self.called}"
+            raise ValueError(
+                f"batches: {asked} were asked for, but the pairs of {self.law} have weights of their own; pass "
+                'partners="independent" with replacement'
             )
 
-    def pairs(self, index: Int[np.ndarray, "pairs"]) -> tuple[Array, Array]:
+    def blocks(self, batches: theory.Batches, most: int | None = None) -> Iterator[Block]:
+        if not batches.mixes_itself:
+            yield from super().blocks(batches, most)
+            return
+        number = min(self.num_members, most or self.num_members)
+        chosen = np.arange(self.num_members) * number // self.num_members  # rises by one at each that is chosen
+        chosen = np.flatnonzero(np.diff(chosen, prepend=-1))
+        for star in theory.batches.stars(number):
+            yield self.mixed(chosen[star // number], chosen[star % number])
+
+    def pairs(self, index: Int[np.ndarray, "pairs"]) -> Block:
         weights = self._weights
-        first, second = map(np.asarray, _listed(weights, on_device(index)))
+        first, second = _listed(weights, on_device(index))
+        mixed = self.mixed(np.asarray(first), np.asarray(second))
+        return mixed if weights.is_even else (*mixed, _weights_at(weights, first, second))
+
+    def mixed(
+        self, first: Int[np.ndarray, "pairs"], second: Int[np.ndarray, "pairs"]
+    ) -> tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]:
+        """Pairs of originals, at all ratios."""
 
         # By numpy, which need not compile for each number of pairs.
         def mix(values: Array, ratios: np.ndarray) -> np.ndarray:
@@ -82,3 +121,8 @@ class FreshPairs(Source):
 @eqx.filter_jit
 def _listed(weights: PairWeights, places: Int[Array, "pairs"]) -> tuple[Array, Array]:
     return weights.rows(weights.listed, places)
+
+
+@eqx.filter_jit
+def _weights_at(weights: PairWeights, first: Int[Array, "pairs"], second: Int[Array, "pairs"]) -> Float[Array, "pairs"]:
+    return jax.vmap(lambda i, j: weights.block(i[None], j[None])[0, 0])(first, second)

@@ -36,7 +36,7 @@ from rfm.problem import Problem, Solvable, check_map, check_population
 from rfm.sample import Sample, checked_sample
 from rfm.shown import ExpectedView
 from rfm.source import Source
-from theory import Averages, Spectrum
+from theory import Averages, Batches, Spectrum
 from theory.checks import as_floating, check_choice, check_count, check_finite, check_shape, untraced
 from theory.linalg import as_matrix, on_device, on_host
 from theory.spectrum import relabelled
@@ -106,6 +106,29 @@ class ExpectedProblem(ExpectedView, Solvable):
         raise ValueError(
             "problem: stands for fresh pairs at every step, of which there is no table; pass one of a law that has one,"
             " such as rfm.Mixup(alpha=1.0, pairs=4000); rfm.simulate(..., batches=rfm.Batches(size)) trains on batches"
+        )
+
+    def drawn_by(self, batches: Batches) -> "ExpectedProblem":
+        """Itself, or for batches that are mixed with themselves one more pass: they weigh a sample's pair with itself.
+
+        >>> import rfm
+        >>> task = rfm.TeacherStudent(input_dim=4, num_hidden=3, key=jax.random.key(0))
+        >>> features = rfm.RandomFeatures(input_dim=4, num_features=6, key=jax.random.key(1))
+        >>> sample, law = task.sample(num_samples=5, key=jax.random.key(3)), rfm.Mixup(lam=0.5, pairs="expected")
+        >>> problem = expected_mixup(sample, features, law, population=task.population(features))
+        >>> print(problem.drawn_by(rfm.Batches(4, partners="permuted")).law)
+        Mixup(lam=0.5, pairs=expected, partners=others, share=0.75)
+        """
+        self.source().check(batches)
+        if not batches.mixes_itself:
+            return self
+        return expected_mixup(
+            self.sample,
+            self.feature_map,
+            self.law.among_others(1 - batches.self_weight),
+            population=self.population,
+            method=self.method,
+            num_ratios=len(np.unique(self.ratios.lam)),
         )
 
     def source(self) -> Source:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rfm.mixup.law import Law
 from rfm.mixup.pairing import Pairing, pairing_of
-from rfm.mixup.partners import AnyPartner, Partners, partners_of
+from rfm.mixup.partners import AnyPartner, OtherSamples, Partners, partners_of
 from rfm.mixup.ratios import BetaRatio, FixedRatio, Ratio, written
 from rfm.mixup.table import PairTable
 from rfm.mixup.weights import EvenPairs, PairWeights
@@ -60,7 +60,7 @@ class Mixup(Law):
     label_ratio: Ratio | None
     pairing: Pairing
     partners: Partners
-    share: float = eqx.field(static=True)
+    share: float
     weights: PairWeights | None
     space: Literal["inputs", "features"] = eqx.field(static=True)
     fewest_samples: ClassVar[int] = 2
@@ -108,14 +108,14 @@ class Mixup(Law):
         return self.space == "features"
 
     @property
-    def is_even(self) -> bool:
+    def mixes_anyone(self) -> bool:
         """Whether every sample is mixed with every other, itself included, as often."""
         return isinstance(self.partners, AnyPartner) and self.share == 1
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing was asked for beside the ratio and the pairs."""
-        return self.is_even and self.label_ratio is None and not self.mixes_features
+        return self.mixes_anyone and self.label_ratio is None and not self.mixes_features
 
     def on(self, sample: Sample) -> "Mixup":
         """The law with the weights of that sample's pairs.
@@ -128,10 +128,15 @@ class Mixup(Law):
         >>> law.on(rfm.Sample(jnp.eye(3), jnp.ones(3), None)).num_rows(num_samples=3)
         6
         """
-        if self.is_even:
+        if self.mixes_anyone:
             return self
         weights = self.partners.weights(sample, self.share)
         return eqx.tree_at(lambda law: law.weights, self, weights, is_leaf=lambda leaf: leaf is None)
+
+    def among_others(self, share: float) -> "Mixup":
+        """The same with partners that are never the sample itself, that share of the rows mixed."""
+        chosen = OtherSamples(), share
+        return eqx.tree_at(lambda law: (law.partners, law.share), self, chosen, is_leaf=_are_partners)
 
     def weights_of(self, num_samples: int) -> PairWeights:
         """W, for so many samples.
@@ -140,7 +145,7 @@ class Mixup(Law):
             ValueError: a law that looks at the samples, and has not; or has at another number of them.
         """
         if self.weights is None:
-            if not self.is_even:
+            if not self.mixes_anyone:
                 raise ValueError(f"law: {self} depends on the sample; rfm.synthesize tells it, or law.on(sample) does")
             return EvenPairs(num_samples)
         if self.weights.num_samples != num_samples:
@@ -177,6 +182,10 @@ class Mixup(Law):
         }
         told = "".join(f", {name}={value}" for name, value in chosen.items() if value is not None)
         return f"Mixup({self.ratio}, pairs={self.pairing}{told})"
+
+
+def _are_partners(leaf: object) -> bool:
+    return isinstance(leaf, Partners)
 
 
 def _ratio(prefix: str, lam: float | Array | None, alpha: float | Array | None) -> Ratio | None:

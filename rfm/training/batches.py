@@ -5,6 +5,7 @@ A problem is a law of rows: an `ExpectedProblem` draws a pair and a ratio for ea
 draws from a key of its own, folded from the run's key and the number of the step.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -19,7 +20,7 @@ from rfm.checks import check_keys
 from rfm.precision import warn
 from rfm.problem import Solvable
 from rfm.solve import Solution, problem_of, solution_of
-from rfm.source import Source
+from rfm.source import Source, members_at
 from rfm.training.start import STEPS_A_CALL, initial_rows, initial_weights, recorded_curve
 from theory.batches.moments import MAX_EXACT_MODES
 from theory.checks import Clock, check_choice, check_shape, check_steps, untraced
@@ -66,11 +67,9 @@ def minibatch_curve(
     >>> curve.risk.round(4).tolist()  # half of the labels are seen in the first step
     [1.0, 0.625, 0.0]
     """
-    source = problem_of(problem, "what batches are drawn from").source()
-    source.check(batches)
+    source, solution = _drawn(problem, batches)
     check_choice("moments", moments, ("auto", "exact", "diagonal"))
     check_start(start)
-    solution = solution_of(problem)
     spectrum = solution.spectrum
     if start is not None and start.weights is not None:
         check_shape("start.weights", start.weights, ndim=2, rows=spectrum.modes.shape[0],
@@ -84,7 +83,7 @@ def minibatch_curve(
         raise ValueError("features: all of them are zero on the problem's rows, so nothing trains; pass others")
     diagonal = moments == "diagonal" or (moments == "auto" and spectrum.rank > MAX_EXACT_MODES)
     found = theory.batches.batch_moments(
-        spectrum, source.blocks(), source.node_weights, batches, ridge=ridge, diagonal=diagonal
+        spectrum, source.blocks(batches), source.node_weights, batches, ridge=ridge, diagonal=diagonal
     )
     curve = theory.batches.minibatch_curve(spectrum, solution.population, found, step_size, steps, start=start)
     latest = float(np.asarray(curve.times)[-1])
@@ -161,12 +160,10 @@ def simulate_minibatch(
     >>> runs.parts.risk[0, :, 0].tolist()
     [1.0, 0.625]
     """
-    source = problem_of(problem, "what batches are drawn from").source()
-    source.check(batches)
+    source, solution = _drawn(problem, batches)
     recorded = check_steps(steps)
     check_keys("keys", keys, "run")
     rule = theory.GradientDescent(step_size, ridge)
-    solution = solution_of(problem)
     spectrum = solution.spectrum
     _check_stable(spectrum, source, batches, rule)
     num_targets, num_features = spectrum.label_coordinates.shape[1], spectrum.modes.shape[0]
@@ -174,7 +171,8 @@ def simulate_minibatch(
     dtype = spectrum.eigenvalues.dtype
     rows = 1 if spectrum.clean_coordinates is None else 2
     # Distinct pairs may be drawn by permuting all of them.
-    bytes_a_run = max(batches.size * num_features, 0 if batches.replacement else source.num_pairs) * dtype.itemsize
+    drawn_from = source.num_members if batches.mixes_itself else 0 if batches.replacement else source.num_pairs
+    bytes_a_run = max(batches.size * num_features, drawn_from) * dtype.itemsize
     together = max(1, ENSEMBLE_BYTES // bytes_a_run)
     pieces = []
     for first in range(0, len(keys), together):
@@ -190,15 +188,32 @@ def simulate_minibatch(
     return MinibatchRuns(clock, elapsed(rule, recorded, dtype), parts, loss, gradient, trained, solution.population)
 
 
+def _drawn(problem: Solvable | Solution, batches: theory.Batches) -> tuple[Source, Solution]:
+    """What batches are drawn from, and the solution of the problem that is their mean."""
+    given = problem_of(problem, "what batches are drawn from")
+    drawn = given.drawn_by(batches)
+    return given.source(), solution_of(problem if drawn is given else drawn)
+
+
 def _check_stable(
     spectrum: theory.Spectrum, source: Source, batches: theory.Batches, rule: theory.GradientDescent
 ) -> None:
-    largest = source.largest_stable_step(spectrum, batches, float(rule.ridge))
-    if rule.step_size >= largest:
-        raise ValueError(
-            f"step_size: at {float(rule.step_size):g} the variance of batches of {batches.size} grows without bound; "
-            f"pass a step below the largest stable one in mean square, {largest:.6g}, or larger batches"
+    alone = dataclasses.replace(batches, epochs=False) if batches.epochs else batches
+    largest = source.largest_stable_step(spectrum, alone, float(rule.ridge))
+    if rule.step_size < largest:
+        return
+    if batches.epochs:
+        warn(
+            f"step_size: at {float(rule.step_size):g} the variance of independent batches of {batches.size} grows "
+            f"without bound, from {largest:.6g} on; within epochs longer steps may be stable, and no closed form says "
+            "which",
+            UserWarning,
         )
+        return
+    raise ValueError(
+        f"step_size: at {float(rule.step_size):g} the variance of batches of {batches.size} grows without bound; "
+        f"pass a step below the largest stable one in mean square, {largest:.6g}, or larger batches"
+    )
 
 
 def _check_traceable(source: Source, batches: theory.Batches) -> None:
@@ -246,7 +261,8 @@ def _gradient(
     step: Array,
 ) -> Float[Array, "rows features"]:
     """Of the batch that a run draws at a step."""
-    features, labels = source.draw(jax.random.fold_in(key, step), batches)
+    members = members_at(key, step, batches, source.num_members)
+    features, labels = source.draw(jax.random.fold_in(key, step), batches, members)
     residual = weights @ features.T - labels.T
     return residual @ features / batches.size + ridge * weights
 

@@ -2,6 +2,7 @@
 
 from theory.batches.curve import MinibatchCurve, minibatch_curve
 from theory.batches.moments import BatchMoments, batch_moments
+from theory.batches.rows import stars
 from theory.batches.sampling import Batches
 from theory.batches.stability import largest_stable_step, largest_stable_step_of_rows
 
@@ -13,4 +14,5 @@ __all__ = [
     "largest_stable_step",
     "largest_stable_step_of_rows",
     "minibatch_curve",
+    "stars",
 ]

@@ -4,36 +4,31 @@ A step of mini-batch training needs the mean of B rows' products phi phiᵀ and 
 that is left at the optimum. How much these means vary from batch to batch is a matter of sampling theory alone
 (`theory.batches.sampling`), and the law enters nowhere else.
 
-Everything is kept in the coordinates of the modes, where the mean of the products is diagonal. p modes have
-p (p + 1) / 2 products phi_k phi_l, so the covariances of all of them are of the order p^4 numbers. The diagonal
-approximation keeps, of the second moment of the weights, the entries (k, k) alone, and of the covariances p^2 numbers.
+Everything is kept in the coordinates of the modes, where the mean of the products is diagonal: all of it, or what the
+diagonal approximation keeps (`theory.batches.layouts`).
 
 Source: derived here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from theory import linalg
+from theory.batches.covariances import Projection, over_batches
+from theory.batches.layouts import Diagonal, Exact, Layout, Modes, entry_factors
+from theory.batches.rows import Block
 from theory.batches.sampling import Batches
 from theory.checks import check_not_negative, check_untraced
 from theory.noise.labels import check_probabilities
 from theory.spectrum import Spectrum
 
-Modes = Int[np.ndarray, "entries"]
-Block = tuple[Float[Array, "pairs nodes features"], Float[Array, "pairs nodes targets"]]
-
 MAX_EXACT_MODES = 100
 """The exact moments of 100 modes are a matrix of 5050 x 5050 entries, 200 MB, of which
 some seven are alive at once; their size grows as the fourth power."""
-
-CHUNK_BYTES = 2**26
-"""Products of features are formed for so many rows at once that they stay below this."""
 
 SAFETY = 10
 """Roundings that a sum over features may lose beside the largest of them."""
@@ -68,7 +63,7 @@ class BatchMoments(eqx.Module):
         """The modes k and l of each entry, and its factor."""
         num_modes = len(self.eigenvalues)
         first, second = (np.arange(num_modes),) * 2 if self.is_diagonal else np.triu_indices(num_modes)
-        return first, second, _factors(first, second, self.eigenvalues)
+        return first, second, entry_factors(first, second, self.eigenvalues)
 
 
 def batch_moments(
@@ -86,8 +81,12 @@ def batch_moments(
     Gram matrix: rows * entries^2 operations, or rows * modes^2 for the diagonal approximation.
 
     Args:
-        spectrum: of the same rows, each times the root of its weight, node_weights[q] * nodes.
-        blocks: (features, labels) of consecutive pairs at all nodes. Any fixed table of rows has one node.
+        spectrum: of the same rows, each times the root of its probability times their number: node_weights[q] * nodes
+            where pairs are equally likely.
+        blocks: (features, labels) of consecutive pairs at all nodes, or (features, labels, weights), where the weights
+            are proportional to the pairs' probabilities. Any fixed table of rows has one node. A law that mixes batches
+            with themselves asks for one block an original, of the pairs that `stars` lists; the spectrum is then of all
+            ordered pairs, those of an original with itself with probability law.self_weight / n each.
         node_weights: probabilities of the nodes.
         law: how a batch is drawn.
         ridge: weight decay; unit 1/time.
@@ -95,7 +94,9 @@ def batch_moments(
 
     Raises:
         ValueError: node weights that do not sum to one; a negative ridge; more modes than `MAX_EXACT_MODES`, or none;
-            rows that are not those of the spectrum; a batch of more distinct pairs than there are.
+            rows that are not those of the spectrum; a batch of more distinct pairs, or originals, than there are;
+            distinct pairs of different weights; blocks that are no stars; batches of epochs, which depend on each
+            other.
 
     Source: derived here.
 
@@ -109,18 +110,13 @@ def batch_moments(
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_probabilities("node_weights", linalg.on_device(np.asarray(node_weights)[None, :]))
     rank = spectrum.rank
+    law.check_independent()
     _check_rank(rank, diagonal)
     check_not_negative("ridge", ridge)
     eigenvalues, modes, optimum = _optimum(spectrum, rank, linalg.on_device(ridge, spectrum.eigenvalues.dtype))
-    layout = _Diagonal() if diagonal else _Exact()
-    of_pairs = law.asks_of_pairs
-    sums, num_pairs = None, 0
-    for features, labels in _pieces(blocks, layout, rank, of_pairs):
-        terms = layout.sums(*_in_modes(features, labels, modes, optimum), node_weights, of_pairs)
-        sums = terms if sums is None else jax.tree.map(jnp.add, sums, terms)
-        num_pairs += features.shape[0]
-    law.check_drawn_from(num_pairs)
-    first_moments, operators = _covariances(layout, law, num_pairs, sums, node_weights, optimum)
+    layout = Diagonal() if diagonal else Exact()
+    mean, covariance = over_batches(blocks, node_weights, law, layout, Projection(modes, optimum))
+    first_moments, operators = _in_entries(layout, mean, covariance, *optimum.shape)
     _check_same_rows(first_moments, optimum, ridge, spectrum)
     return BatchMoments(eigenvalues, optimum, *operators, linalg.on_device(ridge, eigenvalues.dtype), diagonal)
 
@@ -136,178 +132,11 @@ def _optimum(
 
 
 @eqx.filter_jit
-def _in_modes(
-    features: Float[Array, "pairs nodes features"],
-    labels: Float[Array, "pairs nodes targets"],
-    modes: Float[Array, "features modes"],
-    optimum: Float[Array, "modes targets"],
-) -> tuple[Float[Array, "pairs nodes modes"], Float[Array, "pairs nodes targets"]]:
-    """Rows in the coordinates of the modes, and the error that is left at the optimum."""
-    coordinates = features @ modes
-    return coordinates, labels - coordinates @ optimum
-
-
-@eqx.filter_jit
-def _covariances(
-    layout: "_Exact | _Diagonal",
-    law: Batches,
-    num_pairs: int,
-    sums: PyTree[Array],
-    node_weights: Float[Array, "nodes"],
-    optimum: Float[Array, "modes targets"],
+def _in_entries(
+    layout: Layout, mean: Array, covariance: PyTree[Array], num_modes: int, num_targets: int
 ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
-    """The first moments of rows, and the operators that covariances over batches make.
-
-    Covariances come from second moments: of rows, of what a pair and a node each share, and of the mean.
-    """
-    node_means, square, pair_square = jax.tree.map(lambda total: total / num_pairs, sums)
-    mean = jnp.tensordot(node_weights, node_means, 1)
-    mean_square = layout.products(mean[None], jnp.ones_like(node_weights[:1]))
-    node_square = layout.products(node_means, node_weights) if law.shared_ratio else mean_square
-
-    def covariance(mean_square: Array, *squares: Array) -> Array:
-        return law.over_batches(num_pairs, *(square - mean_square for square in squares))
-
-    pairs = pair_square if law.asks_of_pairs else square
-    covariances = jax.tree.map(covariance, mean_square, square, pairs, node_square)
-    return layout.first_moments(mean, len(optimum)), layout.operators(covariances, *optimum.shape)
-
-
-def _factors(first: Modes, second: Modes, like: Array) -> Float[Array, "entries"]:
-    return linalg.on_device(np.where(first == second, 1, np.sqrt(2)), like.dtype)
-
-
-Products = Float[Array, "entries_and_noises entries_and_noises"]
-DiagonalProducts = tuple[Float[Array, "modes columns"], Float[Array, "modes modes targets"]]
-
-
-class _Exact(eqx.Module):
-    """Products of z = (phi_k phi_l for k <= l, phi_k e_t) with itself: one Gram matrix."""
-
-    def columns(self, nodes: int, modes: int, targets: int, of_pairs: bool) -> int:
-        """Numbers that a pair of samples takes."""
-        return nodes * (modes * (modes + 1) // 2 + modes * targets)
-
-    def sums(
-        self,
-        coordinates: Float[Array, "pairs nodes modes"],
-        error: Float[Array, "pairs nodes targets"],
-        node_weights: Float[Array, "nodes"],
-        of_pairs: bool,
-    ) -> tuple[Float[Array, "nodes columns"], Products, Products]:
-        """Over pairs: z at each node; products of rows; and products of means over nodes, or those of rows again."""
-        node_sums, rows, means = _products_of_rows(coordinates, error, node_weights)
-        square = linalg.gram(rows)
-        return node_sums, square, linalg.gram(means) if of_pairs else square
-
-    def products(self, z: Float[Array, "samples columns"], weights: Float[Array, "samples"]) -> Products:
-        """E z zᵀ."""
-        return linalg.gram(z * jnp.sqrt(weights)[:, None])
-
-    def first_moments(
-        self, mean: Float[Array, "columns"], num_modes: int
-    ) -> tuple[Float[Array, "modes modes"], Float[Array, "modes targets"]]:
-        """E phi phiᵀ and E phi e."""
-        table = _positions(num_modes)
-        num_entries = int(table[-1, -1]) + 1
-        return mean[table], mean[num_entries:].reshape(num_modes, -1)
-
-    def operators(
-        self, covariance: Products, num_modes: int, num_targets: int
-    ) -> tuple[Float[Array, "entries entries"], Float[Array, "entries modes targets"], Float[Array, "entries targets"]]:
-        """E X S X needs Cov(X_ka, X_lb) at row (k, l) and column (a, b): the same numbers, in another order."""
-        first, second = np.triu_indices(num_modes)
-        table, factors = _positions(num_modes), _factors(first, second, covariance)
-        noise_at = len(first) + np.arange(num_modes * num_targets).reshape(num_modes, num_targets)
-        straight = covariance[table[first][:, first], table[second][:, second]]
-        crossed = covariance[table[first][:, second], table[second][:, first]]
-        first_moved = covariance[table[first][:, :, None], noise_at[second][:, None, :]]
-        second_moved = covariance[table[second][:, :, None], noise_at[first][:, None, :]]
-        return (
-            factors[:, None] * (straight + crossed) * factors[None, :] / 2,
-            factors[:, None, None] * (first_moved + second_moved),
-            factors[:, None] * covariance[noise_at[first], noise_at[second]],
-        )
-
-
-class _Diagonal(eqx.Module):
-    """Products of the columns of z_k = phi_k (phi_1 .. phi_p, e_1 .. e_K) that stay on the diagonal of E X S X."""
-
-    def columns(self, nodes: int, modes: int, targets: int, of_pairs: bool) -> int:
-        """Numbers that a pair of samples takes."""
-        return (max(nodes, modes) if of_pairs else nodes) * (modes + targets) * (1 + targets)
-
-    @eqx.filter_jit
-    def sums(
-        self,
-        coordinates: Float[Array, "pairs nodes modes"],
-        error: Float[Array, "pairs nodes targets"],
-        node_weights: Float[Array, "nodes"],
-        of_pairs: bool,
-    ) -> tuple[Float[Array, "nodes modes columns"], DiagonalProducts, DiagonalProducts]:
-        """Over pairs: z at each node; products of rows; and products of means over nodes, or those of rows again."""
-        beside = jnp.concatenate([coordinates, error], axis=2)
-        weighted = coordinates * node_weights[None, :, None]
-        power = weighted * coordinates
-        mixed = coordinates[:, :, :, None] * error[:, :, None, :]
-        own, crossed = (jnp.tensordot(power, of, ((0, 1), (0, 1))) for of in (beside**2, mixed))
-        node_sums = jnp.einsum("gqk,gqc->qkc", coordinates, beside)
-        if not of_pairs:
-            return node_sums, (own, crossed), (own, crossed)
-        means = jnp.einsum("gqk,gqc->gkc", weighted, beside)
-        return node_sums, (own, crossed), self.products(means, jnp.ones_like(means[:, 0, 0]))
-
-    def products(self, z: Float[Array, "samples modes columns"], weights: Float[Array, "samples"]) -> DiagonalProducts:
-        """E X_ka^2 beside E n_kt^2, and E X_ka n_kt."""
-        num_modes = z.shape[1]
-        mixed = z[:, :, :num_modes, None] * z[:, :, None, num_modes:]
-        return jnp.tensordot(weights, z**2, 1), jnp.tensordot(weights, mixed, 1)
-
-    def first_moments(
-        self, mean: Float[Array, "modes columns"], num_modes: int
-    ) -> tuple[Float[Array, "modes modes"], Float[Array, "modes targets"]]:
-        """E phi phiᵀ and E phi e."""
-        return mean[:, :num_modes], mean[:, num_modes:]
-
-    def operators(
-        self, covariance: DiagonalProducts, num_modes: int, num_targets: int
-    ) -> tuple[Float[Array, "entries entries"], Float[Array, "entries modes targets"], Float[Array, "entries targets"]]:
-        """The entries (k, k) of what `_Exact.operators` returns."""
-        own, mixed = covariance
-        return own[:, :num_modes], 2 * mixed, own[:, num_modes:]
-
-
-@eqx.filter_jit
-def _products_of_rows(
-    coordinates: Float[Array, "pairs nodes modes"],
-    error: Float[Array, "pairs nodes targets"],
-    node_weights: Float[Array, "nodes"],
-) -> tuple[Float[Array, "nodes columns"], Float[Array, "rows columns"], Float[Array, "pairs columns"]]:
-    """z of `_Exact` summed over pairs; of each row, times the root of its weight; and its means over nodes."""
-    first, second = np.triu_indices(coordinates.shape[2])
-    noise = coordinates[:, :, :, None] * error[:, :, None, :]
-    noise = noise.reshape(*noise.shape[:2], -1)
-    z = jnp.concatenate([coordinates[:, :, first] * coordinates[:, :, second], noise], axis=2)
-    scaled = z * jnp.sqrt(node_weights)[None, :, None]
-    means = jnp.tensordot(z, node_weights, ((1,), (0,)))
-    return jnp.sum(z, axis=0), scaled.reshape(-1, z.shape[2]), means
-
-
-def _positions(num_modes: int) -> Int[np.ndarray, "modes modes"]:
-    """Where the entry (k, l), or (l, k), stands in the list of entries."""
-    first, second = np.triu_indices(num_modes)
-    table = np.zeros((num_modes, num_modes), int)
-    table[first, second] = table[second, first] = np.arange(len(first))
-    return table
-
-
-def _pieces(blocks: Iterable[Block], layout: _Exact | _Diagonal, num_modes: int, of_pairs: bool) -> Iterator[Block]:
-    """The blocks, cut so that products of their features stay below `CHUNK_BYTES`."""
-    for features, labels in blocks:
-        columns = layout.columns(features.shape[1], num_modes, labels.shape[2], of_pairs)
-        length = max(1, CHUNK_BYTES // (columns * features.dtype.itemsize))
-        for begin in range(0, features.shape[0], length):
-            yield features[begin : begin + length], labels[begin : begin + length]
+    """The first moments of rows, and the operators that covariances over batches make."""
+    return layout.first_moments(mean, num_modes), layout.operators(covariance, num_modes, num_targets)
 
 
 def _check_rank(rank: int, diagonal: bool) -> None:
@@ -341,5 +170,6 @@ def _check_same_rows(
     if off > tolerance or label_off > tolerance + rounding:
         raise ValueError(
             f"blocks: their moments differ from the spectrum's, by {off:.2g} in the features and {label_off:.2g} in "
-            "the labels, relatively; pass the spectrum of the same rows, each times the root of node_weights[q] * nodes"
+            "the labels, relatively; pass the spectrum of the same rows, each times the root of its probability times "
+            "their number"
         )

@@ -5,15 +5,16 @@ of a batch's mean X of phi phiᵀ, and L[S] = (C + ridge) S + S (C + ridge). Of 
 S. Of many, Lanczos iteration asks what P and L make of an S, and never writes them out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 from jaxtyping import Array, Float
 
-from theory.batches.moments import BatchMoments, Block
-from theory.batches.sampling import Batches
+from theory.batches.moments import BatchMoments
+from theory.batches.rows import Block, in_stars, weighted
+from theory.batches.sampling import Batches, num_originals_of
 from theory.checks import check_not_negative, check_untraced, untraced
 from theory.linalg import on_device
 from theory.noise.labels import check_probabilities
@@ -63,15 +64,16 @@ def largest_stable_step_of_rows(
 
     Args:
         spectrum: of the rows, as `batch_moments` takes it.
-        blocks: the pairs, at all nodes; or some of them, which stand for all.
+        blocks: the pairs, at all nodes, as `batch_moments` takes them; or some of them, which stand for all. Of a law
+            that mixes batches with themselves: the stars of all originals, or of some of them alone.
         node_weights: probabilities of the nodes.
         law: how a batch is drawn.
-        num_pairs: how many pairs there are.
+        num_pairs: how many pairs there are; n^2 for n originals.
         ridge: weight decay; unit 1/time.
 
     Raises:
-        ValueError: a negative ridge, weights that are no probabilities, no pairs, a batch of more distinct pairs than
-            there are.
+        ValueError: a negative ridge, weights that are no probabilities, no pairs, a batch of more distinct pairs, or
+            originals, than there are, blocks that are no stars, batches of epochs.
 
     Source: derived here.
 
@@ -85,18 +87,15 @@ def largest_stable_step_of_rows(
     check_untraced(spectrum=spectrum, node_weights=node_weights, ridge=ridge)
     check_not_negative("ridge", ridge)
     check_probabilities("node_weights", on_device(np.asarray(node_weights)[None, :]))
+    law.check_independent()
     law.check_drawn_from(num_pairs)
     rank = spectrum.rank
     if rank == 0:
         return 2 / ridge if ridge > 0 else float("inf")
     modes, eigenvalues = np.asarray(spectrum.modes)[:, :rank], np.asarray(spectrum.eigenvalues)[:rank]
-    projected = [np.asarray(features) @ modes for features, _ in blocks]
-    if not projected:
-        law.check_drawn_from(0)  # which says what is missing
-    rows = np.concatenate(projected)
+    power = _power(modes, blocks, np.asarray(node_weights), eigenvalues, law, num_pairs)
     shifted = eigenvalues + ridge
     scale = 1 / np.sqrt(shifted[:, None] + shifted[None, :])
-    power = _BatchPower(rows, np.asarray(node_weights), eigenvalues, law, num_pairs)
 
     def apply(flat: np.ndarray) -> np.ndarray:
         scaled = scale * flat.reshape(rank, rank)
@@ -105,47 +104,122 @@ def largest_stable_step_of_rows(
 
     if rank == 1:
         return 1 / float(apply(np.ones(1))[0])
-    operator = scipy.sparse.linalg.LinearOperator((rank**2, rank**2), matvec=apply, dtype=rows.dtype)
+    operator = scipy.sparse.linalg.LinearOperator((rank**2, rank**2), matvec=apply, dtype=eigenvalues.dtype)
     # The largest eigenvalue's matrix is positive, so this start is not orthogonal to it.
     largest = scipy.sparse.linalg.eigsh(operator, k=1, v0=np.eye(rank).ravel(), tol=LANCZOS, return_eigenvectors=False)
     return 1 / float(largest[0])
 
 
-class _BatchPower:
-    """S -> E X S X of a batch's mean of phi phiᵀ, in the coordinates of the modes."""
+def _power(
+    modes: np.ndarray,
+    blocks: Iterable[Block],
+    node_weights: np.ndarray,
+    eigenvalues: np.ndarray,
+    law: Batches,
+    num_pairs: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """S -> E X S X of a batch's mean X of phi phiᵀ, in the coordinates of the modes."""
+    if law.mixes_itself:
+        stars = [(np.asarray(features) @ modes, weights) for features, _, weights in in_stars(blocks, law, num_pairs)]
+        return _PowerOfOriginals(stars, node_weights, law, num_originals_of(num_pairs))
+    found = [(np.asarray(features) @ modes, weights) for features, _, weights in weighted(blocks, law, num_pairs)]
+    rows, weights = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    return _PowerOfPairs(rows, weights, node_weights, eigenvalues, law, num_pairs)
+
+
+class _PowerOfPairs:
+    """Of pairs that share nothing but their node."""
 
     def __init__(
         self,
         rows: np.ndarray,
         weights: np.ndarray,
+        node_weights: np.ndarray,
         eigenvalues: np.ndarray,
         law: Batches,
         num_pairs: int,
     ) -> None:
-        self.rows, self.weights, self.eigenvalues = rows, weights, eigenvalues
-        self.law, self.num_pairs = law, num_pairs
-        scaled = rows * np.sqrt(weights / len(rows))[None, :, None]
-        self.by_node = [scaled[:, q].T @ scaled[:, q] / weights[q] for q in range(len(weights))]
+        self.eigenvalues, self.law, self.num_pairs, self.node_weights = eigenvalues, law, num_pairs, node_weights
+        self.pair_weights = weights / weights.sum()
+        self.rows = rows * np.sqrt(node_weights)[None, :, None]
+        flat = self.rows * np.sqrt(self.pair_weights)[:, None, None]
+        self.by_node = [flat[:, q].T @ flat[:, q] / weight for q, weight in enumerate(node_weights)]
+        # Each row by itself, so that its weight counts once.
+        self.single = rows.reshape(-1, 1, rows.shape[2])
+        self.single_weights = np.outer(self.pair_weights, node_weights).ravel()
 
     def __call__(self, matrix: np.ndarray) -> np.ndarray:
-        own, several = self._rows(matrix), len(self.weights) > 1
+        several = len(self.node_weights) > 1
+        own = _sandwiched(self.single, self.single, self.single_weights, matrix)
         mean = np.outer(self.eigenvalues, self.eigenvalues) * matrix
-        nodes = self._nodes(matrix) if self.law.shared_ratio and several else mean
-        pairs = self._pairs(matrix) if self.law.asks_of_pairs and several else own
+        nodes, pairs = mean, own
+        if self.law.shared_ratio and several:
+            nodes = sum(w * c @ matrix @ c for w, c in zip(self.node_weights, self.by_node, strict=True))
+        if self.law.asks_of_pairs and several:
+            pairs = _sandwiched(self.rows, self.rows, self.pair_weights, matrix)
         return self.law.over_batches(self.num_pairs, own, pairs, nodes)
 
-    def _rows(self, matrix: np.ndarray) -> np.ndarray:
-        """The mean over rows of phi phiᵀ S phi phiᵀ."""
-        flat = self.rows.reshape(-1, self.rows.shape[2])
-        weights = np.tile(self.weights / len(self.rows), len(self.rows))
-        return flat.T @ ((weights * np.sum((flat @ matrix) * flat, axis=1))[:, None] * flat)
 
-    def _nodes(self, matrix: np.ndarray) -> np.ndarray:
-        """The mean over ratios of C_q S C_q."""
-        return sum(w * c @ matrix @ c for w, c in zip(self.weights, self.by_node, strict=True))
+class _PowerOfOriginals:
+    """Of batches that are mixed with themselves: what `Batches.squares` asks for, with S between the factors."""
 
-    def _pairs(self, matrix: np.ndarray) -> np.ndarray:
-        """The mean over pairs of C_g S C_g, where C_g is a pair's mean over ratios."""
-        inner = np.einsum("gqk,grk->gqr", self.rows @ matrix, self.rows, optimize=True)
-        inner *= (self.weights[:, None] * self.weights[None, :])[None]
-        return np.tensordot(self.rows, inner @ self.rows, ((0, 1), (0, 1))) / len(self.rows)
+    def __init__(
+        self, stars: list[tuple[np.ndarray, np.ndarray]], node_weights: np.ndarray, law: Batches, num_originals: int
+    ) -> None:
+        self.of_means: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.of_couples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        ways = (_at_nodes, _over_nodes)
+        for squares, way in zip(law.squares(num_originals), ways, strict=True):
+            levels = [way(rows.reshape(-1, 2, *rows.shape[1:]), node_weights) for rows, _ in stars]
+            if not (squares.totals.any() or squares.originals.any() or squares.couples.any()):
+                continue
+            counts = levels[0][1]
+            used = squares.originals.any(axis=0) | np.append(squares.totals.any(axis=0), False)
+            if used.any():
+                means = np.stack([_means_of_star(rows, used) for rows, _ in levels], axis=1)
+                flat = means.reshape(len(means), -1, *means.shape[3:])
+                self.of_means.append((squares.originals[used][:, used], flat, np.tile(counts / len(stars), len(stars))))
+                totals = means[: sum(used[:2])].mean(axis=1)
+                self.of_means.append((squares.totals[used[:2]][:, used[:2]], totals, counts))
+            halves = [rows[1 : 1 + len(weights)] for (rows, _), (_, weights) in zip(levels, stars, strict=True)]
+            couples = np.moveaxis(np.concatenate(halves), 2, 1)
+            weights = np.outer(np.concatenate([weights for _, weights in stars]), counts).ravel()
+            self.of_couples.append((squares.couples, couples.reshape(-1, *couples.shape[2:]), weights))
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        total = np.zeros_like(matrix)
+        for form, means, weights in self.of_means:
+            beside = np.tensordot(form, means * weights[None, :, None, None], 1)
+            total += np.sum(means @ matrix @ beside, axis=(0, 1))
+        for form, couples, weights in self.of_couples:
+            for a, b in zip(*np.nonzero(form), strict=True):
+                total += form[a, b] * _sandwiched(couples[:, a], couples[:, b], weights, matrix)
+        return total
+
+
+def _at_nodes(rows: np.ndarray, node_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[pairs, sides, nodes, modes] as [pairs, sides, samples, rows of a sample, modes], and what samples count."""
+    return rows[:, :, :, None, :], node_weights
+
+
+def _over_nodes(rows: np.ndarray, node_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (rows * np.sqrt(node_weights)[:, None])[:, :, None, :, :], np.ones(1, rows.dtype)
+
+
+def _means_of_star(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Those that are used of (D_j, R_j, L_j) of `theory.batches.sampling`, as matrices, of each sample."""
+    others = max(len(rows) - 1, 1)
+    parts = ((rows[:1, 0], 1), (rows[1:, 1], others), (rows[1:, 0], others))
+    flat = [np.moveaxis(part, 1, 0).reshape(rows.shape[2], -1, rows.shape[4]) for part, _ in parts]
+    return np.stack(
+        [np.swapaxes(a, 1, 2) @ a / count for a, (_, count), use in zip(flat, parts, used, strict=True) if use]
+    )
+
+
+def _sandwiched(left: np.ndarray, right: np.ndarray, weights: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The weighted sum of A S B, of samples A = sum_t left_t left_tᵀ and B = sum_t right_t right_tᵀ."""
+    modes = left.shape[2]
+    moved = (left.reshape(-1, modes) @ matrix).reshape(left.shape)
+    inner = np.einsum("gtp,gup->gtu", moved, right, optimize=right.shape[1] > 1) * weights[:, None, None]
+    beside = inner @ right if right.shape[1] > 1 else inner * right
+    return left.reshape(-1, modes).T @ beside.reshape(-1, modes)

@@ -317,8 +317,16 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         r"law: Mixup\(.*\) was made for 7 samples, not 5",
     ),
     (
-        lambda: rfm.minibatch_curve(expected_of(fresh(partners=GIVEN), SAMPLE), rfm.Batches(2), step_size=1, steps=[1]),
-        r"batches: the pairs of Mixup\(.*weights of 7 samples\) have different weights",
+        lambda: rfm.minibatch_curve(
+            expected_of(fresh(partners=GIVEN), SAMPLE), rfm.Batches(2, replacement=False), step_size=1.0, steps=[1]
+        ),
+        r"batches: different pairs were asked for, but the pairs of Mixup\(.*\) have weights of their own",
+    ),
+    (
+        lambda: rfm.minibatch_curve(
+            expected_of(fresh(partners=GIVEN), SAMPLE), rfm.Batches(2, partners="rolled"), step_size=1.0, steps=[1]
+        ),
+        r"batches: partners='rolled' were asked for, but the pairs of Mixup\(.*\) have weights of their own",
     ),
 ]
 
@@ -331,9 +339,25 @@ def test_laws_that_cannot_be_are_refused_in_one_line(call: Callable[[], object],
 
 
 @pytest.mark.slow
-def test_batches_of_others_train_as_the_closed_form_says() -> None:
-    problem = expected_of(rfm.Mixup(alpha=1.0, pairs="expected", partners=OtherSamples()), SAMPLE)
+@pytest.mark.parametrize("partners", [OtherSamples(), GIVEN, SimilarLabels(0.4)], ids=["others", "given", "similar"])
+def test_batches_of_any_law_train_as_the_closed_form_says(partners: Partners | np.ndarray) -> None:
+    problem = expected_of(rfm.Mixup(alpha=1.0, pairs="expected", partners=partners), SAMPLE)
     batches = rfm.Batches(4)
+    step = rfm.solve(problem).largest_stable_step(batches) / 2
+    curve = rfm.minibatch_curve(problem, batches, step_size=step, steps=[0, 3, 30])
+    keys = list(jax.random.split(KEYS[3], 200))
+    runs = rfm.simulate_minibatch(problem, batches, step_size=step, steps=[0, 3, 30], keys=keys)
+    risk = np.asarray(runs.parts.risk.sum(axis=2))[:, 1:]
+    error = risk.std(axis=0) / len(keys) ** 0.5
+    assert np.all(np.abs(risk.mean(axis=0) - np.asarray(curve.risk)[1:]) < 4 * error)
+    assert np.all(np.asarray(curve.spread)[1:] > 4 * error)  # the mean alone would not do
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partners", ["permuted", "flipped", "rolled"])
+def test_batches_mixed_with_themselves_train_as_the_closed_form_says(partners: str) -> None:
+    problem = expected_of(rfm.Mixup(alpha=1.0, pairs="expected"), SAMPLE)
+    batches = rfm.Batches(4, partners=partners, shared_ratio=True)
     step = rfm.solve(problem).largest_stable_step(batches) / 2
     curve = rfm.minibatch_curve(problem, batches, step_size=step, steps=[0, 3, 30])
     keys = list(jax.random.split(KEYS[3], 200))

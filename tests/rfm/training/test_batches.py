@@ -88,7 +88,9 @@ def test_the_largest_stable_step_by_iteration_is_that_by_moments(
 ) -> None:
     ours = rfm.solve(problem).largest_stable_step(rfm.Batches(batch_size, **settings), ridge=ridge)
     source, law = problem.source(), theory.Batches(batch_size, **settings)
-    moments = theory.batches.batch_moments(problem.spectrum(), source.blocks(), source.node_weights, law, ridge=ridge)
+    moments = theory.batches.batch_moments(
+        problem.spectrum(), source.blocks(law), source.node_weights, law, ridge=ridge
+    )
     assert np.isclose(ours, theory.batches.largest_stable_step(moments), rtol=ORACLE)
 
 

@@ -1,7 +1,8 @@
 """Tables of pairs, small enough that every batch of them can be written out."""
 
+import collections
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,10 +21,20 @@ LAWS = [
 ]
 
 
+OF_THEMSELVES = [
+    theory.Batches(size, partners, shared_ratio=shared_ratio)
+    for size in (1, 2, 3, 4)
+    for partners in ("permuted", "flipped", "rolled")
+    for shared_ratio in (False, True)
+]
+
+
 def name_of(law: theory.Batches) -> str:
-    return f"B={law.size}{' shared' if law.shared_ratio else ''}{'' if law.replacement else ' distinct'}"
+    kind = law.partners if law.mixes_itself else "" if law.replacement else "distinct"
+    return f"B={law.size}{' shared' if law.shared_ratio else ''} {kind}".strip()
 
 
+EVERY_LAW_OF_THEMSELVES = pytest.mark.parametrize("law", OF_THEMSELVES, ids=name_of)
 EVERY_LAW = pytest.mark.parametrize("law", LAWS, ids=name_of)
 LAWS_OF_TWO = pytest.mark.parametrize("law", [law for law in LAWS if law.size == 2], ids=name_of)
 
@@ -35,11 +46,14 @@ class Table(NamedTuple):
     labels: np.ndarray  # pairs, nodes, targets
     node_weights: np.ndarray
     test: theory.TestSet
+    pair_weights: np.ndarray | None = None  # proportional to probabilities; None for equal ones
 
     @property
     def row_weights(self) -> np.ndarray:
         """The probability of each row, pairs first."""
-        return np.tile(self.node_weights, len(self.features)) / len(self.features)
+        of_pairs = np.ones_like(self.node_weights, shape=len(self.features))
+        of_pairs = of_pairs if self.pair_weights is None else self.pair_weights
+        return np.outer(of_pairs / of_pairs.sum(), self.node_weights).ravel()
 
     @property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -55,10 +69,26 @@ class Table(NamedTuple):
     def moments(
         self, law: theory.Batches, *, ridge: float = 0.0, diagonal: bool = False, block: int = 1000
     ) -> theory.batches.BatchMoments:
-        arrays = tuple(map(jnp.asarray, (self.features, self.labels)))
-        blocks = (tuple(array[i : i + block] for array in arrays) for i in range(0, len(self.features), block))
-        weights = jnp.asarray(self.node_weights)
+        weights, blocks = jnp.asarray(self.node_weights), self.blocks(law, block)
         return theory.batches.batch_moments(self.spectrum, blocks, weights, law, ridge=ridge, diagonal=diagonal)
+
+    def blocks(self, law: theory.Batches, length: int = 1000) -> Iterator[tuple]:
+        """As theory asks for them: stars, or so many pairs at a time."""
+        arrays = [self.features, self.labels]
+        every = np.arange(len(self.features))
+        pieces: Iterable[np.ndarray] = (every[i : i + length] for i in range(0, len(every), length))
+        if law.mixes_itself:
+            pieces = theory.batches.stars(round(len(every) ** 0.5))
+        elif self.pair_weights is not None:
+            arrays.append(self.pair_weights)
+        return (tuple(jnp.asarray(array[piece]) for array in arrays) for piece in pieces)
+
+    def mixed_by(self, law: theory.Batches) -> "Table":
+        """The same pairs, each as likely as such batches have it: counted, not calculated."""
+        weights = np.zeros(len(self.features))
+        for chance, batch in batches(self, law):
+            np.add.at(weights, [pair for pair, _ in batch], chance)
+        return self._replace(pair_weights=weights)
 
     def curve(
         self,
@@ -89,19 +119,42 @@ TABLES = {
 EVERY_TABLE = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 
+def partners_of(law: theory.Batches) -> list[tuple[int, ...]]:
+    """With which row's original each row of a batch may be mixed, all equally likely."""
+    rows = range(law.size)
+    known = {
+        "permuted": list(itertools.permutations(rows)),
+        "flipped": [tuple(reversed(rows))],
+        "rolled": [tuple(rows[k - 1] for k in rows)],
+    }
+    return known[law.partners]
+
+
+def drawn(table: Table, law: theory.Batches) -> list[tuple[int, ...]]:
+    """Every batch, as the pairs of its rows; all equally likely."""
+    every = range(len(table.features))
+    if not law.mixes_itself:
+        return list(itertools.product(every, repeat=law.size) if law.replacement else
+                    itertools.permutations(every, law.size))  # fmt: skip
+    num_originals = round(len(every) ** 0.5)
+    return [
+        tuple(originals[k] * num_originals + originals[partner[k]] for k in range(law.size))
+        for originals in itertools.permutations(range(num_originals), law.size)
+        for partner in partners_of(law)
+    ]
+
+
 def batches(table: Table, law: theory.Batches) -> Iterator[tuple[float, list[tuple[int, int]]]]:
     """Every batch, as pairs and nodes of its rows, with its probability."""
-    num_pairs, num_nodes = table.features.shape[:2]
-    drawn = (
-        itertools.product(range(num_pairs), repeat=law.size)
-        if law.replacement
-        else itertools.permutations(range(num_pairs), law.size)
-    )
-    pairs = list(drawn)
-    for chosen in pairs:
+    num_nodes, chances = table.features.shape[1], collections.Counter(drawn(table, law))
+    of_pairs = np.ones(len(table.features)) if table.pair_weights is None else table.pair_weights
+    for chosen, count in chances.items():
+        chance = count / chances.total()
+        if law.replacement:
+            chance = float(np.prod(of_pairs[list(chosen)] / of_pairs.sum()))
         for nodes in itertools.product(range(num_nodes), repeat=1 if law.shared_ratio else law.size):
-            chance = float(np.prod(table.node_weights[list(nodes)])) / len(pairs)
-            yield chance, list(zip(chosen, nodes * law.size if law.shared_ratio else nodes, strict=True))
+            weight = chance * float(np.prod(table.node_weights[list(nodes)]))
+            yield weight, list(zip(chosen, nodes * law.size if law.shared_ratio else nodes, strict=True))
 
 
 def gradients(table: Table, law: theory.Batches, target: int, ridge: float) -> Iterator[tuple[float, np.ndarray]]:

@@ -211,7 +211,7 @@ def test_moments_do_not_depend_on_the_blocks(
     table = TABLES["tall"]
     whole = table.moments(law, diagonal=diagonal)
     in_blocks = table.moments(law, diagonal=diagonal, block=3)
-    monkeypatch.setattr(theory.batches.moments, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(theory.batches.covariances, "CHUNK_BYTES", 1)
     in_chunks = table.moments(law, diagonal=diagonal)
     for other in (in_blocks, in_chunks):
         for name in ("curvature", "cross", "noise"):

@@ -45,7 +45,11 @@ def within_standard_errors(samples: np.ndarray, expected: float) -> bool:
 
 @LAWS_OF_TWO
 def test_many_seeds_of_training_spread_as_predicted(law: theory.Batches) -> None:
-    table, law, ridge = TABLES["tall"], theory.Batches(3, law.shared_ratio, law.replacement), 0.05
+    table, law, ridge = (
+        TABLES["tall"],
+        theory.Batches(3, shared_ratio=law.shared_ratio, replacement=law.replacement),
+        0.05,
+    )
     moments = table.moments(law, ridge=ridge)
     step = 0.3 * theory.batches.largest_stable_step(moments)
     curve = table.curve(moments, step, (0, 1, 2, 7, TRAINED_STEPS))
