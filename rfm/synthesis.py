@@ -58,7 +58,6 @@ def synthesize(
     num_samples, input_dim = sample.inputs.shape
     check_features(features, input_dim)
     law = law.on(sample)
-    mixed, phi = sample, features
     if isinstance(population, KernelTest):
         population.check_map(features)
         if block_rows is not None:
@@ -67,7 +66,7 @@ def synthesize(
             raise ValueError("features: infinitely many are nowhere written out, to be mixed; pass a number of them")
     else:
         check_map(population, features, input_dim)
-        mixed, phi = law.what_it_mixes(sample, features)
+    mixed, phi = law.what_it_mixes(sample, features)
 
     def mix(table: PairTable) -> tuple[Array, Array, Array | None]:
         inputs = table.mix(mixed.inputs)

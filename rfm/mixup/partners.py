@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from rfm.mixup.ratios import written
-from rfm.mixup.weights import Affinity, AffinityWeights, EvenPairs, Indices, PairWeights, chunks
+from rfm.mixup.weights import Affinity, AffinityWeights, EvenPairs, Indices, PairWeights, over_chunks
 from rfm.sample import Sample
 from theory.checks import as_floating, check_count, check_positive, check_shape, described, is_number, is_traced
 from theory.linalg import as_matrix, on_device
@@ -46,7 +46,7 @@ class Partners(eqx.Module):
         """
         affinity, n = self.affinity(sample), len(sample.inputs)
         everyone = on_device(np.arange(n))
-        total = np.concatenate([np.asarray(_row_sums(affinity, some, everyone)) for some in chunks(n)])[:n]
+        (total,) = over_chunks(n, lambda some: (_row_sums(affinity, some, everyone),))
         if not np.all((total > 0) & np.isfinite(total)):
             raise ValueError(
                 f"partners: sample {int(np.argmin(total > 0))} has nobody to be mixed with under {self}; leave it out"

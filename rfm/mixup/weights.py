@@ -5,7 +5,7 @@ where only a share q of the rows is mixed, it is q W + (1 - q) I / n. The n^2 we
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -43,11 +43,6 @@ class PairWeights(eqx.Module):
     def is_even(self) -> bool:
         """Whether those all have the same."""
 
-    @property
-    def covers_all(self) -> bool:
-        """Whether all n^2 pairs are equally likely."""
-        return False
-
     @abstractmethod
     def block(self, first: Indices, second: Indices) -> Float[Array, "firsts seconds"]:
         """W of each of the first samples and each of the second."""
@@ -58,17 +53,14 @@ class PairWeights(eqx.Module):
 
     def column_sums(self) -> Float[Array, "samples"]:
         """How often each is the second."""
-        n = self.num_samples
-        return on_device(sum(np.asarray(_column_sums(self, some, valid)) for some, valid in _valid_chunks(n)))
-
-    def at(self, first: Float[Array, ""], second: Float[Array, ""]) -> tuple[Array, Array]:
-        """The pair at two numbers of [0, 1): uniform ones give a pair of the law."""
-        i = _inverse(self.row_sums(), first)
-        return i, _inverse(self.block(i[None], jnp.arange(self.num_samples))[0], second)
+        (sums,) = over_chunks(self.num_samples, lambda some: (_column_sums(self, some),))
+        return on_device(sums)
 
     def draw(self, key: PRNGKeyArray) -> tuple[Int[Array, ""], Int[Array, ""]]:
         """A pair."""
-        return self.at(*jax.random.uniform(key, (2,)))
+        first, second = jax.random.uniform(key, (2,))
+        i = _inverse(self.row_sums(), first)
+        return i, _inverse(self.block(i[None], jnp.arange(self.num_samples))[0], second)
 
     @abstractmethod
     def listed(self, place: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
@@ -80,8 +72,8 @@ class PairWeights(eqx.Module):
 
     def times(self, values: Float[Array, "samples columns"]) -> Float[Array, "samples columns"]:
         """W values."""
-        parts = [_times(self, some, values) for some in chunks(self.num_samples)]
-        return on_device(np.concatenate(parts)[: self.num_samples])
+        (product,) = over_chunks(self.num_samples, lambda some: (_times(self, some, values),))
+        return on_device(product)
 
 
 class EvenPairs(PairWeights):
@@ -103,10 +95,6 @@ class EvenPairs(PairWeights):
 
     @property
     def is_even(self) -> bool:
-        return True
-
-    @property
-    def covers_all(self) -> bool:
         return True
 
     def block(self, first: Indices, second: Indices) -> Float[Array, "firsts seconds"]:
@@ -157,11 +145,9 @@ class AffinityWeights(PairWeights):
     @staticmethod
     def of(affinity: Affinity, scale: Float[np.ndarray, "samples"], share: float) -> "AffinityWeights":
         """Looks once at all weights."""
-        n = len(scale)
         dtype = jnp.result_type(float)
         scaled, mixed = on_device(scale, dtype), on_device(share, dtype)
-        seen = zip(*(_facts(affinity, scaled, mixed, some) for some in chunks(n)), strict=True)
-        sums, counts, least, most = (np.concatenate(list(map(np.asarray, part)))[:n] for part in seen)
+        sums, counts, least, most = over_chunks(len(scale), lambda some: _facts(affinity, scaled, mixed, some))
         even = most.max() - least.min() <= EVEN * float(jnp.finfo(dtype).eps) * most.max()
         places, number = np.cumsum(counts) - counts, int(np.sum(counts))
         return AffinityWeights(affinity, scaled, mixed, on_device(sums), on_device(places), number, bool(even))
@@ -190,18 +176,13 @@ class AffinityWeights(PairWeights):
         return i, jnp.searchsorted(jnp.cumsum(there), place - self.places[i], side="right")
 
 
-def _valid_chunks(num_samples: int) -> Iterator[tuple[Indices, Float[Array, "_"]]]:
-    """The same, and which of a chunk do not only fill it up."""
+def over_chunks(num_samples: int, function: Callable[[Indices], tuple[Array, ...]]) -> tuple[np.ndarray, ...]:
+    """Arrays of one row a sample, made of so many samples at a time that their weights fit into memory."""
     length = min(num_samples, max(1, CHUNK // num_samples))
-    for begin, some in zip(range(0, num_samples, length), chunks(num_samples), strict=True):
-        yield some, on_device((np.arange(begin, begin + length) < num_samples).astype(float))
-
-
-def chunks(num_samples: int) -> Iterator[Indices]:
-    """All samples, so many at a time that a chunk's weights fit into memory; the last is filled up."""
-    length = min(num_samples, max(1, CHUNK // num_samples))
-    for begin in range(0, num_samples, length):
-        yield on_device(np.minimum(np.arange(begin, begin + length), num_samples - 1))
+    starts = range(0, num_samples, length)
+    # The last chunk is filled up, or it would compile again.
+    parts = [function(on_device(np.minimum(np.arange(i, i + length), num_samples - 1))) for i in starts]
+    return tuple(np.concatenate(list(map(np.asarray, part)))[:num_samples] for part in zip(*parts, strict=True))
 
 
 @eqx.filter_jit
@@ -224,8 +205,8 @@ def _facts(
 
 
 @eqx.filter_jit
-def _column_sums(weights: PairWeights, first: Indices, valid: Float[Array, "firsts"]) -> Float[Array, "samples"]:
-    return valid @ weights.block(first, jnp.arange(weights.num_samples))
+def _column_sums(weights: PairWeights, second: Indices) -> Float[Array, "seconds"]:
+    return jnp.sum(weights.block(jnp.arange(weights.num_samples), second), axis=0)
 
 
 @eqx.filter_jit
