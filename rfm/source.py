@@ -27,7 +27,7 @@ STABILITY_WORK = 2e9
 """Rows times modes squared, above which the largest stable step is that of some of the pairs."""
 STABILITY_BYTES = 2**27
 """Of the rows, likewise."""
-FEWEST_ORIGINALS = 8
+FEWEST_ORIGINALS = 16
 """That stand for all where batches are mixed with themselves."""
 GOLDEN_RATIO = 0.6180339887498949
 
@@ -104,17 +104,18 @@ class Source(eqx.Module):
         """
         nodes, rank = len(self.node_weights), max(1, spectrum.rank)
         most = max(1, int(min(STABILITY_WORK / (nodes * rank**2), STABILITY_BYTES / (8 * nodes * rank))))
-        whole, what = self.num_pairs, "pairs"
+        whole, what, share, num_pairs = self.num_pairs, "pairs", "ten percent", self.num_pairs
         if batches.mixes_itself:
             # Three matrices an original, at each node where rows share it: some six products of matrices.
             several = nodes if batches.shared_ratio else 1
             held = min(STABILITY_WORK / (several * rank**3), STABILITY_BYTES / (6 * several * rank**2))
             most, whole, what = max(FEWEST_ORIGINALS, min(math.isqrt(most), int(held))), self.num_members, "originals"
+            share, num_pairs = "a third", self.num_members**2
         if most < whole:
-            warn(f"the largest stable step is estimated from {most} of {whole} {what}; it may be ten percent off")
+            warn(f"the largest stable step is estimated from {most} of {whole} {what}; it may be {share} off")
         blocks = self.blocks(batches, most)
         return theory.batches.largest_stable_step_of_rows(
-            spectrum, blocks, self.node_weights, batches, num_pairs=self.num_pairs, ridge=ridge
+            spectrum, blocks, self.node_weights, batches, num_pairs=num_pairs, ridge=ridge
         )
 
 

@@ -121,7 +121,7 @@ def _power(
     """S -> E X S X of a batch's mean X of phi phiᵀ, in the coordinates of the modes."""
     if law.mixes_itself:
         stars = [(np.asarray(features) @ modes, weights) for features, _, weights in in_stars(blocks, law, num_pairs)]
-        return _PowerOfOriginals(stars, node_weights, law, num_originals_of(num_pairs))
+        return _PowerOfOriginals(stars, node_weights, eigenvalues, law, num_originals_of(num_pairs))
     found = [(np.asarray(features) @ modes, weights) for features, _, weights in weighted(blocks, law, num_pairs)]
     rows, weights = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     return _PowerOfPairs(rows, weights, node_weights, eigenvalues, law, num_pairs)
@@ -161,16 +161,27 @@ class _PowerOfPairs:
 
 
 class _PowerOfOriginals:
-    """Of batches that are mixed with themselves: what `Batches.squares` asks for, with S between the factors."""
+    """Of batches that are mixed with themselves: what `Batches.squares` asks for, with S between the factors.
+
+    Where the stars are those of some originals alone, these tell the covariance. The mean is that of all.
+    """
 
     def __init__(
-        self, stars: list[tuple[np.ndarray, np.ndarray]], node_weights: np.ndarray, law: Batches, num_originals: int
+        self,
+        stars: list[tuple[np.ndarray, np.ndarray]],
+        node_weights: np.ndarray,
+        eigenvalues: np.ndarray,
+        law: Batches,
+        num_originals: int,
     ) -> None:
+        self.eigenvalues, self.mean = eigenvalues, None
+        if len(stars) < num_originals:
+            self.mean = _mean_of([rows for rows, _ in stars], node_weights, law.self_weight)
         self.of_means: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.of_couples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         ways = (_at_nodes, _over_nodes)
         for squares, way in zip(law.squares(num_originals), ways, strict=True):
-            levels = [way(rows.reshape(-1, 2, *rows.shape[1:]), node_weights) for rows, _ in stars]
+            levels = [way(_sides(rows), node_weights) for rows, _ in stars]
             if not (squares.totals.any() or squares.originals.any() or squares.couples.any()):
                 continue
             counts = levels[0][1]
@@ -188,6 +199,8 @@ class _PowerOfOriginals:
 
     def __call__(self, matrix: np.ndarray) -> np.ndarray:
         total = np.zeros_like(matrix)
+        if self.mean is not None:
+            total += np.outer(self.eigenvalues, self.eigenvalues) * matrix - self.mean @ matrix @ self.mean
         for form, means, weights in self.of_means:
             beside = np.tensordot(form, means * weights[None, :, None, None], 1)
             total += np.sum(means @ matrix @ beside, axis=(0, 1))
@@ -204,6 +217,22 @@ def _at_nodes(rows: np.ndarray, node_weights: np.ndarray) -> tuple[np.ndarray, n
 
 def _over_nodes(rows: np.ndarray, node_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (rows * np.sqrt(node_weights)[:, None])[:, :, None, :, :], np.ones(1, rows.dtype)
+
+
+def _mean_of(stars: list[np.ndarray], node_weights: np.ndarray, alone: float) -> np.ndarray:
+    """E phi phiᵀ over the pairs of these stars, those of an original with itself of that probability."""
+    of_each = [_over_nodes(_sides(rows), node_weights)[0] for rows in stars]
+    means = np.mean([_means_of_star(rows, OF_ONE_SIDE)[:, 0] for rows in of_each], axis=0)
+    return alone * means[0] + (1 - alone) * means[1]
+
+
+OF_ONE_SIDE = np.asarray([True, True, False])
+"""(D_j, R_j): the means of R_j and of L_j over all originals are the same."""
+
+
+def _sides(rows: np.ndarray) -> np.ndarray:
+    """A star's pairs in turn as [others, sides, nodes, modes]."""
+    return rows.reshape(-1, 2, *rows.shape[1:])
 
 
 def _means_of_star(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
