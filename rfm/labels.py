@@ -28,7 +28,7 @@ def risk_over_labels(
     """The risk averaged over the labels' own noise, and how much it varies from draw to draw, without drawing any.
 
     The *originals* get independent normal noise of that variance on top of the labels that they have; where rows are
-    mixed, it is mixed with them. Training starts from zero.
+    mixed, it is mixed with them. Partners that were chosen by their labels stay the same. Training starts from zero.
 
     Args:
         problem: a `Problem` or an `ExpectedProblem`, or its solution; its labels without that noise.

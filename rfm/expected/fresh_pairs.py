@@ -1,5 +1,6 @@
 """Pairs of originals, mixed afresh for every batch at ratios of their law."""
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -18,6 +19,9 @@ from rfm.sample import Sample
 from rfm.source import Rows, Source, draw_pairs, draw_partners
 from theory.batches.rows import Block
 from theory.linalg import on_device, on_host
+
+SAME = 1e-12
+"""Roundings of a probability that is a ratio of whole numbers."""
 
 
 class FreshPairs(Source):
@@ -79,7 +83,11 @@ class FreshPairs(Source):
                 "batches: an epoch goes through the originals once, and independent partners are drawn from all of "
                 "them; pass partners='permuted', 'flipped' or 'rolled', or epochs=False"
             )
-        if not self.law.mixes_anyone and (batches.mixes_itself or not (batches.replacement or self._weights.is_even)):
+        if batches.mixes_itself:
+            fits = self.law.mixes_anyone or is_mean_of(self.law, batches, self.num_members)
+        else:
+            fits = batches.replacement or self._weights.is_even
+        if not fits:
             asked = f"partners={batches.partners!r}" if batches.mixes_itself else f"different {self.called}"
             raise ValueError(
                 f"batches: {asked} were asked for, but the pairs of {self.law} have weights of their own; pass "
@@ -116,6 +124,12 @@ class FreshPairs(Source):
         inputs = mix(self.sample.inputs, self.ratios.lam)
         phi = on_host(self.features(on_device(inputs.reshape(-1, inputs.shape[2]))))
         return on_device(phi.reshape(*inputs.shape[:2], -1)), on_device(mix(self.labels, self.ratios.label_lam))
+
+
+def is_mean_of(law: Mixup, batches: theory.Batches, num_samples: int) -> bool:
+    """Whether the law weighs pairs as such batches, which are mixed with themselves, do."""
+    alone = law.self_weight(num_samples)
+    return alone is not None and math.isclose(alone, batches.self_weight, rel_tol=SAME, abs_tol=SAME)
 
 
 @eqx.filter_jit

@@ -23,7 +23,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.expected.fresh_pairs import FreshPairs
+from rfm.expected.fresh_pairs import FreshPairs, is_mean_of
 from rfm.expected.quadrature import ratio_quadrature
 from rfm.expected.sums import KINDS, BlockProgress, PassMethod, Shape, accumulate
 from rfm.expected.tiles import Tiling
@@ -120,7 +120,7 @@ class ExpectedProblem(ExpectedView, Solvable):
         Mixup(lam=0.5, pairs=expected, partners=others, share=0.75)
         """
         self.source().check(batches)
-        if not batches.mixes_itself:
+        if not batches.mixes_itself or is_mean_of(self.law, batches, len(self.smoother)):
             return self
         return expected_mixup(
             self.sample,
@@ -139,7 +139,8 @@ class ExpectedProblem(ExpectedView, Solvable):
     def with_labels(self, labels: ArrayLike) -> "ExpectedProblem":
         """The same originals with other labels, such as another draw of their noise: no further pass.
 
-        The clean labels stay. Labels come in through the smoother, with the rounding error of the Gram route.
+        The clean labels stay, and so do the weights of pairs, of partners that were chosen by their labels too. Labels
+        come in through the smoother, with the rounding error of the Gram route.
 
         Raises:
             ValueError: labels of another shape, or not finite.

@@ -133,6 +133,17 @@ class Mixup(Law):
         weights = self.partners.weights(sample, self.share)
         return eqx.tree_at(lambda law: law.weights, self, weights, is_leaf=lambda leaf: leaf is None)
 
+    def self_weight(self, num_samples: int) -> float | None:
+        """The probability that a row is an original by itself, where all other pairs are equally likely; else None.
+
+        >>> import rfm
+        >>> Mixup(lam=0.5).self_weight(4), Mixup(lam=0.5, partners=rfm.SimilarLabels(1.0)).self_weight(4)
+        (0.25, None)
+        """
+        if isinstance(self.partners, OtherSamples):
+            return 1 - self.share
+        return 1 - self.share + self.share / num_samples if isinstance(self.partners, AnyPartner) else None
+
     def among_others(self, share: float) -> "Mixup":
         """The same with partners that are never the sample itself, that share of the rows mixed."""
         chosen = OtherSamples(), share
