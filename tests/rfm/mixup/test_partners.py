@@ -175,7 +175,11 @@ def test_labels_may_have_a_ratio_of_their_own(arguments: dict, labels: list[tupl
     """A drawn one stands for any law of its mean and variance, 1 / (4 (2 alpha + 1)): labels are squared at most."""
     law = rfm.Mixup(lam=LAM, pairs="expected", partners=GIVEN, **arguments)
     ratios = [(LAM, label_lam, chance) for label_lam, chance in labels]
-    assert agree(moments(expected_of(law, SAMPLE)), mixed(law, SAMPLE, GIVEN, ratios))
+    whole = mixed(law, SAMPLE, GIVEN, ratios)
+    for method in ("qr", "gram"):
+        problem = expected_of(law, SAMPLE, method)
+        assert agree(moments(problem), whole)
+        assert np.allclose(problem.smoother.T @ SAMPLE.labels / 7, whole[1], rtol=ORACLE, atol=ORACLE)
     table = next(rfm.Mixup(lam=LAM, **arguments).tables(7, 49, key=KEYS[4]))
     assert np.all(np.asarray(table.lam) == LAM)
     share = np.asarray(table.label_share)
