@@ -9,13 +9,16 @@ How large the error is, finer nodes must tell that share nothing with these: see
 
 from collections.abc import Callable
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from rfm.features import FeatureMap
 from rfm.mixup.laws import Mixup
 from rfm.mixup.ratios import Nodes, RatioQuadrature
+from rfm.mixup.weights import PairWeights
 from rfm.sample import Truth
 from rfm.source import spread_evenly
 from theory.checks import check_count, check_positive, untraced
@@ -43,7 +46,7 @@ def ratio_quadrature(
     """The fewest ratios that integrate the features' second moment to the tolerance.
 
     Args:
-        law: whose ratios.
+        law: whose ratios; one that was told its sample (`Mixup.on`) is tried on pairs as it draws them.
         inputs: the originals; `PILOT_PAIRS` pairs of them, some spread evenly and some far apart, are tried.
         features: phi.
         truth: f, if it is known: the clean labels are integrated too.
@@ -61,7 +64,7 @@ def ratio_quadrature(
     check_positive("tolerance", tolerance)
     if num_ratios is not None:
         check_count("num_ratios", num_ratios)
-    pilot = _pilot(inputs)
+    pilot = _pilot(inputs, law.weights)
     tolerance = max(tolerance, LEAST_TOLERANCE * float(jnp.finfo(inputs.dtype).eps))
     number = COARSEST if num_ratios is None else num_ratios
     while True:
@@ -76,23 +79,38 @@ def ratio_quadrature(
         number *= 2
 
 
-def _pilot(inputs: Float[Array, "samples inputs"]) -> tuple[np.ndarray, np.ndarray]:
+def _pilot(inputs: Float[Array, "samples inputs"], weights: PairWeights | None) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of different originals, all of them if they are few, however the sample is sorted.
 
-    Of many, some as they come, and the longest of many more: along those features change most.
+    Of many, some as they come, and the longest of many more: along those features change most. Where pairs have
+    weights of their own, they come as often as these say.
     """
-    num_samples = inputs.shape[0]
-    pairs = spread_evenly(CANDIDATE_PAIRS, num_samples**2)
-    first, second = pairs // num_samples, pairs % num_samples
-    once = first < second  # swapped, a pair is the same segment
+    first, second = _candidates(len(inputs), weights)
     there = np.asarray(inputs)
-    first, second = there[first[once]], there[second[once]]
+    first, second = there[first], there[second]
     if len(first) > PILOT_PAIRS:
         some = np.arange(0, len(first), -(-len(first) // (PILOT_PAIRS - LONGEST_PAIRS)))
         longest = np.argsort(np.sum((first - second) ** 2, axis=1), kind="stable")[-LONGEST_PAIRS:]
         chosen = np.union1d(some, longest)
         first, second = first[chosen], second[chosen]
     return first, second
+
+
+def _candidates(num_samples: int, weights: PairWeights | None) -> tuple[np.ndarray, np.ndarray]:
+    if weights is not None:
+        first, second = map(np.asarray, _drawn(weights, jax.random.key(0)))
+        apart = first != second
+        return first[apart], second[apart]
+    pairs = spread_evenly(CANDIDATE_PAIRS, num_samples**2)
+    first, second = pairs // num_samples, pairs % num_samples
+    once = first < second  # swapped, a pair is the same segment
+    return first[once], second[once]
+
+
+@eqx.filter_jit
+def _drawn(weights: PairWeights, key: PRNGKeyArray) -> tuple:
+    """Pairs by their weights, from a key that is always the same."""
+    return weights.rows(weights.draw, jax.random.split(key, CANDIDATE_PAIRS))
 
 
 def _distance(ours: np.ndarray, other: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from theory.linalg import on_device
 
@@ -66,8 +66,8 @@ class PairWeights(eqx.Module):
     def listed(self, place: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
         """The pair of that place, of those whose weight is not zero."""
 
-    def rows(self, function: Callable[[Array], tuple], places: Int[Array, "rows"]) -> tuple:
-        """What a function of one place gives for all, so many side by side that their weights fit into memory."""
+    def rows(self, function: Callable[[Array], tuple], places: Shaped[Array, "rows"]) -> tuple:
+        """What a function of one place, or key, gives for all, so many at once that their weights fit in memory."""
         return jax.lax.map(function, places, batch_size=max(1, CHUNK // self.num_samples))
 
     def times(self, values: Float[Array, "samples columns"]) -> Float[Array, "samples columns"]:
@@ -113,7 +113,7 @@ class EvenPairs(PairWeights):
     def listed(self, place: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
         return place // self.num_samples, place % self.num_samples
 
-    def rows(self, function: Callable[[Array], tuple], places: Int[Array, "rows"]) -> tuple:
+    def rows(self, function: Callable[[Array], tuple], places: Shaped[Array, "rows"]) -> tuple:
         return jax.vmap(function)(places)
 
     def times(self, values: Float[Array, "samples columns"]) -> Float[Array, "samples columns"]:

@@ -10,7 +10,7 @@ import scipy.stats
 
 import rfm
 import theory
-from tests.tolerances import BETA_MOMENT, ESTIMATE, IDENTITY
+from tests.tolerances import BETA_MOMENT, ESTIMATE, IDENTITY, ORACLE
 
 ALPHAS, NARROW_ALPHAS = (0.05, 0.3, 1.0, 5.0), (20.0, 50.0, 1000.0)
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -101,3 +101,26 @@ def test_the_error_is_never_far_above_what_it_is_said_to_be(name: str, num_sampl
 def test_one_original_has_no_pairs_and_no_error() -> None:
     law = rfm.Mixup(alpha=0.4, pairs="expected")
     assert rfm.expected.ratio_quadrature(law, jnp.ones((1, 3)), jnp.sign).error == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sign"])
+@pytest.mark.parametrize("near", [False, True], ids=["one pair", "nearest"])
+def test_the_error_is_that_of_the_pairs_that_have_a_weight(activation: str, near: bool) -> None:
+    """One pair of many, whose kinks the mean over all pairs would hide: against 1024 ratios."""
+    keys = jax.random.split(jax.random.key(3), 3)
+    task = rfm.TeacherStudent(input_dim=3, num_hidden=4, key=keys[0])
+    features = rfm.RandomFeatures(3, 20, activation, weight_std=3.0, key=keys[1])
+    sample, population = task.sample(30, key=keys[2]), rfm.TestSet(jnp.eye(20), jnp.ones(20))
+    alone = np.eye(30) * 1e-9
+    alone[3, 17] = 1
+    partners = rfm.mixup.NearestInputs(2) if near else alone / alone.sum()
+    law = rfm.Mixup(alpha=1.0, pairs="expected", partners=partners)
+
+    def second_moment(number: int) -> tuple[np.ndarray, float]:
+        problem = rfm.expected_mixup(sample, features, law, population=population, method="gram", num_ratios=number)
+        modes = np.asarray(problem.found.modes)
+        return modes * np.asarray(problem.found.eigenvalues) @ modes.T, problem.ratios.error
+
+    (ours, claimed), (true, _) = second_moment(16), second_moment(1024)
+    assert np.linalg.norm(ours - true) <= (claimed + ORACLE) * np.linalg.norm(true)
