@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "accelerator": expected.accelerator,
     "million": expected.million,
     "minibatch": expected.minibatch,
+    "coupled": expected.coupled,
     "neural-tangents": peers.neural_tangents,
     "ode": odes.odes,
     "rules": decisions.rules,

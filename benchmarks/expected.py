@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 import rfm
+import theory
 from benchmarks import peak, problems
 from benchmarks.harness import Row, compare, interleave, now, own_clock
 from rfm.expected.sums import PassMethod
@@ -25,6 +26,8 @@ SPEED = 1 / 0.7
 """At least 70 % of the speed of a matrix product."""
 BLOCK: dict[PassMethod, int] = {"gram": 2048, "qr": 16384}
 RUNS, STEPS, ALONE = 200, 1000, 10
+MOMENTS, BATCH = 60, 16
+"""Originals, and features, of the exact moments of batches; and rows of a batch."""
 
 
 def expected() -> list[Row]:
@@ -41,6 +44,13 @@ def expected() -> list[Row]:
         _pass("tanh", "gram", "matrix product", _product()),
         compare("tanh alone / matrix product, as many rows", _tanh(), _product(), clock=own_clock, rounds=3),
         _pass("tanh", "qr", "LAPACK's QR", _factorisation()),
+        compare(
+            "C-Mixup / Mixup, expected, gram",
+            lambda: _call(rfm.SimilarLabels(0.5)),
+            lambda: _call(None),
+            at_most=1.2,
+            rounds=3,
+        ),
     ]
 
 
@@ -80,6 +90,38 @@ def minibatch() -> list[Row]:
     ratios = tuple(a / (b * RUNS / ALONE) for a, b in zip(together, alone, strict=True))
     note = f"{min(together):.3g} s against {min(alone) * RUNS / ALONE:.3g} s, from {ALONE} runs"
     return [Row(f"{RUNS} mini-batch runs side by side / one after another", ratios, "x", 0.8, note)]
+
+
+def coupled() -> list[Row]:
+    """Exact moments of batches that are mixed with themselves against those of independent pairs; 60 originals."""
+    sample, features, test = problems.random_setting(MOMENTS, MOMENTS, "relu")
+    problem = rfm.expected_mixup(sample, features, LAW, population=test, num_ratios=NUM_RATIOS // 2)
+
+    def moments(batches: rfm.Batches) -> Callable[[], object]:
+        spectrum, source = problem.drawn_by(batches).spectrum(), problem.source()
+        return lambda: theory.batches.batch_moments(
+            spectrum, source.blocks(batches), source.node_weights, batches
+        ).noise.block_until_ready()
+
+    independent = moments(rfm.Batches(BATCH))
+    return [
+        compare(
+            f"exact moments, {partners}, {'one ratio a batch' if shared else 'own ratios'} / independent",
+            moments(rfm.Batches(BATCH, partners, shared_ratio=shared)),
+            independent,
+            at_most=10,
+            rounds=3,
+        )
+        for partners in ("permuted", "flipped", "rolled")
+        for shared in (True, False)
+    ]
+
+
+def _call(partners: rfm.mixup.Partners | None) -> object:
+    sample, features, test = problems.random_setting(NUM_SAMPLES, NUM_FEATURES // 5, "relu")
+    law = rfm.Mixup(alpha=1.0, pairs="expected", partners=partners)
+    problem = rfm.expected_mixup(sample, features, law, population=test, method="gram", num_ratios=NUM_RATIOS)
+    return problem.smoother.block_until_ready()
 
 
 def _pass(
