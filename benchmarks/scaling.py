@@ -21,7 +21,7 @@ import rfm
 from benchmarks import machine, peak, problems
 from benchmarks.harness import seconds
 from experiments import outputs, provenance, store
-from experiments.configs import Config
+from experiments.fields import Config
 from experiments.variables import Variable, Variables
 
 NUM_RATIOS = 16

@@ -12,6 +12,7 @@ import rfm
 from experiments.advice_check import check_advice
 from experiments.configs import AdviseConfig
 from experiments.constraints import check_fields
+from experiments.laws import check_mixing, mixup
 from experiments.limits import check_memory
 from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
 from experiments.store import Result, over_parts, provenance_of
@@ -71,6 +72,7 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
 
 def _check(config: AdviseConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     rows = 2 * config.num_features + (config.num_pairs or 0) + config.num_times
     check_memory("num_features, num_pairs, num_times", config.num_features * rows)
 
@@ -103,7 +105,7 @@ def _features(config: AdviseConfig, input_dim: int, key: jax.Array) -> rfm.Rando
 
 
 def _law(config: AdviseConfig) -> rfm.Mixup:
-    return rfm.Mixup(alpha=config.alpha, pairs="expected" if config.num_pairs is None else config.num_pairs)
+    return mixup(config, "expected" if config.num_pairs is None else config.num_pairs, alpha=config.alpha)
 
 
 def _variables(advice: rfm.decide.Advice) -> Variables:

@@ -11,6 +11,7 @@ import theory
 from experiments.configs import BoundConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, rounding_is_stored
+from experiments.laws import all_pairs, check_mixing
 from experiments.report import empty_table, with_error
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
@@ -35,7 +36,7 @@ def run_bound(config: BoundConfig, *, stage: Stage = silent) -> Variables:
     advance = stage("bounds", config.num_seeds)
     for index in range(config.num_seeds):
         seed = Seed.draw(config, None, index, num_samples=config.num_samples, num_features=config.num_features)
-        problem = seed.problem(rfm.Mixup(lam=config.lam), seed.population()).table()
+        problem = seed.problem(all_pairs(config, config.num_samples, lam=config.lam), seed.population()).table()
         solution = rfm.solve(problem, until=config.final_time)
         spectrum = solution.spectrum
         paper = rfm.liu2023_risk_bound(solution, times, start=start)
@@ -75,6 +76,9 @@ _CONSTANTS = {
 
 def _check(config: BoundConfig) -> None:
     check_fields(config)
+    check_mixing(config)
+    if config.space != "inputs":
+        raise ValueError(f"space: {config.space} that are mixed have no truth, and so no noise to bound; pass inputs")
     if config.dataset is not None:
         raise ValueError(f"dataset: the bounds are shown for Gaussian inputs, got {config.dataset!r}; leave it out")
     if config.num_test is None:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from experiments import exits
-from experiments.configs import NAMED, Config
+from experiments.configs import NAMED
 from experiments.constraints import check_fields
+from experiments.fields import Config
 from experiments.registry import EXPERIMENTS, Experiment
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ that computes is imported here, so that the command line can print its help with
 """
 
 import dataclasses
-import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from experiments.constraints import (
     MOST_SEEDS,
@@ -26,90 +25,14 @@ from experiments.constraints import (
     NoLess,
     NotEmpty,
     Ratio,
-    Seed,
     Seeds,
     Several,
     Steps,
     Strength,
     TeacherWeightStd,
     Time,
-    of_type,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What all experiments have in common."""
-
-    seed: Seed = 0
-    """The one random seed, a whole number from 0 on; everything random follows from it."""
-    num_seeds: Seeds = 8
-    """Size of the ensemble, over which means and standard errors are taken."""
-
-    def ignored(self) -> dict[str, str]:
-        """The fields that change nothing beside the values of others, and why."""
-        return {}
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
-        """A configuration from the keys and values of a file; fields that it leaves out keep their defaults.
-
-        Args:
-            values: by field.
-            source: the file, for the error message.
-
-        Raises:
-            ValueError: a key that is no field, or a value of another type.
-
-        >>> UCurveConfig.from_mapping({"lam": 0.25}, "a.toml").lam
-        0.25
-        """
-        known = typing.get_type_hints(cls)
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"{source}: does not know {', '.join(unknown)}; known are {', '.join(known)}")
-        return cls(**{name: of_type(f"{source}: {name}", value, known[name]) for name, value in values.items()})
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskConfig(Config):
-    """Where samples, labels and features come from: one ground truth, and all else drawn anew by each seed."""
-
-    dataset: str | None = None
-    """diabetes, digits, or the path of an .npz file with x and y; None for Gaussian inputs and a teacher."""
-    truth: Literal["kernel", "labels"] = "kernel"
-    """For a data set. kernel: labels come from a kernel regressor fitted to the set, so that the label noise is known.
-    labels: the set's own labels; then there is no split into clean, noise and cross."""
-    input_dim: Count = 5
-    """d, the number of inputs; a data set brings its own."""
-    num_hidden: Count = 10
-    """Hidden units of the teacher; a data set has none."""
-    teacher_activation: Activation = "tanh"
-    """Its nonlinearity: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
-    teacher_weight_std: TeacherWeightStd = 3.0
-    """Standard deviation of the teacher's weights: how curved it is, and so how noisy Mixup's labels are."""
-    label_noise_std: Strength = 0.0
-    """Standard deviation of noise on the labels of the originals, besides what mixing makes."""
-    num_test: Count | None = None
-    """Test inputs that the risk is averaged over; None for all Gaussian inputs, exactly, or for a quarter of a data
-    set, up to 1000."""
-    feature_activation: Activation = "tanh"
-    """Of the random features; the same names as for the teacher."""
-    feature_weight_std: FeatureWeightStd = 2.0
-    """Standard deviation of the features' weights."""
-    feature_bias_std: BiasStd = 0.0
-    """Standard deviation of the features' biases."""
-
-    def ignored(self) -> dict[str, str]:
-        if self.dataset is None:
-            return {"truth": "without --dataset"}
-        return {
-            "input_dim": "beside --dataset, which brings its own inputs",
-            **dict.fromkeys(_TEACHER, "beside --dataset, whose labels come from no teacher"),
-        }
-
-
-_TEACHER = ("num_hidden", "teacher_activation", "teacher_weight_std")
+from experiments.fields import Config, MixingConfig, TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +180,12 @@ class MinibatchConfig(TaskConfig):
     """Beta parameter of the ratio, which Mixup draws afresh for each row, from 1e-4 to 1e3."""
     shared_lam: bool = False
     """Draw one ratio a batch instead of one a row."""
+    batch_partners: Literal["independent", "permuted", "flipped", "rolled"] = "independent"
+    """How a batch of Mixup is drawn. independent: pairs, one by one. Otherwise different originals, mixed with their
+    permutation (reference implementations), reversal (timm) or themselves rolled by one (torchvision); ERM's too are
+    different then."""
+    epochs: bool = False
+    """Draw the batches of the runs epoch by epoch, from each original once; closed forms are of independent batches."""
     batch_sizes: Annotated[tuple[Count, ...], Ascending()] = (2, 8)
     """B, the rows of a batch, ascending."""
     step_fraction: Annotated[Fraction, Below(1, "at 1 the spread no longer settles")] = 0.5
@@ -270,7 +199,7 @@ class MinibatchConfig(TaskConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class AdviseConfig(Config):
+class AdviseConfig(MixingConfig):
     """When to stop training with Mixup, or to switch it off, for data of one's own."""
 
     num_seeds: Annotated[int, AtLeast(0), AtMost(MOST_SEEDS)] = 0
@@ -309,10 +238,10 @@ class AdviseConfig(Config):
     """Times at which the curves are evaluated, evenly in log t."""
 
     def ignored(self) -> dict[str, str]:
-        ignored = {}
+        ignored = super().ignored()
         if self.features == "raw":
             names = ("num_features", "feature_activation", "feature_weight_std", "feature_bias_std")
-            ignored = dict.fromkeys(names, "beside --features raw, which takes the inputs as they are")
+            ignored |= dict.fromkeys(names, "beside --features raw, which takes the inputs as they are")
         if self.num_held_out is not None:
             ignored["num_folds"] = "beside --num-held-out, which takes the place of folds"
         return ignored

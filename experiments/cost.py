@@ -12,16 +12,15 @@ from typing import NamedTuple
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
-    Config,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
     RulesConfig,
     SampleSizeConfig,
     SwitchConfig,
-    TaskConfig,
     UCurveConfig,
 )
+from experiments.fields import Config, TaskConfig
 from experiments.limits import NUMBER, memory, readable
 
 START = 5.0

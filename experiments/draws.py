@@ -17,7 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 import rfm
 import theory
-from experiments.configs import TaskConfig
+from experiments.fields import TaskConfig
 from experiments.limits import check_memory
 from rfm.problem import Solvable
 

@@ -4,6 +4,7 @@ One problem under two laws: ERM draws batches of the originals, Mixup pairs and 
 with it the clock; the runs know none of the formulas.
 """
 
+import dataclasses
 from math import nan
 
 import jax
@@ -14,9 +15,10 @@ import rfm
 from experiments.configs import MinibatchConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data
+from experiments.laws import check_mixing, mixup
 from experiments.limits import check_memory
 from experiments.report import SPREADLESS, averaged, estimated, folded, written
-from experiments.store import Result, over_seeds
+from experiments.store import Result, configuration_of, over_seeds
 from experiments.variables import Stage, Variable, Variables, silent
 from theory.views import RISK_UNIT, TIME_UNIT
 
@@ -38,48 +40,58 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     data = load_data(config, config.num_samples)
     seed = Seed.draw(config, data, 0, num_samples=config.num_samples, num_features=config.num_features)
     population = seed.population()
-    laws = rfm.ERM(), rfm.Mixup(alpha=config.alpha, pairs="expected")
-    advance = stage("spectra", len(laws))
-    problems = {}
-    for law in laws:
-        problems[law] = rfm.solve(seed.problem(law, population))
-        advance(1)
-    sizes = [rfm.Batches(size, shared_ratio=config.shared_lam) for size in config.batch_sizes]
-    limits = np.asarray([[problem.largest_stable_step(batches) for batches in sizes] for problem in problems.values()])
+    laws = rfm.ERM(), mixup(config, "expected", alpha=config.alpha)
+    ways = [[_batches(config, law, size) for size in config.batch_sizes] for law in laws]
+    advance = stage("spectra", len(laws) * len(config.batch_sizes))
+    solutions: list[list[rfm.Solution]] = []
+    for law, batches_of_law in zip(laws, ways, strict=True):
+        problem = seed.problem(law, population)
+        solution = rfm.solve(problem)
+        solutions.append([])
+        for batches in batches_of_law:
+            meant = problem.drawn_by(batches)
+            solutions[-1].append(solution if meant is problem else rfm.solve(meant))
+            advance(1)
+    limits = np.asarray(
+        [
+            [solution.largest_stable_step(batches) for solution, batches in zip(*both, strict=True)]
+            for both in zip(solutions, ways, strict=True)
+        ]
+    )
     step_size = config.step_fraction * float(limits.min())
     steps = np.unique(np.round(np.geomspace(1, config.num_steps, config.num_recorded)))
     further = np.geomspace(1, BEYOND_SIMULATION * config.num_steps, config.num_times)
     long_steps = np.unique(np.concatenate([steps, np.round(further)]))
-    shape = (len(problems), len(sizes))
+    shape = limits.shape
     exact = {name: np.empty((*shape, len(long_steps))) for name in _CURVES}
     drawn = {name: np.empty((*shape, config.num_seeds, len(steps))) for name in _RUNS}
     limit = {name: np.empty(shape) for name in _LIMITS}
-    advance = stage("training", len(problems) * len(sizes) * config.num_seeds * int(steps[-1]))
+    advance = stage("training", limits.size * config.num_seeds * int(steps[-1]))
     is_diagonal = False
-    for index, problem in enumerate(problems.values()):
-        for place, batches in enumerate(sizes):
-            curve = rfm.minibatch_curve(problem, batches, step_size=step_size, steps=long_steps)
-            is_diagonal |= curve.is_diagonal
-            for name in _CURVES:
-                exact[name][index, place] = getattr(curve, name)
-            for name in _LIMITS:
-                limit[name][index, place] = getattr(curve, name)
-            key = jax.random.fold_in(seed.keys.pairs, index * len(sizes) + place)
-            runs = rfm.simulate_minibatch(
-                problem,
-                batches,
-                step_size=step_size,
-                steps=steps,
-                keys=list(jax.random.split(key, config.num_seeds)),
-                progress=advance,
-            )
-            drawn["simulated_risk"][index, place] = runs.parts.risk.sum(axis=2)
-            drawn["simulated_gradient_power"][index, place] = runs.gradient_power.sum(axis=2)
+    for index, place in np.ndindex(*shape):
+        solution, batches = solutions[index][place], ways[index][place]
+        curve = rfm.minibatch_curve(solution, batches, step_size=step_size, steps=long_steps)
+        is_diagonal |= curve.is_diagonal
+        for name in _CURVES:
+            exact[name][index, place] = getattr(curve, name)
+        for name in _LIMITS:
+            limit[name][index, place] = getattr(curve, name)
+        key = jax.random.fold_in(seed.keys.pairs, index * len(config.batch_sizes) + place)
+        runs = rfm.simulate_minibatch(
+            solution,
+            dataclasses.replace(batches, epochs=config.epochs),
+            step_size=step_size,
+            steps=steps,
+            keys=list(jax.random.split(key, config.num_seeds)),
+            progress=advance,
+        )
+        drawn["simulated_risk"][index, place] = runs.parts.risk.sum(axis=2)
+        drawn["simulated_gradient_power"][index, place] = runs.gradient_power.sum(axis=2)
     limit["largest_stable_step"] = limits
     of_law = ("law", "batch_size")
     return (
         {
-            "law": Variable(("law",), np.asarray([str(law) for law in problems]), "1", "training law"),
+            "law": Variable(("law",), np.asarray([str(law) for law in laws]), "1", "training law"),
             "batch_size": Variable(("batch_size",), np.asarray(config.batch_sizes), "1", "rows of a batch"),
             "seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the run"),
             "step": Variable(("step",), steps, "1", "steps that were simulated"),
@@ -111,9 +123,34 @@ _LIMITS = {
 }
 
 
+def _batches(config: MinibatchConfig, law: rfm.mixup.Law, size: int) -> rfm.Batches:
+    """Those of the closed form, which knows no epochs."""
+    itself = config.batch_partners != "independent"
+    if not law.is_expected:
+        return rfm.Batches(size, shared_ratio=config.shared_lam, replacement=not (itself or config.epochs))
+    return rfm.Batches(size, config.batch_partners, shared_ratio=config.shared_lam)
+
+
 def _check(config: MinibatchConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
+    itself = config.batch_partners != "independent"
+    if (itself or config.epochs) and config.batch_sizes[-1] > config.num_samples:
+        raise ValueError(
+            f"batch_sizes: {config.batch_sizes[-1]} different originals asked for, but num_samples is "
+            f"{config.num_samples}; pass smaller batches, or more samples"
+        )
+    if config.epochs and not itself:
+        raise ValueError(
+            "epochs: independent pairs are drawn from all originals, which no epoch goes through; pass batch_partners "
+            "permuted, flipped or rolled"
+        )
+    if itself and (config.partners != "any" or config.share != 1):
+        raise ValueError(
+            f"batch_partners: {config.batch_partners} batches are mixed with themselves, whatever partners and share "
+            "say; leave these out, or pass independent"
+        )
     check_memory("batch_sizes, num_features", config.batch_sizes[-1] * config.num_features)
 
 
@@ -147,11 +184,16 @@ def print_minibatch(console: Console, result: Result) -> None:
     )
     expected = result["risk"].sel(long_step=result["step"].values).rename(long_step="step")
     mean, error = over_seeds(result["simulated_risk"])
-    largest = float((abs(mean - expected.values) / error.where(error > SPREADLESS * mean)).max())
+    off = abs(mean - expected.values)
+    if configuration_of(result).get("epochs"):
+        apart = float((off / mean).max())
+        agreement = f"The runs go by epochs, the closed form does not; mean risks are at most {apart:.1%} apart."
+    else:
+        largest = float((off / error.where(error > SPREADLESS * mean)).max())
+        agreement = f"Over all steps, the runs' mean risk is at most {largest:.1f} standard errors off."
     console.print(
-        f"spread: what batches add to the risk of the mean weights. stable below: this step size, in mean square. "
-        "Over all steps, the runs' mean risk is at most "
-        f"{largest:.1f} standard errors off."
+        "spread: what batches add to the risk of the mean weights. stable below: this step size, in mean square. "
+        + agreement
         + (" Second moments are the diagonal approximation." if bool(result["is_diagonal"]) else ""),
         highlight=False,
     )

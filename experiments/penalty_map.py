@@ -11,6 +11,7 @@ import theory
 from experiments.configs import PenaltyMapConfig
 from experiments.constraints import check_fields
 from experiments.draws import RisksOver, Seed, check_size, load_data
+from experiments.laws import check_mixing, mixup
 from experiments.report import averaged, cells_of, folded
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
@@ -70,6 +71,7 @@ _FIELDS = {
 
 def _check(config: PenaltyMapConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     for name in ("sample_sizes", "alphas"):
         if len(getattr(config, name)) < 2:
             raise ValueError(f"{name}: a map has at least 2 of them, got {list(getattr(config, name))}; pass more")
@@ -80,7 +82,7 @@ def _check(config: PenaltyMapConfig) -> None:
 def _curve(
     config: PenaltyMapConfig, seed: Seed, population: RisksOver, alpha: float, times: np.ndarray
 ) -> theory.Curve:
-    law = rfm.Mixup(alpha=float(alpha), pairs=config.pairs_per_sample * len(seed.sample.inputs))
+    law = mixup(config, config.pairs_per_sample * len(seed.sample.inputs), alpha=float(alpha))
     return rfm.closed_form(seed.problem(law, population), times=times)
 
 

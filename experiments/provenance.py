@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.configs import Config
+from experiments.fields import Config
 
 PACKAGES = ("rfm", "numpy", "scipy", "jax", "jaxlib", "equinox", "xarray", "h5netcdf", "scikit-learn")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
-    Config,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
@@ -18,6 +17,7 @@ from experiments.configs import (
     SwitchConfig,
     UCurveConfig,
 )
+from experiments.fields import Config
 
 
 @dataclass(frozen=True, kw_only=True)

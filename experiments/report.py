@@ -11,7 +11,8 @@ from rich.table import Table
 
 from experiments import registry
 from experiments.exits import drop_output
-from experiments.store import Result, Variable, over_seeds, provenance_of
+from experiments.fields import mixing_in_words
+from experiments.store import Result, Variable, configuration_of, over_seeds, provenance_of
 
 
 class _Console(Console):
@@ -34,10 +35,16 @@ def print_result(console: Console, result: Result) -> None:
     print_table = resolve_name(kinds[kind].table)
     try:
         print_table(console, result)
+        _print_mixing(console, result)
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{kind}: the result lacks what its table shows ({error}); run its experiment again"
         ) from error
+
+
+def _print_mixing(console: Console, result: Result) -> None:
+    if words := mixing_in_words(configuration_of(result)):
+        console.print(f"mixing: {words}.", highlight=False)
 
 
 def print_origin(console: Console, result: Result) -> None:

@@ -12,6 +12,7 @@ import theory
 from experiments.configs import RulesConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data
+from experiments.laws import all_pairs, check_mixing
 from experiments.report import averaged, cells_of, empty_table
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
@@ -34,7 +35,7 @@ def run_rules(config: RulesConfig, *, stage: Stage = silent) -> Variables:
     problems = []
     for index in range(config.num_seeds):
         seed = Seed.draw(config, data, index, num_samples=config.num_samples, num_features=config.num_features)
-        problems.append(seed.problem(rfm.Mixup(lam=config.lam), seed.population()))
+        problems.append(seed.problem(all_pairs(config, config.num_samples, lam=config.lam), seed.population()))
     largest = max(problem.largest_eigenvalue() for problem in problems)
     step_size = config.step_fraction * 2 / largest
     if config.ridge >= 2 / step_size - largest:
@@ -85,6 +86,7 @@ _FIELDS = {
 
 def _check(config: RulesConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     rows = config.num_samples**2
     held = config.num_seeds * (rows + config.num_samples)
     check_size(config, rows, config.num_features, held=held, num_times=config.num_times)

@@ -13,6 +13,7 @@ import theory
 from experiments.configs import SampleSizeConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
+from experiments.laws import check_mixing, mixup
 from experiments.report import averaged, cells_of, empty_table, estimated, with_error
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
@@ -68,13 +69,14 @@ _FIELDS = {
 
 def _check(config: SampleSizeConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     largest = config.sample_sizes[-1]
     widest = max(config.num_features, config.features_per_sample * largest)
     check_size(config, config.pairs_per_sample * largest, widest, num_times=config.num_times)
 
 
 def _curve(config: SampleSizeConfig, seed: Seed) -> theory.Curve:
-    law = rfm.Mixup(alpha=config.alpha, pairs=config.pairs_per_sample * len(seed.sample.inputs))
+    law = mixup(config, config.pairs_per_sample * len(seed.sample.inputs), alpha=config.alpha)
     solution = rfm.solve(seed.problem(law, seed.population()), until=config.final_time)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
     with rounding_is_stored():

@@ -130,6 +130,11 @@ def provenance_of(result: Result) -> dict[str, Any]:
     return json.loads(result.attrs["provenance"])
 
 
+def configuration_of(result: Result) -> dict[str, Any]:
+    """The values of the fields that it was made of, where they are stored with it."""
+    return provenance_of(result).get("configuration", {})
+
+
 def over_seeds(variable: Variable) -> tuple[Variable, Variable]:
     """Mean over seeds and its standard error, which is NaN for a single seed."""
     return variable.mean("seed"), variable.std("seed", ddof=1) / variable.sizes["seed"] ** 0.5

@@ -16,6 +16,7 @@ import theory
 from experiments.configs import SwitchConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
+from experiments.laws import all_pairs, check_mixing
 from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
@@ -46,9 +47,10 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
     ]
     advance = stage("spectra", config.num_seeds)
     pairs = []
+    laws = all_pairs(config, config.num_samples, lam=config.lam), rfm.ERM()
     for seed in seeds:
         population = seed.population()
-        mixed, plain = (seed.problem(law, population) for law in (rfm.Mixup(lam=config.lam), rfm.ERM()))
+        mixed, plain = (seed.problem(law, population) for law in laws)
         pairs.append((rfm.solve(mixed), rfm.solve(plain)))
         advance(1)
     fastest = max(solution.spectrum.fastest for pair in pairs for solution in pair)
@@ -106,6 +108,7 @@ _Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None
 
 def _check(config: SwitchConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     rows = config.num_samples**2
     held = config.num_seeds * (rows + config.num_samples)
     check_size(config, rows, config.num_features, held=held, num_times=config.num_times)

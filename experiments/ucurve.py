@@ -17,6 +17,7 @@ import theory
 from experiments.configs import UCurveConfig
 from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
+from experiments.laws import all_pairs, check_mixing, mixup
 from experiments.report import averaged, cells_of, empty_table, ratio, written
 from experiments.store import Result, turns_of_means
 from experiments.variables import Advance, Stage, Variable, Variables, silent
@@ -82,13 +83,15 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
 
 def _check(config: UCurveConfig) -> None:
     check_fields(config)
+    check_mixing(config)
     rows = config.num_samples, config.num_samples**2, _num_pairs(config)
     check_size(config, max(rows), config.num_features, held=config.num_seeds * sum(rows), num_times=config.num_times)
 
 
 def laws(config: UCurveConfig) -> list[rfm.mixup.Law]:
     """ERM, Mixup of all pairs at a fixed ratio, and Mixup of random pairs at random ratios."""
-    return [rfm.ERM(), rfm.Mixup(lam=config.lam), rfm.Mixup(alpha=config.alpha, pairs=_num_pairs(config))]
+    at_one_ratio = all_pairs(config, config.num_samples, lam=config.lam)
+    return [rfm.ERM(), at_one_ratio, mixup(config, _num_pairs(config), alpha=config.alpha)]
 
 
 def _num_pairs(config: UCurveConfig) -> int:
@@ -163,7 +166,7 @@ def _curves(prefix: str, source: str, axis: str, curves: Sequence[Sequence[theor
         f"{prefix}_risk": Variable(dims, _stack(curves, "risk"), RISK_UNIT, f"test error ({source})"),
         f"{prefix}_train_loss": Variable(dims, _stack(curves, "train_loss"), RISK_UNIT, f"training loss ({source})"),
     }
-    if curves[0][0].decomposition is not None:
+    if all(row[0].decomposition is not None for row in curves):
         for part in PARTS[1:]:
             values = _stack(curves, f"{part}_risk")
             variables[f"{prefix}_{part}"] = Variable(
@@ -212,7 +215,7 @@ def _modes(exact: list[list[_Exact]]) -> Variables:
 
     The turning point is that of the mean curve, the one that a figure shows.
     """
-    if exact[0][0].flow.decomposition is None:
+    if any(row[0].flow.decomposition is None for row in exact):
         return {}
     count = max(row[0].solution.spectrum.eigenvalues.size for row in exact)
     eigenvalues = np.full((len(exact), count), np.nan)
@@ -278,7 +281,8 @@ def print_ucurve(console: Console, result: Result) -> None:
         notes.append(f"Rounding: do not rely on gradient flow after t = {earliest:.3g}.")
     if "flow_clean" not in result:
         notes.append(
-            "No decomposition: nobody knows the truth behind a data set's own labels (--truth kernel fits one)."
+            "No decomposition: nobody knows the truth behind a data set's own labels (--truth kernel fits one), or at "
+            "mixed features."
         )
     for note in notes:
         console.print(note, highlight=False)

@@ -19,8 +19,8 @@ def draw(result: Result) -> Figure:
     """The test error of Mixup and its three parts against time."""
     if "simulated_clean" not in result:
         raise ValueError(
-            "result: its labels are a data set's own, so nobody knows their noise and there is no decomposition to "
-            "draw; run `rfm ucurve` with --truth kernel, or without --dataset"
+            "result: nobody knows the noise of a data set's own labels, or of mixed features, so there is no "
+            "decomposition to draw; run `rfm ucurve` with --truth kernel or without --dataset, and without --space"
         )
     figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.8))
     law = result.isel(law=LAW)
@@ -33,7 +33,7 @@ def draw(result: Result) -> Figure:
         axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
     style.log_time_axis(axes)
     axes.set_ylabel("test error and its parts")
-    axes.set_title(str(law["law"].item()))
+    axes.set_title(style.law_name(str(law["law"].item())))
     names = {"risk": "test error, their sum"}
     handles = [
         style.entry(names.get(part, part), colour, marker=marker) for part, (colour, marker) in views.PARTS.items()

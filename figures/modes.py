@@ -18,7 +18,7 @@ def draw(result: Result) -> Figure:
     """What each mode contributes to the clean and to the noise risk, against its eigenvalue, at three times."""
     if "mode_noise" not in result:
         raise ValueError(
-            "result: its labels are a data set's own, so nobody knows which modes learn their noise; run `rfm ucurve` "
+            "result: nobody knows the noise of a data set's own labels, or of mixed features; run `rfm ucurve` "
             "with --truth kernel, or without --dataset"
         )
     law = result.isel(law=LAW)
@@ -36,7 +36,7 @@ def draw(result: Result) -> Figure:
             panel.vlines(eigenvalues, 0, values, color=colour, linewidth=0.5, alpha=0.6)
             panel.plot(eigenvalues, values, color=colour, marker=marker, label=part, **_DOTS)
         panel.set_title(f"{phase}, {style.time(time)}", loc="left")
-    figure.suptitle(f"{law['law'].item()}, first seed", fontsize=8)
+    figure.suptitle(f"{style.law_name(str(law['law'].item()))}, first seed", fontsize=8)
     panels[0].set_xscale("log")
     panels[0].set_xlim(eigenvalues[eigenvalues > SMALLEST].min() / 2, eigenvalues[0] * 2)
     panels[0].set_yscale("symlog", linthresh=LINEAR_BELOW)

@@ -9,8 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from experiments import exits
+from experiments.fields import mixing_in_words
 from experiments.outputs import FIGURE_ENDINGS, check_figure
-from experiments.store import Result, read
+from experiments.store import Result, configuration_of, read
 from figures import style
 from rfm.files import write_whole
 
@@ -53,7 +54,9 @@ def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path)
     check_figure(stem, "output")
     pictures = {}
     with style.used():
-        figure = draw(read(result, kind))
+        stored = read(result, kind)
+        figure = draw(stored)
+        _name_mixing(figure, stored)
         style.label_log_axes(figure)
         for ending in FIGURE_ENDINGS:
             picture = io.BytesIO()
@@ -73,3 +76,9 @@ def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path)
     except BrokenPipeError:  # nobody reads any more what has been drawn all the same
         exits.drop_output()
     return 0
+
+
+def _name_mixing(figure: Figure, result: Result) -> None:
+    """Says below the figure whom its Mixup mixes and how, where that is not the usual."""
+    if words := mixing_in_words(configuration_of(result)):
+        figure.supxlabel(f"mixing: {words}", fontsize=7)

@@ -86,6 +86,16 @@ def use() -> None:
     )
 
 
+def law_name(law: str) -> str:
+    """A law with its ratio and pairs; what else it chooses stands below the figure.
+
+    >>> law_name("Mixup(lam=0.5, pairs=81, partners=similar labels (h=0.5), share=0.5)"), law_name("ERM")
+    ('Mixup(lam=0.5, pairs=81)', 'ERM')
+    """
+    parts = law.removesuffix(")").split(", ")
+    return f"{', '.join(parts[:2])})" if len(parts) > 1 else law
+
+
 def with_error(label: str, number: int) -> str:
     """The label of a mean over so many, which one alone has no standard error beside."""
     return f"{label} ± s.e." if number > 1 else label

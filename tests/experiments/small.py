@@ -6,7 +6,6 @@ import sys
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
-    Config,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
@@ -16,6 +15,7 @@ from experiments.configs import (
     UCurveConfig,
 )
 from experiments.cost import SAID
+from experiments.fields import Config
 
 PROGRAM = [sys.executable, "-m", "experiments.cli"]
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from experiments import cli, cost, limits, progress
-from experiments.configs import Config, RulesConfig
+from experiments.configs import RulesConfig
+from experiments.fields import Config
 from experiments.registry import EXPERIMENTS
 from tests.experiments.small import SMALL, flags
 

@@ -83,7 +83,7 @@ def test_a_result_of_another_kind_is_refused(name, results, tmp_path, capsys):
 def test_a_result_without_decomposition_says_so(name, results, tmp_path, capsys):
     assert SCRIPTS[name].main([str(results / "labels.nc"), "--output", str(tmp_path / "stem")]) == 2
     printed = capsys.readouterr().err
-    assert "labels are a data set's own" in printed
+    assert "noise of a data set's own labels" in printed
     assert "--truth kernel" in printed
 
 
