@@ -20,7 +20,7 @@ from rfm.sample import Inputs
 from theory.checks import as_floating, check_real, check_shape, check_untraced
 from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation
-from theory.noise import NoiseMoments, beta_noise_moments, noise_moments
+from theory.noise import NoiseMoments, beta_noise_moments, beta_quadrature, noise_moments
 
 
 class GaussianTruth(eqx.Module):
@@ -60,22 +60,41 @@ class GaussianTruth(eqx.Module):
         """E f(scale g)."""
         return self.smoothed(jnp.zeros((1, self.input_dim)), scale)[0]
 
-    def noise_moments(self, *, lam: float | None = None, alpha: float | None = None) -> NoiseMoments:
+    def noise_moments(
+        self,
+        *,
+        lam: float | None = None,
+        alpha: float | None = None,
+        label_lam: float | None = None,
+        label_alpha: float | None = None,
+    ) -> NoiseMoments:
         """The moments of Mixup's label noise z over independent Gaussian x and x', exactly.
 
         Args:
             lam: the fixed ratio; or
             alpha: for lam ~ Beta(alpha, alpha).
+            label_lam: a ratio of the labels' own; or
+            label_alpha: for an independent one from Beta(label_alpha, label_alpha). None for lam.
 
         >>> linear = LinearTruth(jnp.ones(3))
         >>> abs(float(linear.noise_moments(alpha=1.0).power)) < 1e-12
         True
+        >>> float(linear.noise_moments(lam=1.0, label_lam=0.0).power)  # f(x') in the place of f(x)
+        6.0
         """
-        if lam is not None and alpha is None:
-            return noise_moments(self.overlap, self.mean, lam)
+        if label_lam is not None and label_alpha is not None:
+            raise ValueError(f"label_lam, label_alpha: pass one of them, got {label_lam} and {label_alpha}")
+        check_untraced(lam=lam, alpha=alpha, label_lam=label_lam, label_alpha=label_alpha)
+        own = None if label_lam is None else (np.asarray([float(label_lam)]), np.ones(1))
+        if label_alpha is not None:
+            own = beta_quadrature(label_alpha, 2)  # exact: moments are quadratic in the labels' ratio
         if alpha is not None and lam is None:
-            return beta_noise_moments(self.overlap, self.mean, alpha)
-        raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
+            return beta_noise_moments(self.overlap, self.mean, alpha, label_ratios=own)
+        if lam is None or alpha is not None:
+            raise ValueError(f"lam, alpha: pass one of them, got {lam} and {alpha}")
+        if own is None:
+            return noise_moments(self.overlap, self.mean, lam)
+        return NoiseMoments.average([noise_moments(self.overlap, self.mean, lam, share) for share in own[0]], own[1])
 
     def conditional_noise(self, inputs: Inputs, lam: float) -> Float[Array, "samples"]:
         """E[z | x] = lam f(x) + (1 - lam) E f - E f(lam x + (1 - lam) x'), over the partner x'.

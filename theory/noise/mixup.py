@@ -5,7 +5,8 @@ Mixing interpolates labels; the truth need not lie on the line between them:
     z(x, x', lam) = lam f(x) + (1 - lam) f(x') - f(lam x + (1 - lam) x').
 
 z is a function of the inputs, not of chance: zero where f is affine, positive where f is convex, of size
-lam (1 - lam) |x - x'|^2 times half a second derivative in between.
+lam (1 - lam) |x - x'|^2 times half a second derivative in between. Where labels are mixed at a ratio of their own, that
+stands in the place of the first two lam, and an affine truth makes noise as well.
 
 Source of the setting: Liu, Wang, Guo, Mao (2023), `liu2023overtraining`; more in ``docs/label_noise.md``.
 """
@@ -24,15 +25,24 @@ Ratio = float | Float[Array, ""] | Float[Array, "pairs"]
 Constant = float | Float[Array, ""]
 
 
-def mixup_noise(truth: Truth, inputs: Inputs, others: Inputs, lam: Ratio) -> Array:
+def mixup_noise(truth: Truth, inputs: Inputs, others: Inputs, lam: Ratio, *, label_lam: Ratio | None = None) -> Array:
     """z = lam f(x) + (1 - lam) f(x') - f(lam x + (1 - lam) x'), pair by pair.
 
-    >>> mixup_noise(lambda x: x[:, 0] ** 2, jnp.asarray([[0.0]]), jnp.asarray([[2.0]]), 0.5).tolist()
-    [1.0]
+    Args:
+        truth: f.
+        inputs: x.
+        others: x'.
+        lam: the ratio, or one a pair.
+        label_lam: that of the labels, if it is another: z = label_lam f(x) + (1 - label_lam) f(x') - f(x~).
+
+    >>> pair = jnp.asarray([[0.0]]), jnp.asarray([[2.0]])
+    >>> square = lambda x: x[:, 0] ** 2
+    >>> mixup_noise(square, *pair, 0.5).tolist(), mixup_noise(square, *pair, 0.5, label_lam=0.0).tolist()
+    ([1.0], [3.0])
     """
     at_first, at_second = truth(inputs), truth(others)
     mixed = mix(inputs, others, lam)
-    return mix(at_first, at_second, lam) - truth(mixed)
+    return mix(at_first, at_second, lam if label_lam is None else label_lam) - truth(mixed)
 
 
 def quadratic_noise(curvature: Float[Array, "inputs inputs"], inputs: Inputs, others: Inputs, lam: Ratio) -> Array:

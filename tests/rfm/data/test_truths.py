@@ -121,6 +121,21 @@ def test_moments_of_the_label_noise_are_those_of_many_draws(name: str, lam: floa
         assert agrees((z - ours.mean) * (mixed - ours.truth_mean), ours.correlation * spread)
 
 
+@pytest.mark.parametrize("own", [{"label_lam": 0.7}, {"label_alpha": 0.4}], ids=["fixed", "beta"])
+@pytest.mark.parametrize("law", [{"lam": 0.2}, {"alpha": 0.5}], ids=["fixed", "beta"])
+def test_moments_know_the_labels_own_ratio(law: dict[str, float], own: dict[str, float]) -> None:
+    """z is linear in that ratio, and so its square quadratic: a finer rule for it changes nothing."""
+    truth, drawn = quadratic(), np.random.default_rng(2)
+    first, second = normals(0), normals(1)
+    ratios = np.full(NUM_DRAWS, law["lam"]) if "lam" in law else drawn.beta(0.5, 0.5, NUM_DRAWS)
+    shares = np.full(NUM_DRAWS, own["label_lam"]) if "label_lam" in own else drawn.beta(0.4, 0.4, NUM_DRAWS)
+    mixed = values(truth, ratios[:, None] * first + (1 - ratios)[:, None] * second)
+    z = shares * values(truth, first) + (1 - shares) * values(truth, second) - mixed
+    ours = truth.noise_moments(**law, **own)
+    for sample, moment in ((z, ours.mean), (z**2, ours.power), (z * mixed, ours.truth_product)):
+        assert agrees(sample, moment)
+
+
 @EVERY_TRUTH
 @pytest.mark.parametrize("lam", [0.5, 0.8])
 def test_conditional_noise_is_the_mean_over_the_partner(name: str, lam: float) -> None:
@@ -203,6 +218,10 @@ def test_a_law_of_ratios_is_one_of_two() -> None:
         truth.noise_moments()
     with pytest.raises(ValueError, match=r"lam, alpha: pass one of them, got 0.5 and 1.0"):
         truth.noise_moments(lam=0.5, alpha=1.0)
+    with pytest.raises(ValueError, match=r"label_lam, label_alpha: pass one of them, got 0.5 and 1.0"):
+        truth.noise_moments(lam=0.5, label_lam=0.5, label_alpha=1.0)
+    with pytest.raises(ValueError, match=r"label_lam: must lie in \[0, 1\], got -1.0"):
+        truth.noise_moments(alpha=1.0, label_lam=-1.0)
     with pytest.raises(ValueError, match=r"lam: must lie in \[0, 1\], got 1.5"):
         truth.noise_moments(lam=1.5)
 

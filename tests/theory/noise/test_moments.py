@@ -16,11 +16,12 @@ from tests.tolerances import BETA_MOMENT, IDENTITY, ORACLE, SAMPLING
 # --- moments ------------------------------------------------------------------------------------------------------
 
 
-def exact_moments(polynomial: np.polynomial.Polynomial, lam: float) -> np.ndarray:
+def exact_moments(polynomial: np.polynomial.Polynomial, lam: float, label_lam: float | None = None) -> np.ndarray:
     """E of z, z^2, f(x~)^2, z f(x~), f(x~), from the definition of z on a grid of independent x and x'."""
+    share = lam if label_lam is None else label_lam
     x, other = NODES[:, None], NODES[None, :]
     mixed = polynomial(lam * x + (1 - lam) * other)
-    z = lam * polynomial(x) + (1 - lam) * polynomial(other) - mixed
+    z = share * polynomial(x) + (1 - share) * polynomial(other) - mixed
     return np.asarray([np.sum(PLANE * value) for value in (z, z**2, mixed**2, z * mixed, mixed)])
 
 
@@ -39,6 +40,33 @@ def test_moments_of_noise_are_those_of_its_definition(polynomial: np.polynomial.
     size = 1 + float(overlap_and_mean(polynomial)[0](1.0, 1.0, 1.0))
     assert np.allclose(fields(ours), exact, rtol=0, atol=IDENTITY * 100 * size)
     assert np.isclose(ours.variance, exact[1] - exact[0] ** 2, rtol=0, atol=IDENTITY * 100 * size)
+
+
+@FEW
+@given(POLYNOMIALS, st.floats(0, 1), st.floats(0, 1))
+def test_moments_of_labels_at_their_own_ratio_are_those_of_the_definition(
+    polynomial: np.polynomial.Polynomial, lam: float, label_lam: float
+) -> None:
+    ours = fields(theory.noise.noise_moments(*overlap_and_mean(polynomial), lam, label_lam))
+    size = 1 + float(overlap_and_mean(polynomial)[0](1.0, 1.0, 1.0))
+    assert np.allclose(ours, exact_moments(polynomial, lam, label_lam), rtol=0, atol=IDENTITY * 100 * size)
+
+
+@pytest.mark.parametrize("num_nodes", [9, 32])
+def test_moments_over_a_beta_law_know_a_law_of_the_labels_own(num_nodes: int) -> None:
+    """Not a symmetric one, which would not tell lam from 1 - lam."""
+    polynomial = np.polynomial.Polynomial([0.5, -1.0, 0.7, 0.4, -0.2])
+    shares, chances = np.asarray([0.1, 0.7]), np.asarray([0.4, 0.6])
+    ratios, weights = theory.noise.beta_quadrature(0.8, num_nodes)
+    exact = sum(
+        weight * chance * exact_moments(polynomial, lam, share)
+        for lam, weight in zip(ratios, weights, strict=True)
+        for share, chance in zip(shares, chances, strict=True)
+    )
+    ours = theory.noise.beta_noise_moments(
+        *overlap_and_mean(polynomial), 0.8, num_nodes=num_nodes, label_ratios=(shares, chances)
+    )
+    assert np.allclose(fields(ours), exact, rtol=ORACLE, atol=0)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 2.5])
