@@ -7,10 +7,9 @@ that computes is imported here, so that the command line can print its help with
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from experiments.constraints import (
-    POSITIVE,
     Activation,
     Alpha,
     BiasStd,
@@ -66,7 +65,7 @@ class MixingConfig(Config):
     partners: Literal["any", "others", "similar-labels", "nearest-inputs", "same-class", "other-class"] = "any"
     """Whom a sample is mixed with. similar-labels is C-Mixup; classes are samples of equal labels. Where that makes
     some pairs more likely than others, a law of all pairs draws as many, n^2."""
-    bandwidth: Annotated[float, POSITIVE] | None = None
+    bandwidth: float | None = None
     """h of similar-labels: how far apart labels are that are mixed, in their unit, which is their standard deviation
     for a data set."""
     num_neighbors: Count | None = None

@@ -105,7 +105,7 @@ class SimilarLabels(Partners):
 
     def affinity(self, sample: Sample) -> Affinity:
         labels = as_matrix(sample.labels)
-        return eqx.Partial(_similarity, labels / jnp.asarray(self.bandwidth, labels.dtype))
+        return eqx.Partial(_similarity, labels, jnp.asarray(self.bandwidth, labels.dtype))
 
     def __str__(self) -> str:
         return f"similar labels (h={written(self.bandwidth)})"
@@ -271,9 +271,12 @@ def _others(first: Indices, second: Indices) -> Array:
     return (first[:, None] != second[None, :]).astype(jnp.result_type(float))
 
 
-def _similarity(scaled: Float[Array, "samples targets"], first: Indices, second: Indices) -> Array:
-    distance = jnp.sum((scaled[first][:, None, :] - scaled[second][None, :, :]) ** 2, axis=2)
-    return jnp.exp(-distance / 2)
+def _similarity(
+    labels: Float[Array, "samples targets"], bandwidth: Float[Array, ""], first: Indices, second: Indices
+) -> Array:
+    apart = labels[first][:, None, :] - labels[second][None, :, :]
+    scaled = jnp.where(apart == 0, 0, apart / bandwidth)  # where the bandwidth is below the least number as well
+    return jnp.exp(-jnp.sum(scaled**2, axis=2) / 2)
 
 
 def _nearness(neighbours: Int[Array, "samples number"], first: Indices, second: Indices) -> Array:

@@ -66,7 +66,9 @@ def test_all_pairs_are_each_once_where_they_are_as_likely_and_else_drawn(partner
         ({"partners": "similar-labels"}, "bandwidth: partners similar-labels need it; pass one, such as --bandwidth"),
         ({"partners": "nearest-inputs"}, "num_neighbors: partners nearest-inputs need it"),
         ({"label_lam": 0.5, "label_alpha": 1.0}, "label_lam, label_alpha: pass one of them"),
-        ({"partners": "similar-labels", "bandwidth": 0.0}, "bandwidth: must be a positive number"),
+        ({"partners": "similar-labels", "bandwidth": 0.0}, "bandwidth: 0 mixes samples of the same label alone"),
+        ({"partners": "similar-labels", "bandwidth": np.inf}, "bandwidth: infinite is plain Mixup"),
+        ({"partners": "similar-labels", "bandwidth": np.nan}, "bandwidth: must be a positive number"),
         ({"share": 1.5}, r"share: must lie in \[0, 1\]"),
     ],
 )

@@ -106,6 +106,13 @@ def test_weights_are_those_of_their_definition(
     assert listed == [tuple(map(int, pair)) for pair in there]
 
 
+@pytest.mark.parametrize("bandwidth", [1e-310, 1e-160, 1e160])
+def test_bandwidths_beyond_all_measure_are_still_those_of_their_limits(bandwidth: float) -> None:
+    """Squares of labels in their unit overflow, and a sample is as far from itself as ever."""
+    weights = SimilarLabels(bandwidth).weights(SAMPLE).block(EVERYONE, EVERYONE)
+    assert np.array_equal(weights, np.eye(7) / 7 if bandwidth < 1 else np.full((7, 7), 1 / 49))
+
+
 @pytest.mark.parametrize("name", ["others", "similar labels", "given"])
 def test_pairs_are_drawn_by_their_weights_and_none_without_one(name: str) -> None:
     partners, sample, expected = LAWS[name]
