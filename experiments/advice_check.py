@@ -13,6 +13,7 @@ import numpy as np
 
 import rfm
 from experiments.configs import AdviseConfig
+from experiments.laws import mixup as law_of
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
 from rfm.decide.parts import Split, feature_map
@@ -89,7 +90,7 @@ def _problems(
     phi = feature_map(features)
     sample, population = Split.of(*as_numbers(inputs, targets), rows, test, phi)
     num_pairs = PAIRS_PER_ROW * len(rows) if config.num_pairs is None else config.num_pairs
-    laws = (rfm.Mixup(alpha=config.alpha, pairs=num_pairs), rfm.ERM())
+    laws = (law_of(config, num_pairs, alpha=config.alpha), rfm.ERM())
     mixup, plain = (rfm.synthesize(sample, phi, law, population=population, key=key) for law in laws)
     return mixup, plain
 

@@ -11,7 +11,6 @@ from rich.console import Console
 import rfm
 from experiments.advice_check import check_advice
 from experiments.configs import AdviseConfig
-from experiments.constraints import check_fields
 from experiments.laws import check_mixing, mixup
 from experiments.limits import check_memory
 from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
@@ -71,7 +70,6 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
 
 
 def _check(config: AdviseConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     rows = 2 * config.num_features + (config.num_pairs or 0) + config.num_times
     check_memory("num_features, num_pairs, num_times", config.num_features * rows)

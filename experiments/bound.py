@@ -9,7 +9,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import BoundConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing
 from experiments.report import empty_table, with_error
@@ -75,7 +74,6 @@ _CONSTANTS = {
 
 
 def _check(config: BoundConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     if config.space != "inputs":
         raise ValueError(f"space: {config.space} that are mixed have no truth, and so no noise to bound; pass inputs")

@@ -6,7 +6,7 @@ that computes is imported here, so that the command line can print its help with
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from experiments.constraints import (
     MOST_SEEDS,
@@ -314,3 +314,27 @@ class PenaltyMapConfig(TaskConfig):
     """When training ends, in units of 1/eigenvalue."""
     num_times: Several = 60
     """Times of the second map, evenly in log t from 1 on."""
+
+
+def mixing_in_words(configuration: Mapping[str, Any]) -> str:
+    """What a configuration chose of Mixup beside ratio and pairs, in the words of its flags; empty for nothing.
+
+    >>> mixing_in_words({"lam": 0.5, "partners": "similar-labels", "bandwidth": 0.5, "num_neighbors": 3, "share": 1.0})
+    'partners similar-labels, bandwidth 0.5'
+    """
+    chosen = {name: value for name, value in configuration.items() if value != _USUAL.get(name, value)}
+    fields = {name: value for name, value in chosen.items() if name in _USUAL}
+    ignored = MixingConfig(partners=configuration.get("partners", "any")).ignored()
+    return ", ".join(
+        name.replace("_", " ") + ("" if value is True else f" {value}")
+        for name, value in fields.items()
+        if name not in ignored
+    )
+
+
+_OF_MIXING = {field.name for field in dataclasses.fields(MixingConfig)} - {"seed", "num_seeds"}
+_USUAL = {
+    field.name: field.default
+    for field in dataclasses.fields(MinibatchConfig)
+    if field.name in _OF_MIXING | {"batch_partners", "epochs"}
+}

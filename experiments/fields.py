@@ -63,15 +63,15 @@ class MixingConfig(Config):
     """What a law of Mixup chooses beside the ratio and the pairs; as it stands, nothing."""
 
     partners: Literal["any", "others", "similar-labels", "nearest-inputs", "same-class", "other-class"] = "any"
-    """Whom a sample is mixed with. similar-labels is C-Mixup; classes are samples of equal labels. Where that makes
-    some pairs more likely than others, a law of all pairs draws as many, n^2."""
+    """Whom a sample is mixed with. similar-labels is C-Mixup; classes are samples of equal labels, of a data set with
+    --truth labels. Where some pairs are likelier than others, a law of all pairs draws as many, n^2."""
     bandwidth: float | None = None
-    """h of similar-labels: how far apart labels are that are mixed, in their unit, which is their standard deviation
-    for a data set."""
+    """h of similar-labels: how far apart labels are that are mixed, in their unit; numbers of a data set are
+    standardised, and two one-hot labels lie 1.41 apart."""
     num_neighbors: Count | None = None
     """k of nearest-inputs: each is mixed with one of so many nearest others."""
     share: Ratio = 1.0
-    """Of rows that are mixed, in [0, 1]; the others are originals."""
+    """Of rows that are mixed, in [0, 1]; the others are originals. A law of all pairs draws n^2 then."""
     label_lam: Ratio | None = None
     """A ratio for the labels alone, in [0, 1]; None for that of the inputs."""
     label_alpha: Alpha | None = None
@@ -126,22 +126,3 @@ class TaskConfig(MixingConfig):
 
 
 _TEACHER = ("num_hidden", "teacher_activation", "teacher_weight_std")
-
-
-def mixing_in_words(configuration: Mapping[str, Any]) -> str:
-    """What a configuration chose of Mixup beside ratio and pairs, in the words of its flags; empty for nothing.
-
-    >>> mixing_in_words({"lam": 0.5, "partners": "similar-labels", "bandwidth": 0.5, "share": 1.0})
-    'partners similar-labels, bandwidth 0.5'
-    """
-    usual = {field.name: field.default for field in dataclasses.fields(MixingConfig)} | _USUAL_BATCHES
-    chosen = {name: value for name, value in configuration.items() if name in usual and name not in _SHARED}
-    return ", ".join(
-        name.replace("_", " ") + ("" if value is True else f" {value}")
-        for name, value in chosen.items()
-        if value != usual[name]
-    )
-
-
-_USUAL_BATCHES = {"batch_partners": "independent", "epochs": False}
-_SHARED = {field.name for field in dataclasses.fields(Config)}

@@ -1,9 +1,11 @@
 """From a configuration to laws of Mixup: the one place that reads its fields of mixing."""
 
+import math
 from typing import Any, Literal
 
 import rfm
-from experiments.fields import MixingConfig
+from experiments.constraints import check_fields
+from experiments.fields import MixingConfig, TaskConfig
 
 
 def mixup(
@@ -41,13 +43,33 @@ def all_pairs(config: MixingConfig, num_samples: int, *, lam: float) -> rfm.Mixu
     >>> print(all_pairs(MixingConfig(share=0.5), 5, lam=0.5))
     Mixup(lam=0.5, pairs=25, share=0.5)
     """
-    are_even = config.share == 1 and config.partners in ("any", "others")
+    are_even = config.share == 0 or (config.share == 1 and config.partners in _EVEN)
     return mixup(config, "all" if are_even else num_samples**2, lam=lam)
 
 
+_EVEN = ("any", "others", "nearest-inputs")
+"""Partners under which all pairs that there are have the same weight."""
+
+
 def check_mixing(config: MixingConfig) -> None:
-    """Raises ValueError for fields that make no law, before there is anything to mix."""
+    """Raises ValueError for a field out of range, or for fields that make no law, before there is anything to mix."""
+    check_fields(config)
     mixup(config, "all", lam=0.5)
+    if config.partners in ("same-class", "other-class") and isinstance(config, TaskConfig):
+        _check_classes(config)
+    if config.partners == "nearest-inputs":
+        sizes = getattr(config, "sample_sizes", None) or (getattr(config, "num_samples", math.inf),)
+        wanted, others = config.num_neighbors, min(sizes) - 1
+        if wanted is not None and wanted > others:
+            raise ValueError(f"num_neighbors: {wanted} asked for, but a sample has {others} others; pass fewer")
+
+
+def _check_classes(config: TaskConfig) -> None:
+    if config.dataset is None or config.truth != "labels" or config.label_noise_std != 0:
+        raise ValueError(
+            f"partners: {config.partners} asks for labels that are classes; pass a --dataset of classes with --truth "
+            "labels and no label_noise_std"
+        )
 
 
 def _partners(config: MixingConfig) -> rfm.mixup.Partners | None:

@@ -13,7 +13,6 @@ from rich.console import Console
 
 import rfm
 from experiments.configs import MinibatchConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data
 from experiments.laws import check_mixing, mixup
 from experiments.limits import check_memory
@@ -127,24 +126,23 @@ def _batches(config: MinibatchConfig, law: rfm.mixup.Law, size: int) -> rfm.Batc
     """Those of the closed form, which knows no epochs."""
     itself = config.batch_partners != "independent"
     if not law.is_expected:
-        return rfm.Batches(size, shared_ratio=config.shared_lam, replacement=not (itself or config.epochs))
+        return rfm.Batches(size, shared_ratio=config.shared_lam, replacement=not itself)
     return rfm.Batches(size, config.batch_partners, shared_ratio=config.shared_lam)
 
 
 def _check(config: MinibatchConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     check_size(config, config.num_samples, config.num_features, held=config.num_seeds, num_times=config.num_times)
     itself = config.batch_partners != "independent"
-    if (itself or config.epochs) and config.batch_sizes[-1] > config.num_samples:
-        raise ValueError(
-            f"batch_sizes: {config.batch_sizes[-1]} different originals asked for, but num_samples is "
-            f"{config.num_samples}; pass smaller batches, or more samples"
-        )
     if config.epochs and not itself:
         raise ValueError(
             "epochs: independent pairs are drawn from all originals, which no epoch goes through; pass batch_partners "
             "permuted, flipped or rolled"
+        )
+    if itself and config.batch_sizes[-1] > config.num_samples:
+        raise ValueError(
+            f"batch_sizes: {config.batch_sizes[-1]} different originals asked for, but num_samples is "
+            f"{config.num_samples}; pass smaller batches, or more samples"
         )
     if itself and (config.partners != "any" or config.share != 1):
         raise ValueError(

@@ -9,7 +9,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import PenaltyMapConfig
-from experiments.constraints import check_fields
 from experiments.draws import RisksOver, Seed, check_size, load_data
 from experiments.laws import check_mixing, mixup
 from experiments.report import averaged, cells_of, folded
@@ -70,7 +69,6 @@ _FIELDS = {
 
 
 def _check(config: PenaltyMapConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     for name in ("sample_sizes", "alphas"):
         if len(getattr(config, name)) < 2:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import registry
+from experiments.configs import mixing_in_words
 from experiments.exits import drop_output
-from experiments.fields import mixing_in_words
 from experiments.store import Result, Variable, configuration_of, over_seeds, provenance_of
 
 

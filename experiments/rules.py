@@ -10,7 +10,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import RulesConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data
 from experiments.laws import all_pairs, check_mixing
 from experiments.report import averaged, cells_of, empty_table
@@ -85,7 +84,6 @@ _FIELDS = {
 
 
 def _check(config: RulesConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     rows = config.num_samples**2
     held = config.num_seeds * (rows + config.num_samples)

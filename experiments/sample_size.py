@@ -11,7 +11,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import SampleSizeConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import check_mixing, mixup
 from experiments.report import averaged, cells_of, empty_table, estimated, with_error
@@ -68,7 +67,6 @@ _FIELDS = {
 
 
 def _check(config: SampleSizeConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     largest = config.sample_sizes[-1]
     widest = max(config.num_features, config.features_per_sample * largest)

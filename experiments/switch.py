@@ -14,7 +14,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import SwitchConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing
 from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
@@ -107,7 +106,6 @@ _Found = tuple[theory.switching.SwitchCurve, dict[str, float], np.ndarray | None
 
 
 def _check(config: SwitchConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     rows = config.num_samples**2
     held = config.num_seeds * (rows + config.num_samples)

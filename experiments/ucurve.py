@@ -15,7 +15,6 @@ from rich.console import Console
 import rfm
 import theory
 from experiments.configs import UCurveConfig
-from experiments.constraints import check_fields
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing, mixup
 from experiments.report import averaged, cells_of, empty_table, ratio, written
@@ -82,7 +81,6 @@ def run_ucurve(config: UCurveConfig, *, num_workers: int | None = None, stage: S
 
 
 def _check(config: UCurveConfig) -> None:
-    check_fields(config)
     check_mixing(config)
     rows = config.num_samples, config.num_samples**2, _num_pairs(config)
     check_size(config, max(rows), config.num_features, held=config.num_seeds * sum(rows), num_times=config.num_times)

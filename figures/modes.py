@@ -19,7 +19,7 @@ def draw(result: Result) -> Figure:
     if "mode_noise" not in result:
         raise ValueError(
             "result: nobody knows the noise of a data set's own labels, or of mixed features; run `rfm ucurve` "
-            "with --truth kernel, or without --dataset"
+            "with --truth kernel or without --dataset, and without --space"
         )
     law = result.isel(law=LAW)
     eigenvalues = law["mode_eigenvalue"].values

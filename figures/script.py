@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from experiments import exits
-from experiments.fields import mixing_in_words
+from experiments.configs import mixing_in_words
 from experiments.outputs import FIGURE_ENDINGS, check_figure
 from experiments.store import Result, configuration_of, read
 from figures import style
@@ -78,7 +79,11 @@ def _draw(draw: Callable[[Result], Figure], kind: str, result: Path, stem: Path)
     return 0
 
 
+LETTERS = 55
+"""Of a line of small print as wide as a figure."""
+
+
 def _name_mixing(figure: Figure, result: Result) -> None:
     """Says below the figure whom its Mixup mixes and how, where that is not the usual."""
     if words := mixing_in_words(configuration_of(result)):
-        figure.supxlabel(f"mixing: {words}", fontsize=7)
+        figure.supxlabel(textwrap.fill(f"mixing: {words}", LETTERS), fontsize=7)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from rfm.features import RandomFeatures
 from rfm.sample import Inputs
-from theory.checks import as_floating, check_real, check_shape, check_untraced
+from theory.checks import as_floating, check_alpha, check_real, check_shape, check_untraced
 from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation
 from theory.noise import NoiseMoments, beta_noise_moments, beta_quadrature, noise_moments
@@ -87,7 +87,9 @@ class GaussianTruth(eqx.Module):
         check_untraced(lam=lam, alpha=alpha, label_lam=label_lam, label_alpha=label_alpha)
         own = None if label_lam is None else (np.asarray([float(label_lam)]), np.ones(1))
         if label_alpha is not None:
-            own = beta_quadrature(label_alpha, 2)  # exact: moments are quadratic in the labels' ratio
+            own = beta_quadrature(
+                check_alpha("label_alpha", label_alpha), 2
+            )  # exact: moments are quadratic in the labels' ratio
         if alpha is not None and lam is None:
             return beta_noise_moments(self.overlap, self.mean, alpha, label_ratios=own)
         if lam is None or alpha is not None:

@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from rfm.expected.quadrature import ratio_quadrature
+from rfm.expected.quadrature import LEAST_TOLERANCE, ratio_quadrature
 from rfm.mixup.laws import Mixup
+from rfm.precision import warn
 from rfm.sample import Sample, checked_sample
 from theory.checks import check_type
 from theory.linalg import as_matrix, on_device
 from theory.noise import NoiseMoments
 
-ROWS = 2**16
-"""Mixed rows that the truth is asked for at a time."""
+NUMBERS, BESIDE = 2**20, 16
+"""Held of mixed inputs at a time, and what a truth may hold of one beside it."""
 
 
 def label_noise(sample: Sample, law: Mixup, *, num_ratios: int | None = None, tolerance: float = 1e-8) -> NoiseMoments:
@@ -26,6 +27,9 @@ def label_noise(sample: Sample, law: Mixup, *, num_ratios: int | None = None, to
 
     Returns:
         The moments, of each target by itself: shape (), or (targets,) for a truth of several.
+
+    Warns:
+        PrecisionWarning: the tolerance is missed, by a truth that jumps or has kinks.
 
     Raises:
         ValueError: a sample whose truth nobody knows, or mixed features, at which there is none.
@@ -52,9 +56,11 @@ def label_noise(sample: Sample, law: Mixup, *, num_ratios: int | None = None, to
     quadrature = ratio_quadrature(
         law, sample.inputs, lambda x: as_matrix(truth(x)), num_ratios=num_ratios, tolerance=tolerance
     )
+    if num_ratios is None and quadrature.error > max(tolerance, LEAST_TOLERANCE * np.finfo(sample.inputs.dtype).eps):
+        warn(f"the means over ratios of the truth are {quadrature.error:.1g} off, as of one that jumps or has kinks")
     weights, n = law.weights_of(len(sample.inputs)), len(sample.inputs)
     inputs, clean = np.asarray(sample.inputs), np.asarray(truth(sample.inputs))
-    length, sums = min(n, max(1, ROWS // n)), np.zeros((5, *clean.shape[1:]))
+    length, sums = min(n, max(1, NUMBERS // (n * (inputs.shape[1] + BESIDE)))), np.zeros((5, *clean.shape[1:]))
     everyone = np.arange(n)
     for start in range(0, n, length):
         # The last ones are filled up, or the truth would compile again; what fills up has no weight.
@@ -62,8 +68,11 @@ def label_noise(sample: Sample, law: Mixup, *, num_ratios: int | None = None, to
         chance = np.asarray(weights.block(on_device(np.minimum(firsts, n - 1)), on_device(everyone)))
         chance = np.where(firsts[:, None] < n, chance, 0).ravel()
         first, second = np.repeat(np.minimum(firsts, n - 1), n), np.tile(everyone, length)
+        done = None
         for lam, label_lam, weight in zip(quadrature.lam, quadrature.label_lam, quadrature.weights, strict=True):
-            mixed = np.asarray(truth(on_device(lam * inputs[first] + (1 - lam) * inputs[second], inputs.dtype)))
+            if lam != done:  # beside one ratio of the inputs stand several of the labels
+                mixed = np.asarray(truth(on_device(lam * inputs[first] + (1 - lam) * inputs[second], inputs.dtype)))
+                done = lam
             z = label_lam * clean[first] + (1 - label_lam) * clean[second] - mixed
             of_pairs = np.stack([z, z**2, mixed**2, z * mixed, mixed])
             sums += weight * np.tensordot(chance, of_pairs, (0, 1))

@@ -3,6 +3,7 @@
 import dataclasses
 from importlib import import_module
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,16 +11,17 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import rfm
-from experiments import report, store
+from experiments import advice_check, report, store
 from experiments.bound import run_bound
+from experiments.configs import mixing_in_words
 from experiments.constraints import check_fields
 from experiments.fields import MixingConfig
-from experiments.laws import all_pairs, mixup
+from experiments.laws import all_pairs, check_mixing, mixup
 from experiments.minibatch import run_minibatch
 from experiments.registry import EXPERIMENTS
 from experiments.ucurve import run_ucurve
 from figures import style
-from tests.experiments.small import BOUND, MINIBATCH, SMALL, UCURVE
+from tests.experiments.small import ADVISE, BOUND, MINIBATCH, SAMPLE_SIZE, SMALL, UCURVE
 from tests.tolerances import IDENTITY, SAMPLING
 
 SAMPLE = rfm.Sample(jnp.arange(12.0).reshape(6, 2), jnp.asarray([0.0, 0.0, 1.0, 1.0, 2.0, 2.0]), None)
@@ -53,11 +55,21 @@ def test_the_labels_ratio_and_the_space_are_those_of_the_fields():
     assert mixup(MixingConfig(space="features"), 9, lam=0.3).mixes_features
 
 
-@pytest.mark.parametrize(("partners", "rows"), [("any", 36), ("others", 30), ("same-class", 36), ("other-class", 36)])
-def test_all_pairs_are_each_once_where_they_are_as_likely_and_else_drawn(partners, rows):
-    law = all_pairs(MixingConfig(partners=partners), 6, lam=0.5)
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 36),
+        ({"partners": "others"}, 30),
+        ({"partners": "nearest-inputs", "num_neighbors": 2}, 12),
+        ({"share": 0.0}, 6),
+        ({"share": 0.5}, 36),
+        ({"partners": "similar-labels", "bandwidth": 1.0}, 36),
+    ],
+)
+def test_all_pairs_are_each_once_where_they_are_as_likely_and_else_drawn(fields, rows):
+    law = all_pairs(MixingConfig(**fields), 6, lam=0.5)
     assert law.on(SAMPLE).num_rows(6) == rows
-    assert law.needs_key == (partners not in ("any", "others"))
+    assert law.needs_key == (fields.get("share") == 0.5 or "bandwidth" in fields)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,42 @@ def test_fields_that_make_no_law_are_named_by_every_command(kind, fields, messag
     run = getattr(import_module(f"experiments.{EXPERIMENTS[kind].stem}"), f"run_{EXPERIMENTS[kind].stem}")
     with pytest.raises(ValueError, match=f"^{message}"):
         run(dataclasses.replace(SMALL[kind], **fields))
+
+
+@pytest.mark.parametrize("partners", ["same-class", "other-class"])
+def test_classes_are_asked_of_labels_that_are_classes(partners):
+    for fields in ({}, {"dataset": "digits"}, {"dataset": "digits", "truth": "labels", "label_noise_std": 0.1}):
+        with pytest.raises(ValueError, match=f"^partners: {partners} asks for labels that are classes"):
+            check_mixing(dataclasses.replace(UCURVE, partners=partners, **fields))
+    check_mixing(dataclasses.replace(UCURVE, partners=partners, dataset="digits", truth="labels"))
+
+
+def test_more_neighbors_than_the_smallest_sample_has_are_named():
+    with pytest.raises(ValueError, match=r"^num_neighbors: 4 asked for, but a sample has 3 others"):
+        check_mixing(dataclasses.replace(SAMPLE_SIZE, partners="nearest-inputs", num_neighbors=4))
+
+
+def test_advice_is_checked_by_training_with_its_law(monkeypatch):
+    laws = []
+
+    def synthesize(sample, features, law, **more):
+        laws.append(str(law))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(advice_check.rfm, "synthesize", synthesize)
+    rows, drawn = np.arange(8), np.random.default_rng(0)
+    config = dataclasses.replace(ADVISE, partners="similar-labels", bandwidth=0.1, num_pairs=9)
+    with pytest.raises(ValueError, match="seen"):
+        advice_check._problems(
+            config, drawn.normal(size=(10, 2)), drawn.normal(size=10), "raw", rows, np.arange(8, 10), jax.random.key(0)
+        )
+    assert laws == ["Mixup(alpha=1, pairs=9, partners=similar labels (h=0.1))"]
+
+
+def test_words_leave_out_what_is_ignored():
+    left = dataclasses.asdict(MixingConfig(partners="nearest-inputs", num_neighbors=3, bandwidth=0.5, seed=4))
+    assert mixing_in_words(left) == "partners nearest-inputs, num neighbors 3"
+    assert mixing_in_words(dataclasses.asdict(MixingConfig(bandwidth=0.5))) == ""
 
 
 def test_what_belongs_to_other_partners_is_ignored_aloud():

@@ -109,7 +109,7 @@ class MinibatchCurve(MinibatchView, eqx.Module):
     @property
     def gradient_floor(self) -> Float[Array, ""]:
         """The root of E |g|^2 that training settles at."""
-        return jnp.sqrt(self.gradient_power_at_infinity)
+        return jnp.sqrt(jnp.maximum(self.gradient_power_at_infinity, 0))  # of batches of all rows it is rounding
 
 
 @untraced

@@ -220,6 +220,8 @@ def test_a_law_of_ratios_is_one_of_two() -> None:
         truth.noise_moments(lam=0.5, alpha=1.0)
     with pytest.raises(ValueError, match=r"label_lam, label_alpha: pass one of them, got 0.5 and 1.0"):
         truth.noise_moments(lam=0.5, label_lam=0.5, label_alpha=1.0)
+    with pytest.raises(ValueError, match=r"label_alpha: must lie between"):
+        truth.noise_moments(lam=0.5, label_alpha=-1.0)
     with pytest.raises(ValueError, match=r"label_lam: must lie in \[0, 1\], got -1.0"):
         truth.noise_moments(alpha=1.0, label_lam=-1.0)
     with pytest.raises(ValueError, match=r"lam: must lie in \[0, 1\], got 1.5"):

@@ -1,6 +1,7 @@
 """The moments of the label noise of a sample, under any law of pairs, against loops over pairs and against draws."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -85,8 +86,17 @@ def test_over_many_originals_they_are_those_of_gaussian_inputs() -> None:
 def test_rows_that_are_too_many_to_hold_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     law = rfm.Mixup(alpha=1.0, partners=SimilarLabels(0.4))
     whole = label_noise(SAMPLE, law)
-    monkeypatch.setattr("rfm.expected.noise.ROWS", 14)  # two of seven at a time, and one alone
+    monkeypatch.setattr("rfm.expected.noise.NUMBERS", 14 * (3 + 16))  # two of seven at a time, and one alone
     assert close(label_noise(SAMPLE, law), fields(whole), IDENTITY)
+
+
+def test_a_truth_that_jumps_is_warned_of() -> None:
+    jump = dataclasses.replace(SAMPLE, truth=lambda x: (x[:, 0] > 0.1).astype(x.dtype))
+    with pytest.warns(rfm.PrecisionWarning, match="the means over ratios of the truth are"):
+        label_noise(jump, rfm.Mixup(alpha=1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        label_noise(jump, rfm.Mixup(lam=0.5))
 
 
 def test_bandwidths_lead_from_no_noise_to_that_of_plain_mixup() -> None:
