@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, untraced
+from theory.classes import ErrorRates
 from theory.linalg import on_device
 from theory.minimum import error_at, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
@@ -41,7 +42,7 @@ class Decomposition(eqx.Module):
         )
 
 
-class RiskCurve(RiskView, eqx.Module):
+class RiskCurve(RiskView, ErrorRates, eqx.Module):
     """A risk curve over training, whether a formula or real training made it.
 
     Attributes:
@@ -55,6 +56,7 @@ class RiskCurve(RiskView, eqx.Module):
         turning_risk: the risk there.
         rounding_error: a bound on what rounding does to the risk, absolute; see `theory.trust`.
         decomposition: the parts, or None without clean labels.
+        classification_error: `error_rate`, or None where targets are no classes.
     """
 
     times: Float[Array, "times"]
@@ -66,6 +68,7 @@ class RiskCurve(RiskView, eqx.Module):
     turning_risk: Float[Array, ""]
     rounding_error: Float[Array, "times"]
     decomposition: Decomposition | None
+    classification_error: Float[Array, "times"] | None
 
     @property
     def risk(self) -> Float[Array, "times"]:
@@ -120,6 +123,17 @@ class RiskCurve(RiskView, eqx.Module):
     def turning_error(self) -> Float[Array, ""]:
         """The rounding error of the turning risk."""
         return error_at(self.turning_time, self.times, self.rounding_error)
+
+    @property
+    def lowest_error_times(self) -> tuple[float, float]:
+        """The first and the last of the times at which it is that low: it moves in steps, and not always one way."""
+        lowest = np.flatnonzero(np.asarray(self.error_rate == self.lowest_error_rate))
+        return float(self.times[lowest[0]]), float(self.times[lowest[-1]])
+
+    @property
+    def error_rate_penalty(self) -> Float[Array, ""]:
+        """The last error rate less the lowest one: a difference, for the lowest may be 0."""
+        return self.error_rate[-1] - self.lowest_error_rate
 
     @property
     def _parts(self) -> Decomposition:
@@ -231,6 +245,7 @@ def risk_curve(
         risk_at_infinity=judged.limit,
         infinity_is_resolved=judged.limit_is_resolved,
         decomposition=None if evaluated.parts is None else jax.tree.map(first, evaluated.parts),
+        classification_error=None if evaluated.error_rate is None else first(evaluated.error_rate),
         modes=modes,
         method=spectrum.method,
     )
@@ -283,6 +298,7 @@ class _Evaluated(NamedTuple):
     risk: Float[Array, "times"]
     loss: Float[Array, "times"]
     parts: Decomposition | None
+    error_rate: Float[Array, "times"] | None
 
 
 @eqx.filter_jit
@@ -292,7 +308,7 @@ def _evaluate(
     trained = learnt(spectrum, rule, clock, start)
     parts = parts_of(trained, spectrum, averages, rule, clock, start)
     split = None if parts.clean is None else Decomposition.of(parts)
-    return _Evaluated(parts.risk, jnp.sum(parts.risk, axis=1), jnp.sum(trained.loss, axis=1), split)
+    return _Evaluated(parts.risk, jnp.sum(parts.risk, axis=1), jnp.sum(trained.loss, axis=1), split, parts.error_rate)
 
 
 def _in_blocks(

@@ -194,6 +194,7 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, tolerance: float) -> 
     ]
     curves, last = [piece.curve for piece in pieces], pieces[-1].curve
     split = all(curve.decomposition is not None for curve in curves)
+    rated = all(curve.classification_error is not None for curve in curves)
     times = join(lambda piece: np.asarray(piece.curve.times) + piece.curve.times.dtype.type(piece.elapsed))
     error = join(lambda piece: piece.curve.rounding_error)
     risk_by_target = join(lambda piece: piece.curve.risk_by_target)
@@ -216,6 +217,7 @@ def _joined(pieces: Sequence[_Piece], steps: Array | None, tolerance: float) -> 
         )
         if split
         else None,
+        classification_error=join(lambda piece: piece.curve.error_rate) if rated else None,
         modes=None,
         method=last.method,
     )

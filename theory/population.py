@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from theory import linalg
 from theory.checks import as_floating, check_finite, check_shape, is_traced
+from theory.classes import Classes
 
 
 class RiskParts(eqx.Module):
@@ -29,12 +30,14 @@ class RiskParts(eqx.Module):
         clean: the risk of the weights trained on clean labels.
         noise: E (theta_noise . phi)^2, what the label noise has been learnt to.
         cross: twice the correlation of the two errors, of either sign.
+        error_rate: the share of test inputs whose class the weights get wrong; None where targets are no classes.
     """
 
     risk: Float[Array, "times targets"]
     clean: Float[Array, "times targets"] | None
     noise: Float[Array, "times targets"] | None
     cross: Float[Array, "times targets"] | None
+    error_rate: Float[Array, "times"] | None = None
 
 
 class Averages(eqx.Module):
@@ -146,6 +149,9 @@ class TestSet(Averages):
         targets: f at the test inputs (or the labels there, where no ground truth is known), one column a target.
         signature: of the feature map, from `rfm.features.signature`; None is compared with nothing.
 
+    Attributes:
+        classes: of the test inputs, if their targets stand for such: one-hot, but for constants, or of two values.
+
     >>> test = TestSet(features=jnp.eye(2), targets=jnp.asarray([1.0, 3.0]))
     >>> test.target_power_by_target.tolist()
     [5.0]
@@ -156,6 +162,7 @@ class TestSet(Averages):
 
     features: Float[Array, "test features"]
     targets: Float[Array, "test targets"]
+    classes: Classes | None
     signature: Float[Array, "probes features"] | None
 
     def __init__(self, features: ArrayLike, targets: ArrayLike, *, signature: Array | None = None) -> None:
@@ -164,16 +171,19 @@ class TestSet(Averages):
         targets = linalg.as_matrix(targets)
         check_shape("targets", targets, ndim=2, rows=features.shape[0])
         self.features, self.targets = check_finite("features", features), check_finite("targets", targets)
+        self.classes = Classes.of(self.targets)
         self.signature = signature
 
     @eqx.filter_jit
     def risk_parts(
         self, weights: Float[Array, "features times targets"], noise: Float[Array, "features times targets"] | None
     ) -> RiskParts:
-        error = self.targets[:, None, :] - self._predict(weights)
+        prediction = self._predict(weights)
+        error = self.targets[:, None, :] - prediction
         risk = jnp.mean(error**2, axis=0)
+        error_rate = None if self.classes is None else self.classes.error_rate(prediction)
         if noise is None:
-            return RiskParts(risk, None, None, None)
+            return RiskParts(risk, None, None, None, error_rate)
         fitted_noise = self._predict(noise)
         clean_error = error + fitted_noise
         return RiskParts(
@@ -181,6 +191,7 @@ class TestSet(Averages):
             jnp.mean(clean_error**2, axis=0),
             jnp.mean(fitted_noise**2, axis=0),
             -2 * jnp.mean(clean_error * fitted_noise, axis=0),
+            error_rate,
         )
 
     @eqx.filter_jit
@@ -200,7 +211,8 @@ class TestSet(Averages):
         return jnp.tensordot(modes.T, jnp.tensordot(self.features.T, error, 1), 1) / self.features.shape[0]
 
     def in_modes(self, modes: Float[Array, "features modes"]) -> "TestSet":
-        return TestSet(self.features @ modes, self.targets)
+        own = self.features @ modes, None
+        return eqx.tree_at(lambda test: (test.features, test.signature), self, own, is_leaf=lambda leaf: leaf is None)
 
     @property  # type: ignore[misc]
     def second_moment(self) -> Float[Array, "features features"]:  # type: ignore[override]

@@ -140,7 +140,7 @@ def parts_of(
     power = _spread_power(spectrum, averages, rule, t, found.response, start)
     spread = start.variance * jnp.maximum(power, 0)[:, None]
     clean = None if parts.clean is None else parts.clean + spread
-    return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross)
+    return RiskParts(parts.risk + spread, clean, parts.noise, parts.cross, parts.error_rate)
 
 
 @compiled

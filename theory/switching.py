@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.checks import Clock, check_clock, check_steps, described, is_number, untraced
+from theory.classes import ErrorRates
 from theory.curve import Decomposition, check_matching
 from theory.minimum import FASTEST, error_at, turning_point
 from theory.population import Averages, RiskParts, in_precision
@@ -21,7 +22,7 @@ from theory.trust import Begun, rounding_error, weight_error
 from theory.views import SwitchView
 
 
-class SwitchCurve(SwitchView, eqx.Module):
+class SwitchCurve(SwitchView, ErrorRates, eqx.Module):
     """The risk at the end of training, against when the law was switched.
 
     Attributes:
@@ -29,6 +30,7 @@ class SwitchCurve(SwitchView, eqx.Module):
         budget: T, when training ends.
         risk_by_target: E (f - theta_T . phi)^2.
         decomposition: its parts, or None without clean labels.
+        classification_error: `error_rate`, or None where targets are no classes.
         best_time: the t_1 of the lowest risk, the earliest of those that rounding does not part; refined off the grid,
             whole where steps are counted.
         best_risk: the risk with it.
@@ -39,6 +41,7 @@ class SwitchCurve(SwitchView, eqx.Module):
     budget: Float[Array, ""]
     risk_by_target: Float[Array, "switches targets"]
     decomposition: Decomposition | None
+    classification_error: Float[Array, "switches"] | None
     best_time: Float[Array, ""]
     best_risk: Float[Array, ""]
     rounding_error: Float[Array, "switches"]
@@ -117,6 +120,7 @@ def switch_curve(
         budget=end,
         risk_by_target=parts.risk,
         decomposition=None if parts.clean is None else Decomposition.of(parts),
+        classification_error=parts.error_rate,
         best_time=jnp.asarray(best_time, dtype),
         best_risk=jnp.asarray(best_risk, dtype),
         rounding_error=error,

@@ -84,6 +84,7 @@ def recorded_curve(
         turning_risk=risk[turning],
         rounding_error=error,
         decomposition=None if parts.clean is None else theory.curve.Decomposition.of(parts),
+        classification_error=parts.error_rate,
     )
 
 

@@ -32,6 +32,7 @@ _PARTS: Meanings = {
     "cross": (RISK_UNIT, "twice the correlation of clean error and learnt noise"),
 }
 _BY_TARGET: Meanings = {"risk_by_target": (RISK_UNIT, "test error, by target")}
+_OF_CLASSES: Meanings = {"classification_error": ("1", "share of test inputs whose class is wrong")}
 _NUMBERS: Meanings = {
     "turning_time": (TIME_UNIT, "time of the lowest test error"),
     "turning_step": ("1", "steps until then"),
@@ -97,6 +98,7 @@ class RiskView(Drawn):
             | _named(self.decomposition, _PARTS, ("time",), "{}_risk")
             | _named(self, _NUMBERS, ())
             | _named(self, _BY_TARGET, ("time", "target"))
+            | _named(self, _OF_CLASSES, ("time",), "error_rate")
         )
 
     def _drawn(self, parts: bool | None = None) -> Picture:
@@ -251,6 +253,7 @@ class SwitchView(Drawn):
             | _named(self.decomposition, parts, (axis,), "{}_risk")
             | _named(self, numbers, ())
             | _named(self, {"risk_by_target": (RISK_UNIT, "test error at the budget, by target")}, (axis, "target"))
+            | _named(self, _OF_CLASSES, (axis,), "error_rate")
         )
 
     def _drawn(self, parts: bool | None = None) -> Picture:
