@@ -67,6 +67,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
     limit = {name: np.empty(shape) for name in _LIMITS}
     advance = stage("training", limits.size * config.num_seeds * int(steps[-1]))
     is_diagonal = False
+    rates, has_classes = np.empty_like(drawn["simulated_risk"]), False
     for index, place in np.ndindex(*shape):
         solution, batches = solutions[index][place], ways[index][place]
         curve = rfm.minibatch_curve(solution, batches, step_size=step_size, steps=long_steps)
@@ -85,6 +86,8 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
             progress=advance,
         )
         drawn["simulated_risk"][index, place] = runs.parts.risk.sum(axis=2)
+        if has_classes := runs.parts.error_rate is not None:
+            rates[index, place] = runs.parts.error_rate
         drawn["simulated_gradient_power"][index, place] = runs.gradient_power.sum(axis=2)
     limit["largest_stable_step"] = limits
     of_law = ("law", "batch_size")
@@ -101,6 +104,7 @@ def run_minibatch(config: MinibatchConfig, *, stage: Stage = silent) -> Variable
         | {name: Variable((*of_law, "long_step"), exact[name], *about) for name, about in _CURVES.items()}
         | {name: Variable((*of_law, "seed", "step"), drawn[name], *about) for name, about in _RUNS.items()}
         | {name: Variable(of_law, limit[name], *about) for name, about in _LIMITS.items()}
+        | {name: Variable((*of_law, "seed", "step"), rates, *about) for name, about in _RATES.items() if has_classes}
     )
 
 
@@ -115,6 +119,7 @@ _RUNS = {
     "simulated_risk": (RISK_UNIT, "risk of a run"),
     "simulated_gradient_power": (f"({GRADIENT_UNIT}) squared", "squared norm of the gradient of a run's next batch"),
 }
+_RATES = {"simulated_error_rate": ("1", "share of wrong classes of a run")}
 _LIMITS = {
     "risk_at_infinity": (RISK_UNIT, "expected risk that training settles at"),
     "gradient_floor": (GRADIENT_UNIT, "root mean square norm of a batch's gradient, at infinity"),
@@ -177,9 +182,10 @@ def print_minibatch(console: Console, result: Result) -> None:
             )
     rounding = SPREADLESS * float(result["gradient_norm"].max())
     rows = [written([None if one[0] < rounding else one for one in row]) for row in zip(*columns, strict=True)]
-    console.print(
-        folded(console, title, ["", *headers], [[n, *row] for n, row in zip(_MINIBATCH_ROWS, rows, strict=True)])
-    )
+    labelled = [[name, *row] for name, row in zip(_MINIBATCH_ROWS, rows, strict=True)]
+    if "simulated_error_rate" in result:
+        labelled += _rows_of_classes(result)
+    console.print(folded(console, title, ["", *headers], labelled))
     expected = result["risk"].sel(long_step=result["step"].values).rename(long_step="step")
     mean, error = over_seeds(result["simulated_risk"])
     off = abs(mean - expected.values)
@@ -206,3 +212,13 @@ _MINIBATCH_ROWS = (
     "  at infinity",
     "stable below",
 )
+
+
+def _rows_of_classes(result: Result) -> list[list[str]]:
+    """At the last step, and at the one at which the mean over runs is lowest."""
+    rates = 100 * result["simulated_error_rate"].stack(column=("law", "batch_size")).transpose("column", "seed", "step")
+    last, lowest = [], []
+    for column in rates:
+        last.append(estimated(column.isel(step=-1)))
+        lowest.append(estimated(column.isel(step=int(np.argmin(column.mean("seed").values)))))
+    return [["wrong classes, %", *written(last)], ["  at their lowest", *written(lowest)]]

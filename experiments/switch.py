@@ -16,7 +16,16 @@ import theory
 from experiments.configs import SwitchConfig
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing
-from experiments.report import BELOW_ROUNDING, averaged, cells_of, empty_table, estimated, is_below_rounding, with_error
+from experiments.report import (
+    BELOW_ROUNDING,
+    averaged,
+    cells_of,
+    empty_table,
+    estimated,
+    is_below_rounding,
+    with_error,
+    written,
+)
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.decide.actions import SIGNIFICANT
@@ -80,8 +89,10 @@ def run_switch(config: SwitchConfig, *, stage: Stage = silent) -> Variables:
         }
         | {
             name: Variable(("seed",), np.asarray([levels[name] for _, levels, _ in found]), *about)
-            for name, about in _LEVELS.items()
+            for name, about in (_LEVELS | _LEVELS_OF_CLASSES).items()
+            if name in found[0][1]
         }
+        | _error_rates(found)
         | parts
         | _noise_left(found, since)
     )
@@ -99,6 +110,13 @@ _LEVELS = {
     "plain_final_error": (RISK_UNIT, "its rounding error"),
     "plain_turning_risk": (RISK_UNIT, "lowest test error of plain training"),
     "plain_turning_error": (RISK_UNIT, "its rounding error"),
+}
+_LEVELS_OF_CLASSES = {
+    "best_error_rate": ("1", "lowest share of wrong classes at the end, over all switches"),
+    "mixup_final_error_rate": ("1", "share of wrong classes of Mixup at the end"),
+    "mixup_lowest_error_rate": ("1", "lowest share of wrong classes of Mixup"),
+    "plain_final_error_rate": ("1", "share of wrong classes of plain training at the end"),
+    "plain_lowest_error_rate": ("1", "lowest share of wrong classes of plain training"),
 }
 _Pair = tuple[rfm.Solution, rfm.Solution]
 """Mixup, and plain training."""
@@ -128,7 +146,10 @@ def _of_seed(
         alone = {"mixup": mixed.curve(rule=rule, steps=steps), "plain": plain.curve(rule=rule, steps=steps)}
     levels = {"best_step": float(curve.best_time)}
     levels |= {name: float(getattr(curve, name)) for name in ("best_risk", "best_error")}
-    fields = ("final_risk", "final_error", "turning_risk", "turning_error")
+    fields = ["final_risk", "final_error", "turning_risk", "turning_error"]
+    if curve.classification_error is not None:
+        levels["best_error_rate"] = float(curve.lowest_error_rate)
+        fields += ["final_error_rate", "lowest_error_rate"]
     levels |= {f"{name}_{field}": float(getattr(single, field)) for name, single in alone.items() for field in fields}
     left = None if curve.decomposition is None else _noise_by_band(pair, rule, num_steps, since)
     return curve, levels, left
@@ -183,6 +204,13 @@ def _parts(found: list[_Found]) -> Variables:
     }
 
 
+def _error_rates(found: list[_Found]) -> Variables:
+    if found[0][0].classification_error is None:
+        return {}
+    rates = np.stack([curve.error_rate for curve, *_ in found])
+    return {"error_rate": Variable(("seed", "switch_step"), rates, "1", "share of wrong classes at the end")}
+
+
 def _noise_left(found: list[_Found], since: np.ndarray) -> Variables:
     left = [noise for *_, noise in found if noise is not None]
     if not left:
@@ -199,9 +227,13 @@ def _noise_left(found: list[_Found], since: np.ndarray) -> Variables:
 def print_switch(console: Console, result: Result) -> None:
     """The table of `rfm switch`."""
     seeds, steps = result.sizes["seed"], int(result["num_steps"])
-    table = empty_table(f"{steps} steps in all, {averaged(seeds)}", "", "test error")
-    for label, cell in zip(_SWITCH_ROWS, cells_of([(result, name) for name in _SWITCH_ROWS.values()]), strict=True):
-        table.add_row(label, cell)
+    columns = {"test error": cells_of([(result, name) for name in _SWITCH_ROWS.values()])}
+    if "error_rate" in result:
+        percent = [estimated(100 * result[name]) for name in _SWITCH_CLASSES]
+        columns["wrong classes (%)"] = written(percent)
+    table = empty_table(f"{steps} steps in all, {averaged(seeds)}", "", *columns)
+    for label, *cells in zip(_SWITCH_ROWS, *columns.values(), strict=True):
+        table.add_row(label, *cells)
     console.print(table)
     console.print(
         f"{_switching(result)} Real training of the first seed lies within {float(result['agreement']):.1e} of its "
@@ -235,3 +267,11 @@ _SWITCH_ROWS = {
     "plain to the end": "plain_final_risk",
     "plain, stopped at its best": "plain_turning_risk",
 }
+_SWITCH_CLASSES = (
+    "mixup_final_error_rate",
+    "mixup_lowest_error_rate",
+    "best_error_rate",
+    "plain_final_error_rate",
+    "plain_lowest_error_rate",
+)
+"""Of those rows; each at its own best, which need not be that of the test error."""

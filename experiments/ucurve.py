@@ -17,7 +17,7 @@ import theory
 from experiments.configs import UCurveConfig
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing, mixup
-from experiments.report import averaged, cells_of, empty_table, ratio, written
+from experiments.report import averaged, cells_of, empty_table, estimated, ratio, written
 from experiments.store import Result, turns_of_means
 from experiments.variables import Advance, Stage, Variable, Variables, silent
 from rfm.training.start import deviation
@@ -170,7 +170,14 @@ def _curves(prefix: str, source: str, axis: str, curves: Sequence[Sequence[theor
             variables[f"{prefix}_{part}"] = Variable(
                 dims, values, RISK_UNIT, f"{part} part of the test error ({source})"
             )
+    if _have_classes(curves):
+        rates = _stack(curves, "error_rate")
+        variables[f"{prefix}_error_rate"] = Variable(dims, rates, "1", f"share of wrong classes ({source})")
     return variables
+
+
+def _have_classes(curves: Sequence[Sequence[theory.curve.RiskCurve]]) -> bool:
+    return curves[0][0].classification_error is not None
 
 
 def _summary(exact: list[list[_Exact]], simulated: Sequence[Sequence[theory.curve.RiskCurve]]) -> Variables:
@@ -183,7 +190,19 @@ def _summary(exact: list[list[_Exact]], simulated: Sequence[Sequence[theory.curv
     def of(curves: Sequence[Sequence[theory.curve.RiskCurve]], field: str, units: str, long_name: str) -> Variable:
         return Variable(dims, _stack(curves, field), units, long_name)
 
-    return {
+    of_classes = {}
+    if _have_classes(descent):
+        first, last = np.moveaxis(_stack(descent, "lowest_error_times"), -1, 0)
+        of_classes = {
+            "lowest_error_rate": of(descent, "lowest_error_rate", "1", "lowest share of wrong classes"),
+            "lowest_error_first": Variable(dims, first, TIME_UNIT, "first time at which it is that low"),
+            "lowest_error_last": Variable(dims, last, TIME_UNIT, "last time at which it is that low"),
+            "final_error_rate": of(
+                descent, "final_error_rate", "1", "share of wrong classes at the last simulated step"
+            ),
+            "error_rate_penalty": of(descent, "error_rate_penalty", "1", "final less lowest share of wrong classes"),
+        }
+    return of_classes | {
         "flow_error": Variable(
             (*dims, "time"),
             _stack(flow, "rounding_error"),
@@ -261,6 +280,13 @@ def print_ucurve(console: Console, result: Result) -> None:
     for label, name in _UCURVE_RATIOS.items():
         base = result.isel(law=0, drop=True)
         table.add_row(label, "", *written([ratio(result.sel(law=law), base, name) for law in names[1:]]))
+    if "lowest_error_rate" in result:
+        table.add_section()
+        for label, name in _UCURVE_CLASSES.items():
+            percent = [estimated(100 * result[name].sel(law=law)) for law in names]
+            table.add_row(label, *written(percent))
+        first, last = (result[f"lowest_error_{end}"].median("seed").values for end in ("first", "last"))
+        table.add_row("  lowest at t", *(f"{begin:.3g} to {end:.3g}" for begin, end in zip(first, last, strict=True)))
     table.add_section()
     for label, values in {
         "agreement": [f"{value:.1e}" for value in result["agreement"].max("seed").values],
@@ -303,6 +329,13 @@ _UCURVE_ROWS = {
     "final risk": "final_risk",
     "penalty": "overtraining_penalty",
     "late risk": "flow_final_risk",
+}
+
+
+_UCURVE_CLASSES = {
+    "wrong classes, %": "lowest_error_rate",
+    "  at the end": "final_error_rate",
+    "  more than lowest": "error_rate_penalty",
 }
 
 

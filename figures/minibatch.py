@@ -20,12 +20,14 @@ TICKS = tuple(factor * 10.0**power for power in range(-6, 7) for factor in (1, 1
 
 
 def draw(result: Result) -> Figure:
-    """Above: expected risk against time. Below: the root mean square norm of a batch's gradient."""
+    """Above: expected risk against time. Below: the norm of a batch's gradient, and wrong classes of the runs."""
     if result.sizes["batch_size"] > len(SIZES):
         raise ValueError(
             f"batch_sizes: the figure shows at most {len(SIZES)}, the result has {result.sizes['batch_size']}"
         )
-    figure, panels = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.8), sharex=True)
+    has_classes = "simulated_error_rate" in result
+    number, height = (3, 6.8) if has_classes else (2, 4.8)
+    figure, panels = plt.subplots(number, 1, figsize=(style.COLUMN_WIDTH, height), sharex=True)
     step_size = float(result["step_size"])
     time, drawn_time = step_size * result["long_step"], step_size * result["step"]
     colours = [style.LAWS[0], style.LAWS[2]]
@@ -39,11 +41,15 @@ def draw(result: Result) -> Figure:
             power, error = over_seeds(row["simulated_gradient_power"])
             norm = np.sqrt(power)
             panels[1].errorbar(drawn_time, norm, error / norm, color=colour, marker=marker, **points)
+            if has_classes:
+                mean, error = over_seeds(100 * row["simulated_error_rate"])
+                panels[2].errorbar(drawn_time, mean, 2 * error, color=colour, marker=marker, **points)
+                panels[2].plot(drawn_time, mean, color=colour, linestyle=line, linewidth=0.7)
         smallest = result.sel(law=law).isel(batch_size=0)
         panels[0].plot(time, smallest["mean_risk"], color=style.GUIDE, linewidth=0.8)
     panels[0].set_ylabel("expected test error")
     panels[1].set_ylabel("norm of a batch's gradient")
-    for axes in panels:
+    for axes in panels[:2]:
         axes.set_yscale("log")
     low, high = panels[0].get_ylim()
     style.plain_log_ticks(panels[0].yaxis, [tick for tick in TICKS if low <= tick <= high])
@@ -58,7 +64,10 @@ def draw(result: Result) -> Figure:
         for size, line, fill in zip(result["batch_size"].values, SIZES, FILLS, strict=False)
     ]
     panels[1].legend(handles=sizes, loc="lower left")
-    style.log_time_axis(panels[1])
+    if has_classes:
+        panels[2].set_ylabel("wrong classes of the runs (%)")
+        panels[2].set_ylim(0, None)
+    style.log_time_axis(panels[-1])
     return figure
 
 

@@ -155,13 +155,13 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> 
     """Writes names to the right of lines that end at x, moved apart where the lines end close together.
 
     Args:
-        axes: with a logarithmic y axis whose limits are final.
+        axes: whose limits are final.
         x: where the lines end.
         ends: of each line the y at which it ends, its name and its colour.
     """
-    low, high = np.log(axes.get_ylim())
     ends = sorted(ends)
-    heights = [float(np.log(y) - low) / float(high - low) for y, _, _ in ends]
+    to_fraction = axes.transScale + axes.transLimits
+    heights = [float(to_fraction.transform((x, y))[1]) for y, _, _ in ends]
     gaps = [LINE_HEIGHT * (a.count("\n") + b.count("\n") + 2) / 2 for (_, a, _), (_, b, _) in pairwise(ends)]
     for index, gap in enumerate(gaps):  # half of what is missing goes down, half up
         missing = max(0.0, gap - (heights[index + 1] - heights[index]))

@@ -21,13 +21,14 @@ SMALLEST_SHARE = 1e-8
 
 
 def draw(result: Result) -> Figure:
-    """Above: test error at the end, against the steps of plain training. Below: what they leave of Mixup's noise."""
-    split = "noise_left" in result
-    height = 4.9 if split else 2.9
-    figure, panels = plt.subplots(2 if split else 1, figsize=(style.COLUMN_WIDTH, height), sharex=True, squeeze=False)
+    """Test error at the end, against the steps of plain training; wrong classes, and what is left of Mixup's noise."""
+    known = {"error_rate": _draw_classes, "noise_left": _draw_noise}
+    below = [draw_one for name, draw_one in known.items() if name in result]
+    size = style.COLUMN_WIDTH, 2.9 + 2 * len(below)
+    figure, panels = plt.subplots(1 + len(below), figsize=size, sharex=True, squeeze=False)
     _draw_risk(panels[0, 0], result)
-    if split:
-        _draw_noise(panels[1, 0], result)
+    for panel, draw_one in zip(panels[1:, 0], below, strict=True):
+        draw_one(panel, result)
     bottom = panels[-1, 0]
     bottom.set_xscale("log")
     bottom.set_xlabel("steps of plain training, after Mixup")
@@ -68,6 +69,21 @@ def _draw_risk(axes: Axes, result: Result) -> None:
         [label, "one seed, and its training" if several else "its training", *names],
         loc="upper left",
     )
+
+
+def _draw_classes(axes: Axes, result: Result) -> None:
+    plain_steps = int(result["num_steps"]) - result["switch_step"].values
+    switched = plain_steps > 0
+    mean, error = (values.values[switched] for values in over_seeds(100 * result["error_rate"]))
+    axes.plot(plain_steps[switched], mean, color=views.BLACK)
+    axes.fill_between(plain_steps[switched], mean - error, mean + error, color=views.BLACK, alpha=0.15, linewidth=0)
+    for name, colour, dashes in (
+        ("mixup_final_error_rate", views.ORANGE, "-"),
+        ("mixup_lowest_error_rate", views.ORANGE, style.DASHED),
+        ("plain_lowest_error_rate", views.BLUE, style.DASHED),
+    ):
+        axes.axhline(100 * float(result[name].mean()), color=colour, linestyle=dashes, linewidth=0.9)
+    axes.set_ylabel("wrong classes at the end (%)")
 
 
 def _draw_noise(axes: Axes, result: Result) -> None:

@@ -22,8 +22,10 @@ from figures.script import draw_from_file
 
 def draw(result: Result) -> Figure:
     """Test error against time for every law, with the turning points of the mean curves."""
-    figure, (strip, axes) = plt.subplots(
-        2, figsize=(style.COLUMN_WIDTH, 3.1), sharex=True, gridspec_kw={"height_ratios": (1, 9)}
+    has_classes = "flow_error_rate" in result
+    heights, height = ((1, 9, 6), 4.6) if has_classes else ((1, 9), 3.1)
+    figure, (strip, axes, *below) = plt.subplots(
+        len(heights), figsize=(style.COLUMN_WIDTH, height), sharex=True, gridspec_kw={"height_ratios": heights}
     )
     flows, errors = (result[name].mean("seed").values for name in ("flow_risk", "flow_error"))
     turns = turns_of_means(result["flow_risk"], result["flow_error"])
@@ -54,7 +56,37 @@ def draw(result: Result) -> Figure:
     ])  # fmt: skip
     axes.legend(handles=_sources(result.sizes["seed"]), loc="best", handlelength=1.8, labelspacing=0.3)
     _compare(strip, result["time"].values, flows, errors, turns)
+    for panel in below:
+        axes.set_xlabel("")
+        _draw_error_rates(panel, result)
     return figure
+
+
+CLOSE = 2
+"""Times the largest share of wrong classes at the end: what is shown of those before."""
+SAME_SHARE = 1e-9
+"""Percent by which means of counts differ by rounding."""
+
+
+def _draw_error_rates(axes: Axes, result: Result) -> None:
+    """Wrong classes: a bar where their mean is lowest, and beside the end by how much it rises from there."""
+    times, ends = result["time"].values, []
+    for index, (colour, marker) in enumerate(style.LAWS):
+        law = 100 * result.isel(law=index)[["flow_error_rate", "descent_error_rate", "simulated_error_rate"]]
+        flow = law["flow_error_rate"].mean("seed").values
+        mean, error = over_seeds(law["simulated_error_rate"])
+        axes.plot(times, flow, color=colour, linewidth=0.8, linestyle=style.DASHED)
+        axes.plot(result["step_time"], law["descent_error_rate"].mean("seed"), color=colour)
+        axes.errorbar(result["step_time"], mean, error, color=colour, marker=marker, **style.POINTS)
+        lowest = times[np.flatnonzero(flow <= flow.min() + SAME_SHARE)[[0, -1]]]
+        bar: dict[str, Any] = {"marker": "o", "markersize": 2.5, "linewidth": 2.5}
+        axes.plot(lowest, [0.04 + 0.05 * index] * 2, color=colour, transform=axes.get_xaxis_transform(), **bar)
+        ends.append((flow[-1], f"+{flow[-1] - flow.min():.1f}", colour))
+    axes.annotate("lowest", (0.02, 0.09), xycoords="axes fraction", va="center", color=style.GUIDE, fontsize=7)
+    style.log_time_axis(axes)
+    axes.set_ylabel("wrong classes (%)")
+    axes.set_ylim(0, min(axes.get_ylim()[1], CLOSE * max(end for end, *_ in ends)))  # what is low and late counts
+    style.label_ends(axes, float(times[-1]), ends)
 
 
 VISIBLE = 0.02

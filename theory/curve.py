@@ -131,9 +131,14 @@ class RiskCurve(RiskView, ErrorRates, eqx.Module):
         return float(self.times[lowest[0]]), float(self.times[lowest[-1]])
 
     @property
+    def final_error_rate(self) -> Float[Array, ""]:
+        """That at the last time asked for."""
+        return self.error_rate[-1]
+
+    @property
     def error_rate_penalty(self) -> Float[Array, ""]:
         """The last error rate less the lowest one: a difference, for the lowest may be 0."""
-        return self.error_rate[-1] - self.lowest_error_rate
+        return self.final_error_rate - self.lowest_error_rate
 
     @property
     def _parts(self) -> Decomposition:

@@ -20,8 +20,8 @@ from rfm.mixup.ratios import BetaRatio, FixedRatio, Ratio, written
 from rfm.mixup.table import PairTable
 from rfm.mixup.weights import EvenPairs, PairWeights
 from rfm.sample import Sample
-from theory.checks import check_alpha, check_choice, check_share, is_traced
-from theory.linalg import on_device
+from theory.checks import as_floating, check_alpha, check_choice, check_share, is_traced
+from theory.linalg import as_matrix, on_device
 
 
 class Mixup(Law):
@@ -164,6 +164,25 @@ class Mixup(Law):
                 f"law: {self} was made for {self.weights.num_samples} samples, not {num_samples}; call law.on(sample)"
             )
         return self.weights
+
+    def logged_loss_gap(self, sample: Sample) -> Float[Array, ""]:
+        """How far the loss that libraries log lies above `train_loss`, in expectation; training does not change it.
+
+        They log lam l(y_a) + (1 - lam) l(y_b) of the two labels, where `train_loss` is that of the mixed label. With l
+        half a square, the two differ by lam (1 - lam) |y_a - y_b|^2 / 2: E lam (1 - lam) Var(y) under plain Mixup.
+
+        >>> sample = Sample(jnp.eye(2), jnp.asarray([0.0, 2.0]), None)
+        >>> float(Mixup(lam=0.5).logged_loss_gap(sample))  # 1/4 of a variance of 1
+        0.25
+        """
+        weights, labels = (
+            self.on(sample).weights_of(len(sample.inputs)),
+            as_matrix(as_floating("labels", sample.labels)),
+        )
+        often = weights.row_sums() + weights.column_sums()
+        apart = often @ jnp.sum(labels**2, axis=1) - 2 * jnp.sum(labels * weights.times(labels))
+        ratio = self.ratio if self.label_ratio is None else self.label_ratio
+        return (1 - ratio.mean_same) / 2 * apart / 2
 
     def draw_ratios(self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Independent ratios of the inputs, and those of the labels beside them."""

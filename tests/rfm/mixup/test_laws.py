@@ -234,3 +234,29 @@ def test_mixing_in_double_precision_rounds_once() -> None:
     expected = lam * values[np.asarray(table.first)] + (1 - lam) * values[np.asarray(table.second)]
     assert table.lam.dtype == jnp.float64
     assert np.allclose(table.mix(jnp.asarray(values)), expected, rtol=EXACT)
+
+
+@pytest.mark.parametrize("label_lam", [None, 0.8])
+def test_the_logged_loss_of_libraries_lies_above_that_of_mixed_labels_by_its_gap(label_lam):
+    """Of any predictions whatever, and for any weights of pairs: here all others, each once."""
+    drawn = np.random.default_rng(0)
+    labels = drawn.normal(size=(5, 2))
+    sample = rfm.Sample(jnp.asarray(drawn.normal(size=(5, 3))), jnp.asarray(labels), None)
+    law = rfm.Mixup(lam=0.3, partners=rfm.mixup.OtherSamples(), label_lam=label_lam)
+    table = next(law.on(sample).tables(5, 100))
+    predictions = drawn.normal(size=(20, 2))
+    share = 0.3 if label_lam is None else label_lam
+    first, second = (
+        np.sum((predictions - labels[np.asarray(i)]) ** 2, axis=1) / 2 for i in (table.first, table.second)
+    )
+    logged = np.mean(share * first + (1 - share) * second)
+    train_loss = np.mean(np.sum((predictions - np.asarray(table.mix_labels(sample.labels))) ** 2, axis=1)) / 2
+    assert np.isclose(law.logged_loss_gap(sample), logged - train_loss, rtol=ORACLE)
+
+
+def test_the_gap_of_the_logged_loss_is_a_share_of_the_labels_variance():
+    sample = rfm.Sample(jnp.eye(9), jnp.arange(9.0), None)
+    variance = np.var(np.arange(9.0))
+    for alpha in (0.3, 1.0, 5.0):
+        assert np.isclose(rfm.Mixup(alpha=alpha).logged_loss_gap(sample), alpha / (2 * (2 * alpha + 1)) * variance)
+    assert float(rfm.Mixup(alpha=1.0, share=0.0).logged_loss_gap(sample)) == pytest.approx(0)
