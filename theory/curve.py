@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from theory.checks import Clock, check_clock, check_positive, check_shape, check_steps, check_type, untraced
 from theory.classes import ErrorRates
 from theory.linalg import on_device
-from theory.minimum import error_at, risk_ratio, turning_point
+from theory.minimum import Extremum, error_at, extrema, risk_ratio, turning_point
 from theory.population import Averages, RiskParts, in_precision
 from theory.risk import ModeRisk, Start, check_start, learnt, mode_risk, parts_of, risk_parts
 from theory.rules.rule import Rule, check_rule, elapsed, traced
@@ -117,6 +117,11 @@ class RiskCurve(RiskView, ErrorRates, eqx.Module):
         upper = self.risk + self.rounding_error
         lowest = jax.lax.cummax(jnp.where(upper <= jax.lax.cummin(upper), jnp.arange(len(upper)), 0))
         return risk_ratio(self.risk, self.risk[lowest], self.rounding_error, self.rounding_error[lowest])
+
+    @property
+    def extrema(self) -> tuple[Extremum, ...]:
+        """All local minima and maxima of the risk, above rounding, at the times asked for; its ends are none."""
+        return extrema(self.times, self.steps, self.risk, self.rounding_error)
 
     @property
     @eqx.filter_jit

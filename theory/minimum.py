@@ -120,6 +120,63 @@ def earliest_lowest(values: Any, errors: Any) -> Any:
     return (values - errors <= (values + errors).min()).argmax()
 
 
+class Extremum(NamedTuple):
+    """A local minimum or maximum of a risk curve.
+
+    Attributes:
+        is_minimum: which of the two.
+        time: when; unit 1/eigenvalue.
+        step: the number of steps until then, or None for gradient flow.
+        risk: there.
+    """
+
+    is_minimum: bool
+    time: float
+    step: int | None
+    risk: float
+
+
+def extrema(times: Times, steps: Times | None, risk: Times, errors: Times) -> tuple[Extremum, ...]:
+    """All local minima and maxima of a risk that was sampled, in their order; its ends are none.
+
+    It has turned once it has moved away by more than the errors, and did so at the earliest of the times that may be
+    the lowest, or the highest, of those that are told apart from the turn before. So minima and maxima take turns.
+
+    Args:
+        times: ascending.
+        steps: beside them, or None.
+        risk: there, known to within
+        errors: these.
+
+    >>> times, exact = np.arange(6.0), np.zeros(6)
+    >>> risk = np.asarray([3.0, 1.0, 2.0, 2.1, 0.0, 5.0])
+    >>> [(turn.is_minimum, turn.time) for turn in extrema(times, None, risk, exact)]
+    [(True, 1.0), (False, 3.0), (True, 4.0)]
+    >>> extrema(times[:4], None, np.asarray([3.0, 1.0, 1.1, 0.5]), np.full(4, 0.1))
+    ()
+    """
+    times, values, errors = (np.asarray(each, float) for each in (times, risk, errors))
+    found: list[Extremum] = []
+    begin, moved, falls, rises = 0, 0, False, False  # the last turn, and where the curve had first moved away from it
+
+    def turn(sign: int, until: int, *, is_one: bool) -> int:
+        since = slice(moved, until)
+        place = moved + int(earliest_lowest(sign * values[since], errors[since]))
+        if is_one:
+            step = None if steps is None else int(np.asarray(steps)[place])
+            found.append(Extremum(sign > 0, float(times[place]), step, float(values[place])))
+        return place
+
+    for place in range(len(values)):
+        since = slice(begin, place + 1)
+        away, apart = values[place] - values[since], errors[place] + errors[since]
+        if not rises and np.any(away > apart):
+            begin, moved, falls, rises = turn(1, place, is_one=falls), place, False, True
+        elif not falls and np.any(-away > apart):
+            begin, moved, falls, rises = turn(-1, place, is_one=rises), place, True, False
+    return tuple(found)
+
+
 def risk_ratio(
     risk: Float[Array, "*any"],
     lowest: Float[Array, "*any"],

@@ -3,6 +3,7 @@
 from rfm.decide.actions import Action, Advice, Estimate
 from rfm.decide.advice import advise
 from rfm.decide.cures import Cure, best_ridge, compare_cures
+from rfm.decide.step_sizes import with_step_sizes
 from rfm.decide.switch import closed_form_switch
 from rfm.decide.tuning import MixupFamily, Tuned, mixup_family, tune_mixup
 
@@ -19,4 +20,5 @@ __all__ = [
     "compare_cures",
     "mixup_family",
     "tune_mixup",
+    "with_step_sizes",
 ]

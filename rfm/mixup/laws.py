@@ -175,10 +175,8 @@ class Mixup(Law):
         >>> float(Mixup(lam=0.5).logged_loss_gap(sample))  # 1/4 of a variance of 1
         0.25
         """
-        weights, labels = (
-            self.on(sample).weights_of(len(sample.inputs)),
-            as_matrix(as_floating("labels", sample.labels)),
-        )
+        labels = as_matrix(as_floating("labels", sample.labels))
+        weights = self.on(sample).weights_of(len(labels))
         often = weights.row_sums() + weights.column_sums()
         apart = often @ jnp.sum(labels**2, axis=1) - 2 * jnp.sum(labels * weights.times(labels))
         ratio = self.ratio if self.label_ratio is None else self.label_ratio

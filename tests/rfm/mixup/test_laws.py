@@ -246,9 +246,8 @@ def test_the_logged_loss_of_libraries_lies_above_that_of_mixed_labels_by_its_gap
     table = next(law.on(sample).tables(5, 100))
     predictions = drawn.normal(size=(20, 2))
     share = 0.3 if label_lam is None else label_lam
-    first, second = (
-        np.sum((predictions - labels[np.asarray(i)]) ** 2, axis=1) / 2 for i in (table.first, table.second)
-    )
+    of_row = (labels[np.asarray(index)] for index in (table.first, table.second))
+    first, second = (np.sum((predictions - one) ** 2, axis=1) / 2 for one in of_row)
     logged = np.mean(share * first + (1 - share) * second)
     train_loss = np.mean(np.sum((predictions - np.asarray(table.mix_labels(sample.labels))) ** 2, axis=1)) / 2
     assert np.isclose(law.logged_loss_gap(sample), logged - train_loss, rtol=ORACLE)
