@@ -80,8 +80,10 @@ def _over_labels(
 
     def at_time(gain: Float[Array, "modes"], moment: Float[Array, "modes targets"]) -> tuple[Array, Array, Array]:
         learnt = gain[:, None] * forces
-        spread = learnt.T @ second_moment @ learnt
-        return jnp.trace(spread), jnp.sum(spread**2), jnp.sum((learnt.T @ moment) ** 2, axis=0)
+        seen = second_moment @ learnt
+        # Lᵀ C L, or L Lᵀ C, whichever is smaller: the trace of one and of its square is that of the other.
+        spread = learnt.T @ seen if learnt.shape[1] <= learnt.shape[0] else seen @ learnt.T
+        return jnp.sum(learnt * seen), jnp.sum(spread * spread.T), jnp.sum((learnt.T @ moment) ** 2, axis=0)
 
     trace, square, slope = jax.lax.map(lambda both: at_time(*both), (gain, jnp.moveaxis(moment, 1, 0)))
     mean = risk_parts(spectrum, averages, rule, t).risk + variance * trace[:, None]

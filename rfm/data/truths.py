@@ -22,6 +22,8 @@ from theory.duals import dual, gaussian_mean, hermite_coefficients
 from theory.duals.activations import Activation
 from theory.noise import NoiseMoments, beta_noise_moments, beta_quadrature, noise_moments
 
+Scale = float | Float[Array, ""] | Float[Array, "samples"]
+
 
 class GaussianTruth(eqx.Module):
     """A truth whose moments under standard normal inputs are known."""
@@ -40,8 +42,8 @@ class GaussianTruth(eqx.Module):
         """E f(scale1 g) f(scale2 g'), the entries of g and g' standard normal with that correlation."""
 
     @abstractmethod
-    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
-        """E f(x + scale g) over a standard normal g, at each x."""
+    def smoothed(self, inputs: Inputs, scale: Scale) -> Float[Array, "samples"]:
+        """E f(x + scale g) over a standard normal g, at each x; of one scale for all, or one each."""
 
     @abstractmethod
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
@@ -107,6 +109,31 @@ class GaussianTruth(eqx.Module):
         """
         return lam * self(inputs) + (1 - lam) * self.mean() - self.smoothed(lam * inputs, 1 - lam)
 
+    def mixing_bias(self, mixed: Inputs, lam: Scale, *, label_lam: Scale | None = None) -> Float[Array, "samples"]:
+        """E[z | x~, lam], what no model that sees the mixed input alone can tell from a target of its own.
+
+        Given x~ = lam x + (1 - lam) x', of norm factor s^2 = lam^2 + (1 - lam)^2, x is normal about lam x~ / s^2 with
+        standard deviation (1 - lam) / s, and x' about (1 - lam) x~ / s^2 with lam / s.
+
+        Args:
+            mixed: x~, mixed of two independent standard normal inputs.
+            lam: one for all, or one each.
+            label_lam: that of the labels, if it is another.
+
+        >>> square = QuadraticTruth(2 * jnp.eye(1), jnp.zeros(1))  # z = (x - x')^2 / 4, and x - x' knows nothing of x~
+        >>> square.mixing_bias(jnp.asarray([[0.0], [3.0]]), 0.5).round(6).tolist()
+        [0.5, 0.5]
+        """
+        lam = jnp.asarray(lam, mixed.dtype)
+        share = lam if label_lam is None else jnp.asarray(label_lam, mixed.dtype)
+        norm = jnp.hypot(lam, 1 - lam)
+
+        def given(part: Array, other: Array) -> Array:
+            centre = part / norm**2
+            return self.smoothed((centre[:, None] if centre.ndim else centre) * mixed, other / norm)
+
+        return share * given(lam, 1 - lam) + (1 - share) * given(1 - lam, lam) - self(mixed)
+
 
 class TwoLayerTeacher(GaussianTruth):
     """f(x) = v . act(W x / sqrt(d)) / sqrt(h).
@@ -132,9 +159,10 @@ class TwoLayerTeacher(GaussianTruth):
         pairs = dual(self.activation, scale1 * rows, self.activation, scale2 * rows, correlation=correlation)
         return _quadratic_form(pairs, self._readout)
 
-    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+    def smoothed(self, inputs: Inputs, scale: Scale) -> Float[Array, "samples"]:
         means = inputs @ self._scaled.T
-        stds = jnp.broadcast_to(scale * jnp.linalg.norm(self._scaled, axis=1)[None, :], means.shape)
+        of_row = jnp.broadcast_to(jnp.asarray(scale, means.dtype), means.shape[:1])
+        stds = of_row[:, None] * jnp.linalg.norm(self._scaled, axis=1)[None, :]
         return gaussian_mean(self.activation, stds.ravel(), means.ravel()).reshape(means.shape) @ self._readout
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
@@ -228,7 +256,7 @@ class QuadraticTruth(GaussianTruth):
         tilt = scale1 * scale2 * correlation * (self.slope @ self.slope)
         return self.mean(scale1) * self.mean(scale2) + bend + tilt
 
-    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+    def smoothed(self, inputs: Inputs, scale: Scale) -> Float[Array, "samples"]:
         return self(inputs) + scale**2 * jnp.trace(self.curvature) / 2
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:
@@ -264,7 +292,7 @@ class LinearTruth(GaussianTruth):
     def overlap(self, scale1: float, scale2: float, correlation: float) -> Float[Array, ""]:
         return self._quadratic.overlap(scale1, scale2, correlation)
 
-    def smoothed(self, inputs: Inputs, scale: float) -> Float[Array, "samples"]:
+    def smoothed(self, inputs: Inputs, scale: Scale) -> Float[Array, "samples"]:
         return self(inputs)
 
     def feature_moment(self, features: RandomFeatures) -> Float[Array, "features"]:

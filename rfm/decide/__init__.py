@@ -2,6 +2,7 @@
 
 from rfm.decide.actions import Action, Advice, Estimate
 from rfm.decide.advice import advise
+from rfm.decide.controls import NoiseControls, noise_controls
 from rfm.decide.cures import Cure, best_ridge, compare_cures
 from rfm.decide.step_sizes import with_step_sizes
 from rfm.decide.switch import closed_form_switch
@@ -13,12 +14,14 @@ __all__ = [
     "Cure",
     "Estimate",
     "MixupFamily",
+    "NoiseControls",
     "Tuned",
     "advise",
     "best_ridge",
     "closed_form_switch",
     "compare_cures",
     "mixup_family",
+    "noise_controls",
     "tune_mixup",
     "with_step_sizes",
 ]
