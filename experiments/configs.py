@@ -316,6 +316,36 @@ class PenaltyMapConfig(TaskConfig):
     """Times of the second map, evenly in log t from 1 on."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ControlsConfig(TaskConfig):
+    """Noise or bias: the U-curve of Mixup's label noise beside those of what may stand in its place."""
+
+    num_seeds: Seeds = 4
+    """Size of the ensemble, over which means and standard errors are taken."""
+    sample_sizes: Annotated[tuple[Several, ...], Ascending()] = (10, 20, 40)
+    """The values of n, ascending, each at least 2."""
+    teacher_weight_stds: Annotated[tuple[TeacherWeightStd, ...], Ascending()] = (0.75, 3.0)
+    """Standard deviations of the teacher's weights, from flat to curved; a data set has none."""
+    num_features: Count = 100
+    """p, the random features."""
+    lam: Ratio = 0.5
+    """Mixing ratio of the law that mixes all ordered pairs, in [0, 1]."""
+    alpha: Alpha = 1.0
+    """Beta parameter of the law that mixes as many random pairs, from 1e-4 to 1e3."""
+    final_time: Time = 1e6
+    """When training ends, in units of 1/eigenvalue."""
+    num_times: Several = 60
+    """Times at which gradient flow is evaluated."""
+    num_draws: Several = 16
+    """Draws of what is random that are trained on for real, of the smallest sample."""
+
+    def ignored(self) -> dict[str, str]:
+        ignored = super().ignored()
+        if self.dataset is None:
+            return ignored | {"teacher_weight_std": "beside teacher_weight_stds"}
+        return ignored | {"teacher_weight_stds": ignored["teacher_weight_std"]}
+
+
 def mixing_in_words(configuration: Mapping[str, Any]) -> str:
     """What a configuration chose of Mixup beside ratio and pairs, in the words of its flags; empty for nothing.
 

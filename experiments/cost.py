@@ -12,6 +12,7 @@ from typing import NamedTuple
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
+    ControlsConfig,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
@@ -124,6 +125,19 @@ def _sample_size(config: SampleSizeConfig) -> Cost:
 def _penalty_map(config: PenaltyMapConfig) -> Cost:
     shapes = [(config.pairs_per_sample * n, config.num_features) for n in config.sample_sizes]
     return _closed_forms(config, shapes, config.num_seeds * (len(config.alphas) + 1), config.num_times)
+
+
+@cost.register
+def _controls(config: ControlsConfig) -> Cost:
+    shapes = [(n**2, config.num_features) for n in config.sample_sizes]
+    curvatures = len(config.teacher_weight_stds) if config.dataset is None else 1
+    found = _closed_forms(config, shapes, 2 * curvatures * config.num_seeds * A_CONTROL, config.num_times)
+    trained = (4 * config.num_draws + 4) * CONTROL_STEPS
+    return found._replace(steps=trained, read=2 * trained * config.sample_sizes[0] ** 2 * config.num_features)
+
+
+A_CONTROL, CONTROL_STEPS = 32, 2000
+"""Calls that all that may stand in the place of the noise takes, and steps of the training on it."""
 
 
 @cost.register

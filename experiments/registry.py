@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
+    ControlsConfig,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
@@ -120,6 +121,11 @@ _IN_ORDER = (
         "penalty-map",
         PenaltyMapConfig,
         "Run the overtraining penalty over the number of originals and Mixup's alpha, and over training time.",
+    ),
+    _experiment(
+        "controls",
+        ControlsConfig,
+        "Run noise or bias: the U-curve of Mixup's label noise beside those of what may stand in its place.",
     ),
     _experiment(
         "advise",

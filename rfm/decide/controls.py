@@ -26,6 +26,7 @@ import theory
 from rfm.checks import check_key
 from rfm.data.truths import GaussianTruth
 from rfm.features import FeatureMap
+from rfm.kernels import KernelTest
 from rfm.mixup.laws import Mixup
 from rfm.mixup.table import PairTable
 from rfm.problem import Problem
@@ -184,7 +185,7 @@ def noise_controls(
     features: FeatureMap,
     law: Mixup,
     *,
-    population: theory.Averages,
+    population: theory.Averages | KernelTest,
     key: PRNGKeyArray | None = None,
 ) -> NoiseControls:
     """One table of a law, and what may stand in the place of its label noise.

@@ -6,6 +6,7 @@ import sys
 from experiments.configs import (
     AdviseConfig,
     BoundConfig,
+    ControlsConfig,
     MinibatchConfig,
     NoiseConfig,
     PenaltyMapConfig,
@@ -52,6 +53,10 @@ SWITCH = SwitchConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, nu
 RULES = RulesConfig(**_TASK, num_samples=6, num_features=12, num_steps=200, num_recorded=5)
 PENALTY_MAP = PenaltyMapConfig(**_TASK, sample_sizes=(4, 6), alphas=(0.5, 1.0), pairs_per_sample=3, num_features=5)
 
+CONTROLS = ControlsConfig(
+    **_TASK, sample_sizes=(4, 5), teacher_weight_stds=(1.0, 2.0), num_features=8, num_draws=6, final_time=1e4
+)
+
 SMALL: dict[str, Config] = {
     "ucurve": UCURVE,
     "sample-size": SAMPLE_SIZE,
@@ -61,6 +66,7 @@ SMALL: dict[str, Config] = {
     "switch": SWITCH,
     "rules": RULES,
     "penalty-map": PENALTY_MAP,
+    "controls": CONTROLS,
     "advise": dataclasses.replace(ADVISE, num_seeds=0),
 }
 """What `result_of` runs, by the kind of the result."""
