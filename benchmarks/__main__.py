@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "targets": simulation.targets,
     "saved": closed_form.saved,
     "solution": closed_form.solution,
+    "classes": closed_form.classes,
     "duals": duals.duals,
     "expected": expected.expected,
     "accelerator": expected.accelerator,
