@@ -316,6 +316,10 @@ class PenaltyMapConfig(TaskConfig):
     """Times of the second map, evenly in log t from 1 on."""
 
 
+CONTROL_STEPS = 2000
+"""Of the training on what may stand in the place of the noise."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ControlsConfig(TaskConfig):
     """Noise or bias: the U-curve of Mixup's label noise beside those of what may stand in its place."""
@@ -340,7 +344,7 @@ class ControlsConfig(TaskConfig):
     """Draws of what is random that are trained on for real, of the smallest sample."""
 
     def ignored(self) -> dict[str, str]:
-        ignored = super().ignored()
+        ignored = super().ignored() | {"label_noise_std": "here, where the labels' own noise is left out"}
         if self.dataset is None:
             return ignored | {"teacher_weight_std": "beside teacher_weight_stds"}
         return ignored | {"teacher_weight_stds": ignored["teacher_weight_std"]}

@@ -12,18 +12,18 @@ from rich.console import Console
 
 import rfm
 import theory
-from experiments.configs import ControlsConfig
+from experiments.configs import CONTROL_STEPS, ControlsConfig
 from experiments.draws import Seed, check_size, load_data, rounding_is_stored
 from experiments.laws import all_pairs, check_mixing, mixup
 from experiments.report import averaged, estimated, folded, written
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.decide.controls import CONTROLS, RANDOM, NoiseControls
+from rfm.decide.controls import CONTROLS, OF_BIAS, RANDOM, NoiseControls
 from theory.views import RISK_UNIT, TIME_UNIT
 
 FIRST_TIME = 1.0
-NUM_STEPS, NUM_RECORDED = 2000, 12
-"""Of real training, by half of the largest stable step."""
+NUM_RECORDED = 12
+"""Steps of real training at which it is recorded."""
 
 
 def run_controls(config: ControlsConfig, *, stage: Stage = silent) -> Variables:
@@ -40,7 +40,7 @@ def run_controls(config: ControlsConfig, *, stage: Stage = silent) -> Variables:
     data = load_data(config, config.sample_sizes[-1])
     curvatures = config.teacher_weight_stds if data is None else (nan,)
     times = np.geomspace(min(FIRST_TIME, config.final_time / 2), config.final_time, config.num_times)
-    names = CONTROLS if data is None else tuple(one for one in CONTROLS if one not in ("its bias", "its rest"))
+    names = _names(config)
     shape = (2, len(curvatures), len(config.sample_sizes), config.num_seeds, len(names))
     risk = np.empty((*shape, len(times)))
     advance = stage("closed form", int(np.prod(shape)))
@@ -92,6 +92,12 @@ def _check(config: ControlsConfig) -> None:
                num_times=config.num_times)  # fmt: skip
 
 
+def _names(config: ControlsConfig) -> tuple[str, ...]:
+    """The bias is known for independent Gaussian inputs."""
+    has_bias = config.dataset is None and config.partners in ("any", "others")
+    return CONTROLS if has_bias else tuple(name for name in CONTROLS if name not in OF_BIAS)
+
+
 def _laws(config: ControlsConfig, size: int) -> list[rfm.Mixup]:
     """Of all pairs at one ratio, and of as many random ones at random ratios."""
     return [all_pairs(config, size, lam=config.lam), mixup(config, size**2, alpha=config.alpha)]
@@ -100,11 +106,11 @@ def _laws(config: ControlsConfig, size: int) -> list[rfm.Mixup]:
 def _trained(config: ControlsConfig, controls: NoiseControls, names: tuple[str, ...], stage: Stage) -> Variables:
     """Real training, several draws of what is drawn, beside the closed form at the same steps."""
     rule = theory.GradientDescent(1 / controls.problem.largest_eigenvalue())
-    steps = np.unique(np.round(np.geomspace(1, NUM_STEPS, NUM_RECORDED)))
+    steps = np.unique(np.round(np.geomspace(1, CONTROL_STEPS, NUM_RECORDED)))
     drawn = np.full((len(names), config.num_draws, len(steps)), nan)
     exact = np.empty((len(names), len(steps)))
     counts = [config.num_draws if name in RANDOM else 1 for name in names]
-    advance = stage("training", sum(counts) * NUM_STEPS)
+    advance = stage("training", sum(counts) * CONTROL_STEPS)
     for row, (name, count) in enumerate(zip(names, counts, strict=True)):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), row), count)
         problems = [controls.drawn(name, key=key) for key in keys]

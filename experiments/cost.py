@@ -10,6 +10,7 @@ import functools
 from typing import NamedTuple
 
 from experiments.configs import (
+    CONTROL_STEPS,
     AdviseConfig,
     BoundConfig,
     ControlsConfig,
@@ -136,8 +137,8 @@ def _controls(config: ControlsConfig) -> Cost:
     return found._replace(steps=trained, read=2 * trained * config.sample_sizes[0] ** 2 * config.num_features)
 
 
-A_CONTROL, CONTROL_STEPS = 32, 2000
-"""Calls that all that may stand in the place of the noise takes, and steps of the training on it."""
+A_CONTROL = 32
+"""Calls that all that may stand in the place of the noise takes."""
 
 
 @cost.register

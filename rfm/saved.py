@@ -9,6 +9,7 @@ import numpy as np
 
 import theory
 from rfm.files import write_whole
+from theory.classes import Classes
 from theory.population import Averages
 from theory.spectrum import Spectrum
 
@@ -27,7 +28,8 @@ def write(path: Path, spectrum: Spectrum, population: Averages, until: float) ->
         raise TypeError(f"population: a {kind} cannot be saved; pass a {' or a '.join(POPULATIONS)}")
     arrays: dict[str, Any] = {"layout": LAYOUT, "population": kind, "until": until}
     for prefix, record in (("spectrum", spectrum), ("population", population)):
-        arrays |= {f"{prefix}.{name}": value for name, value in vars(record).items() if value is not None}
+        known = {name: value for name, value in vars(record).items() if not isinstance(value, Classes | None)}
+        arrays |= {f"{prefix}.{name}": value for name, value in known.items()}  # classes follow from the targets
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_whole(path, content.getvalue())

@@ -27,10 +27,12 @@ class RiskOverLabels(eqx.Module):
     Attributes:
         mean: expected risk, by target.
         std: standard deviation of the risk from draw to draw.
+        added: what the noise adds to the risk of each target, in the mean.
     """
 
     mean: Float[Array, "times targets"]
     std: Float[Array, "times targets"]
+    added: Float[Array, "times"]
 
 
 def risk_over_labels(
@@ -86,5 +88,6 @@ def _over_labels(
         return jnp.sum(learnt * seen), jnp.sum(spread * spread.T), jnp.sum((learnt.T @ moment) ** 2, axis=0)
 
     trace, square, slope = jax.lax.map(lambda both: at_time(*both), (gain, jnp.moveaxis(moment, 1, 0)))
-    mean = risk_parts(spectrum, averages, rule, t).risk + variance * trace[:, None]
-    return RiskOverLabels(mean, jnp.sqrt(4 * variance * slope + 2 * variance**2 * square[:, None]))
+    added = variance * trace
+    mean = risk_parts(spectrum, averages, rule, t).risk + added[:, None]
+    return RiskOverLabels(mean, jnp.sqrt(4 * variance * slope + 2 * variance**2 * square[:, None]), added)

@@ -167,13 +167,17 @@ def extrema(times: Times, steps: Times | None, risk: Times, errors: Times) -> tu
             found.append(Extremum(sign > 0, float(times[place]), step, float(values[place])))
         return place
 
+    lower, upper = values - errors, values + errors
+    least, most = np.inf, -np.inf  # upper and lower ends since the last turn
     for place in range(len(values)):
-        since = slice(begin, place + 1)
-        away, apart = values[place] - values[since], errors[place] + errors[since]
-        if not rises and np.any(away > apart):
+        least, most = min(least, upper[place]), max(most, lower[place])
+        if not rises and lower[place] > least:
             begin, moved, falls, rises = turn(1, place, is_one=falls), place, False, True
-        elif not falls and np.any(-away > apart):
+        elif not falls and upper[place] < most:
             begin, moved, falls, rises = turn(-1, place, is_one=rises), place, True, False
+        else:
+            continue
+        least, most = upper[begin : place + 1].min(), lower[begin : place + 1].max()
     return tuple(found)
 
 

@@ -37,6 +37,8 @@ from theory.checks import Clock, check_choice, check_type
 from theory.linalg import as_matrix
 
 CONTROLS = ("its noise", "nothing", "its bias", "its rest", "permuted", "per row", "per pair", "per original")
+OF_BIAS = ("its bias", "its rest")
+"""Those that ask for the mean of the noise given the mixed input."""
 RANDOM = ("permuted", "per row", "per pair", "per original")
 """Those that are drawn."""
 
@@ -58,11 +60,6 @@ class NoiseControls(eqx.Module):
     def noise(self) -> Float[Array, "rows targets"]:
         """Z, of each row."""
         return self.problem.labels - self._clean
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """The controls that can be had, in the order of `CONTROLS`."""
-        return tuple(one for one in CONTROLS if self.bias is not None or one not in ("its bias", "its rest"))
 
     def risk(
         self, control: str, *, times: Clock | None = None, steps: Clock | None = None, rule: theory.Rule | None = None
@@ -87,14 +84,11 @@ class NoiseControls(eqx.Module):
         power = jnp.mean((self.noise - mean) ** 2, axis=0)
         solution = solve(self._with(jnp.broadcast_to(mean, self.noise.shape)))
         smoother, scale = self._smoother(control)
-        # Linear in the variance, which may differ from target to target.
-        plain, with_unit = (
-            theory.labels.risk_over_labels(
-                solution.spectrum, solution.population, smoother, rule, jnp.asarray(t), variance
-            ).mean
-            for variance in (0.0, scale)
+        # Noise adds to a target's risk its variance times what is the same for all: of their sum, once.
+        over = theory.labels.risk_over_labels(
+            solution.spectrum, solution.population, smoother, rule, jnp.asarray(t), scale * float(jnp.sum(power))
         )
-        return jnp.sum(plain + power[None, :] * (with_unit - plain), axis=1)
+        return jnp.sum(over.mean, axis=1) - (len(power) - 1) * over.added
 
     def drawn(self, control: str, *, key: PRNGKeyArray | None = None) -> Problem:
         """The table with that in the place of its noise, to train on.
@@ -124,7 +118,8 @@ class NoiseControls(eqx.Module):
         if self.bias is None:
             raise ValueError(
                 f"control: {control!r} asks for the mean of the noise given the mixed input, which is known for "
-                "Gaussian inputs and a truth such as that of rfm.TeacherStudent; leave it out"
+                "independent Gaussian inputs and a truth such as that of rfm.TeacherStudent, and not for partners that "
+                "look at the samples; leave it out"
             )
         return self.bias if control == "its bias" else self.noise - self.bias
 
@@ -132,7 +127,7 @@ class NoiseControls(eqx.Module):
         """H, of what is drawn, and its variance for a noise of variance one over the rows."""
         phi, rows = self.problem.features, len(self.problem.features)
         if control == "permuted":  # no two rows get the same entry, which leaves the rows' mean as it is
-            return phi - jnp.mean(phi, axis=0, keepdims=True), rows / (rows - 1)
+            return phi - jnp.mean(phi, axis=0, keepdims=True), rows / max(rows - 1, 1)
         mixing = self._mixing(control)
         return mixing.back(phi) * (mixing.number / rows), mixing.root**2
 
@@ -218,11 +213,13 @@ def noise_controls(
         )
     if law.mixes_features or law.is_expected:
         raise ValueError(f"law: {law} has no mixed inputs in rows; pass pairs='all', or a number of them")
+    if isinstance(population, KernelTest):
+        raise ValueError("features: infinitely many have no rows to train on; pass finitely many, and their population")
     law, truth, number = law.on(sample), sample.truth, len(sample.inputs)
     (table,) = law.tables(number, law.num_rows(number), key=key)
     clean = Sample(sample.inputs, truth(sample.inputs), truth)
     problem, bias = synthesize(clean, features, table, population=population).table(), None
-    if isinstance(truth, GaussianTruth):
+    if isinstance(truth, GaussianTruth) and law.self_weight(number) is not None:
         found = truth.mixing_bias(table.mix(sample.inputs), table.lam, label_lam=table.label_share)
         alone = table.first == table.second  # a sample mixed with itself is itself, and has no noise
         bias = as_matrix(jnp.where(alone, 0, found))

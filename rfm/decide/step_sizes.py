@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from rfm.problem import Problem, Solvable
 from rfm.solve import Solution, problem_of
-from theory.checks import as_floating, check_shape
+from theory.checks import as_floating, check_finite, check_shape
 
 
 def with_step_sizes(problem: Solvable | Solution, relative: ArrayLike | Sequence[float]) -> Problem:
@@ -23,7 +23,9 @@ def with_step_sizes(problem: Solvable | Solution, relative: ArrayLike | Sequence
         relative: r, one a feature, positive; groups share a number.
 
     Raises:
-        ValueError: another number of them than of features, or one that is not positive; a problem without a table.
+        ValueError: another number of them than of features, or one that is not positive; fresh pairs, of which there is
+            no table.
+        TypeError: rows that are nowhere written out.
 
     >>> import rfm, theory
     >>> test = rfm.TestSet(jnp.eye(2), jnp.ones(2))
@@ -35,8 +37,10 @@ def with_step_sizes(problem: Solvable | Solution, relative: ArrayLike | Sequence
     table = problem_of(problem).table()
     sizes = as_floating("relative", relative)
     check_shape("relative", sizes, ndim=1, rows=table.features.shape[1])
+    check_finite("relative", sizes)
     if not np.all(np.asarray(sizes) > 0):
         raise ValueError(f"relative: step sizes must be positive, got {float(np.min(np.asarray(sizes)))}")
     root = jnp.sqrt(sizes).astype(table.features.dtype)
     population = table.population.in_modes(jnp.diag(root))
-    return Problem(table.features * root[None, :], table.labels, table.clean_labels, population=population)
+    rows = table.features * root[None, :]
+    return Problem(rows, table.labels, table.clean_labels, population=population, mixing=table.mixing)

@@ -1,5 +1,7 @@
 """The 0-1 error of every record that has a test set of classes, against predictions made one by one."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +112,13 @@ def test_a_random_start_leaves_that_of_the_mean_weights(problem: rfm.Problem) ->
     times = [1.0, 100.0]
     begun = rfm.closed_form(problem, times=times, start=rfm.Start(variance=1.0))
     assert np.array_equal(begun.error_rate, rfm.closed_form(problem, times=times).error_rate)
+
+
+def test_a_saved_solution_knows_its_classes(problem: rfm.Problem, tmp_path: Path) -> None:
+    solution = rfm.solve(problem)
+    solution.save(tmp_path / "solution.npz")
+    again = rfm.Solution.load(tmp_path / "solution.npz")
+    assert np.array_equal(again.curve(times=[1.0, 10.0]).error_rate, solution.curve(times=[1.0, 10.0]).error_rate)
 
 
 def test_it_is_a_column_of_the_views(problem: rfm.Problem) -> None:

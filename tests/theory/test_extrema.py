@@ -1,6 +1,7 @@
 """All minima and maxima of a curve: against its definition on noisy samples, and of curves whose turns are known."""
 
 import itertools
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +64,12 @@ def test_of_values_that_rounding_does_not_part_the_earliest_is_the_turn() -> Non
     assert turns([3.0, 1.05, 1.0, 1.1, 4.0, 3.95, 2.0], 0.1) == [(1.0, True), (4.0, False)]
 
 
+def test_a_risk_that_overflows_has_turned_where_it_did_before() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert turns([3.0, 1.0, 5.0, np.inf, np.inf]) == [(1.0, True)]
+
+
 def test_a_curve_says_its_own_turns_above_rounding() -> None:
     """The sum of two U-curves, one after the other: features of two sizes, and clean labels that only they see."""
     sigma = np.asarray([1.0, 0.05])
@@ -103,8 +110,24 @@ def test_a_step_size_of_each_feature_is_that_of_rescaled_ones(of_rows: bool) -> 
     assert np.allclose(rfm.simulate(problem, rule=rule, steps=steps).risk, expected, rtol=IDENTITY * 10)
 
 
+def test_rescaled_rows_stay_mixed_of_their_originals() -> None:
+    """Noise of the originals' labels is mixed with them; step sizes of one change nothing."""
+    drawn = np.random.default_rng(1)
+    sample = rfm.Sample(jnp.asarray(drawn.normal(size=(5, 3))), jnp.asarray(drawn.normal(size=5)), None)
+    test = rfm.TestSet(drawn.normal(size=(20, 3)), drawn.normal(size=20))
+    mixed = rfm.synthesize(sample, jnp.tanh, rfm.Mixup(lam=0.5), population=test)
+    rescaled = rfm.decide.with_step_sizes(mixed, jnp.ones(3))
+    means = [rfm.risk_over_labels(one, label_noise_variance=0.5, times=[1.0, 1e3]).mean for one in (mixed, rescaled)]
+    assert np.allclose(*means, rtol=ORACLE)
+
+
 @pytest.mark.parametrize(
-    ("relative", "message"), [([1.0, 2.0], "relative: "), ([1.0, 0.0, 1.0], "relative: step sizes must be positive")]
+    ("relative", "message"),
+    [
+        ([1.0, 2.0], "relative: "),
+        ([1.0, np.inf, 1.0], "relative: "),
+        ([1.0, 0.0, 1.0], "relative: step sizes must be positive"),
+    ],
 )
 def test_step_sizes_that_are_none_are_refused(relative: list[float], message: str) -> None:
     problem = rfm.Problem(jnp.eye(3), jnp.ones(3), population=rfm.TestSet(jnp.eye(3), jnp.ones(3)))

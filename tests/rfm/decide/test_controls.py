@@ -1,5 +1,6 @@
 """What stands in the place of label noise: its bias by many pairs, its risks and covariances by drawing."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,6 +130,35 @@ def test_a_pair_has_one_noise_in_both_orders_and_an_original_one_in_all_of_its_r
     own = of_rows[first == second] - controls.noise.mean()
     mixed = 0.3 * own[first] + 0.7 * own[second] + float(controls.noise.mean())
     assert np.allclose(of_rows, mixed, rtol=0, atol=IDENTITY)
+
+
+def test_partners_that_look_at_the_samples_have_no_known_bias() -> None:
+    """Their inputs are not independent: what would be called the mean given the mixed input is none."""
+    law = rfm.Mixup(lam=0.5, pairs=30, partners=rfm.SimilarLabels(0.2))
+    found = rfm.decide.noise_controls(SAMPLE, FEATURES, law, population=POPULATION, key=KEYS[3])
+    assert found.bias is None
+    with pytest.raises(ValueError, match=r"^control: 'its rest' asks for the mean of the noise given the mixed input"):
+        found.risk("its rest", times=TIMES)
+    others = rfm.Mixup(lam=0.5, partners=rfm.mixup.OtherSamples())
+    assert rfm.decide.noise_controls(SAMPLE, FEATURES, others, population=POPULATION).bias is not None
+
+
+def test_labels_of_any_size_have_the_same_risks_in_their_unit() -> None:
+    """In single precision as well, where a variance of one would be lost beside them."""
+    found = []
+    for size in (1.0, 1e4):
+        large = rfm.data.QuadraticTruth(size * jnp.eye(3), size * jnp.ones(3))
+        sample = rfm.Sample(SAMPLE.inputs, large(SAMPLE.inputs), large)
+        test = rfm.TestSet(FEATURES(SAMPLE.inputs), large(SAMPLE.inputs))
+        problem = rfm.decide.noise_controls(sample, FEATURES, LAWS["fixed"], population=test)
+        single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf, problem)
+        found.append(np.asarray(single.risk("per original", times=[1.0, 10.0])) / size**2)
+    assert np.allclose(*found, rtol=1e-4)
+
+
+def test_one_row_has_nothing_to_permute() -> None:
+    found = rfm.decide.noise_controls(SAMPLE, FEATURES, rfm.Mixup(lam=0.5, pairs=1), population=POPULATION, key=KEYS[3])
+    assert np.allclose(found.risk("permuted", times=TIMES), found.risk("its noise", times=TIMES), rtol=ORACLE)
 
 
 def test_noise_of_each_target_has_its_own_variance() -> None:
