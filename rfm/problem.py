@@ -181,12 +181,7 @@ class Problem(ProblemView, Solvable):
         if self.mixing is None:
             return self.features
         check_untraced(problem=self)
-        first, second = self.mixing.first, self.mixing.second
-        lam = self.mixing.label_share.astype(self.features.dtype)[:, None]
-        num_originals = 1 + int(jnp.maximum(jnp.max(first), jnp.max(second)))
-        total = jnp.zeros((num_originals, self.features.shape[1]), self.features.dtype)
-        total = total.at[first].add(lam * self.features).at[second].add((1 - lam) * self.features)
-        return total * (num_originals / len(self.features))
+        return self.mixing.gather(self.features) * (self.mixing.num_originals / len(self.features))
 
     def largest_eigenvalue(self) -> float:
         """mu_max of Phiᵀ Phi / m, by Lanczos iteration (by eigh where a side of Phi is short).

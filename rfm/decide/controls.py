@@ -14,13 +14,13 @@ The random ones have the mean and the variance that z has over the rows. Trainin
 risk is a closed form: with z' of mean c and covariance S, the risk of labels f + c, plus tr(Q S) as in `theory.labels`.
 """
 
-from typing import NamedTuple
+import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import theory
 from rfm.checks import check_key
@@ -31,16 +31,17 @@ from rfm.mixup.laws import Mixup
 from rfm.mixup.table import PairTable
 from rfm.problem import Problem
 from rfm.sample import Sample, checked_sample
-from rfm.solve import checked_clock, solve
+from rfm.solve import checked_clock
 from rfm.synthesis import synthesize
 from theory.checks import Clock, check_choice, check_type
-from theory.linalg import as_matrix
+from theory.linalg import as_matrix, on_device
 
 CONTROLS = ("its noise", "nothing", "its bias", "its rest", "permuted", "per row", "per pair", "per original")
 OF_BIAS = ("its bias", "its rest")
 """Those that ask for the mean of the noise given the mixed input."""
 RANDOM = ("permuted", "per row", "per pair", "per original")
 """Those that are drawn."""
+_MEAN = "the mean of its noise"
 
 
 class NoiseControls(eqx.Module):
@@ -50,11 +51,13 @@ class NoiseControls(eqx.Module):
         problem: the rows, with their noise.
         mixing: which originals they are mixed of.
         bias: E[z | x~, lam] of each row, or None where nobody knows it.
+        spectrum: of the rows, decomposed once for all labels that are not drawn, which stand side by side.
     """
 
     problem: Problem
     mixing: PairTable
     bias: Float[Array, "rows targets"] | None
+    spectrum: theory.Spectrum
 
     @property
     def noise(self) -> Float[Array, "rows targets"]:
@@ -77,16 +80,14 @@ class NoiseControls(eqx.Module):
         """
         check_choice("control", control, CONTROLS)
         rule, t = checked_clock(rule, times, steps)
+        population = self.problem.population
         if control not in RANDOM:
-            solution = solve(self._with(self._fixed(control)))
-            return theory.risk_curve(solution.spectrum, solution.population, rule, t).risk
-        mean = jnp.mean(self.noise, axis=0, keepdims=True)
-        power = jnp.mean((self.noise - mean) ** 2, axis=0)
-        solution = solve(self._with(jnp.broadcast_to(mean, self.noise.shape)))
+            return theory.risk_curve(self._spectrum(control), population, rule, t).risk
+        power = jnp.var(self.noise, axis=0)
         smoother, scale = self._smoother(control)
         # Noise adds to a target's risk its variance times what is the same for all: of their sum, once.
         over = theory.labels.risk_over_labels(
-            solution.spectrum, solution.population, smoother, rule, jnp.asarray(t), scale * float(jnp.sum(power))
+            self._spectrum(_MEAN), population, smoother, rule, jnp.asarray(t), scale * float(jnp.sum(power))
         )
         return jnp.sum(over.mean, axis=1) - (len(power) - 1) * over.added
 
@@ -106,42 +107,46 @@ class NoiseControls(eqx.Module):
             return self._with(jax.random.permutation(key, self.noise, axis=0))
         mean = jnp.mean(self.noise, axis=0, keepdims=True)
         std = jnp.std(self.noise, axis=0, keepdims=True)
-        mixing = self._mixing(control)
-        unit = jax.random.normal(key, (mixing.number, self.noise.shape[1]), self.noise.dtype)
-        return self._with(mean + std * mixing.root * mixing.of(unit))
+        sources = self._sources(control)
+        unit = jax.random.normal(key, (sources.num_originals, self.noise.shape[1]), self.noise.dtype)
+        return self._with(mean + std * _variance_of_sources(sources) ** 0.5 * sources.mix(unit))
 
     def _fixed(self, control: str) -> Float[Array, "rows targets"]:
-        if control == "its noise":
-            return self.noise
-        if control == "nothing":
-            return jnp.zeros_like(self.noise)
-        if self.bias is None:
+        known = _not_drawn(self.noise, self.bias)
+        if control not in known:
             raise ValueError(
                 f"control: {control!r} asks for the mean of the noise given the mixed input, which is known for "
                 "independent Gaussian inputs and a truth such as that of rfm.TeacherStudent, and not for partners that "
                 "look at the samples; leave it out"
             )
-        return self.bias if control == "its bias" else self.noise - self.bias
+        return known[control]
+
+    def _spectrum(self, control: str) -> theory.Spectrum:
+        """With the labels of that one alone."""
+        number = self._fixed(control).shape[1]
+        first = number * list(_not_drawn(self.noise, self.bias)).index(control)
+        own = slice(first, first + number)
+        labels = self.spectrum.label_coordinates[:, own], self.spectrum.label_outside[own]
+        return eqx.tree_at(lambda spectrum: (spectrum.label_coordinates, spectrum.label_outside), self.spectrum, labels)
 
     def _smoother(self, control: str) -> tuple[Float[Array, "sources features"], float]:
         """H, of what is drawn, and its variance for a noise of variance one over the rows."""
         phi, rows = self.problem.features, len(self.problem.features)
         if control == "permuted":  # no two rows get the same entry, which leaves the rows' mean as it is
             return phi - jnp.mean(phi, axis=0, keepdims=True), rows / max(rows - 1, 1)
-        mixing = self._mixing(control)
-        return mixing.back(phi) * (mixing.number / rows), mixing.root**2
+        sources = self._sources(control)
+        return sources.gather(phi) * (sources.num_originals / rows), _variance_of_sources(sources)
 
-    def _mixing(self, control: str) -> "_Mixing":
-        table, rows = self.mixing, len(self.problem.features)
-        one = jnp.ones(rows, self.noise.dtype)
-        if control == "per row":
-            return _Mixing(jnp.arange(rows), jnp.arange(rows), one, rows)
-        first, second = np.asarray(table.first), np.asarray(table.second)
+    def _sources(self, control: str) -> PairTable:
+        """What independent draws are mixed as to the noise of rows."""
+        table = self.mixing
         if control == "per original":
-            return _Mixing(table.first, table.second, table.label_share, 1 + int(max(first.max(), second.max())))
-        pairs = np.sort(np.stack([first, second], axis=1), axis=1)
-        unordered, place = np.unique(pairs, axis=0, return_inverse=True)
-        return _Mixing(jnp.asarray(place.ravel()), jnp.asarray(place.ravel()), one, len(unordered))
+            return PairTable(table.first, table.second, table.label_share)
+        place = np.arange(len(table))
+        if control == "per pair":
+            pairs = np.sort(np.stack([table.first, table.second], axis=1), axis=1)
+            place = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
+        return PairTable(on_device(place), on_device(place), jnp.ones(len(table), self.noise.dtype))
 
     def _with(self, noise: Float[Array, "rows targets"]) -> Problem:
         return eqx.tree_at(lambda problem: problem.labels, self.problem, self._clean + noise)
@@ -151,28 +156,19 @@ class NoiseControls(eqx.Module):
         return jnp.asarray(self.problem.clean_labels)
 
 
-class _Mixing(NamedTuple):
-    """Rows that are mixed of independent sources: share of `first`, and what is left of 1 of `second`."""
+def _not_drawn(
+    noise: Float[Array, "rows targets"], bias: Float[Array, "rows targets"] | None
+) -> dict[str, Float[Array, "rows targets"]]:
+    """What can be had without a draw, and the mean of what is drawn."""
+    mean = jnp.broadcast_to(jnp.mean(noise, axis=0, keepdims=True), noise.shape)
+    found = {"its noise": noise, "nothing": jnp.zeros_like(noise), _MEAN: mean}
+    return found if bias is None else found | {"its bias": bias, "its rest": noise - bias}
 
-    first: Int[Array, "rows"]
-    second: Int[Array, "rows"]
-    share: Float[Array, "rows"]
-    number: int
 
-    @property
-    def root(self) -> float:
-        """What sources are multiplied by, so that rows have variance one in the mean."""
-        apart = self.share**2 + (1 - self.share) ** 2
-        return float(jnp.mean(jnp.where(self.first == self.second, 1, apart))) ** -0.5
-
-    def of(self, sources: Float[Array, "sources columns"]) -> Float[Array, "rows columns"]:
-        share = self.share[:, None]
-        return share * sources[self.first] + (1 - share) * sources[self.second]
-
-    def back(self, rows: Float[Array, "rows columns"]) -> Float[Array, "sources columns"]:
-        """The transpose of that."""
-        share, total = self.share[:, None], jnp.zeros((self.number, rows.shape[1]), rows.dtype)
-        return total.at[self.first].add(share * rows).at[self.second].add((1 - share) * rows)
+def _variance_of_sources(sources: PairTable) -> float:
+    """That makes rows which are mixed of them have variance one in the mean."""
+    apart = sources.lam**2 + (1 - sources.lam) ** 2
+    return 1 / float(jnp.mean(jnp.where(sources.first == sources.second, 1, apart)))
 
 
 def noise_controls(
@@ -223,4 +219,8 @@ def noise_controls(
         found = truth.mixing_bias(table.mix(sample.inputs), table.lam, label_lam=table.label_share)
         alone = table.first == table.second  # a sample mixed with itself is itself, and has no noise
         bias = as_matrix(jnp.where(alone, 0, found))
-    return NoiseControls(problem, table, bias)
+    clean_labels = jnp.asarray(problem.clean_labels)
+    labels = [clean_labels + one for one in _not_drawn(problem.labels - clean_labels, bias).values()]
+    method = problem.suggest_method(math.inf)
+    spectrum = theory.decompose(problem.features, jnp.concatenate(labels, axis=1), method=method)
+    return NoiseControls(problem, table, bias, spectrum)

@@ -60,6 +60,21 @@ class PairTable(eqx.Module):
             _check_rows(self, "lam", self.lam, len(labels))  # a mean would hide shares out of range
         return self._mixed("lam" if self.label_lam is None else "label_lam", self.label_share, labels)
 
+    @property
+    def num_originals(self) -> int:
+        """How many originals there are at least, by the last index."""
+        return 1 + int(jnp.maximum(jnp.max(self.first), jnp.max(self.second)))
+
+    def gather(self, rows: Float[Array, "rows columns"]) -> Float[Array, "originals columns"]:
+        """The transpose of `mix_labels`: for each original, the sum of the rows that it is part of, times its shares.
+
+        >>> PairTable(jnp.asarray([0, 1]), jnp.asarray([1, 1]), jnp.asarray([0.25, 0.5])).gather(jnp.eye(2)).tolist()
+        [[0.25, 0.0], [0.75, 1.0]]
+        """
+        share = self.label_share.astype(rows.dtype)[:, None]
+        total = jnp.zeros((self.num_originals, rows.shape[1]), rows.dtype)
+        return total.at[self.first].add(share * rows).at[self.second].add((1 - share) * rows)
+
     def _mixed(self, name: str, lam: Float[Array, "rows *inputs"], values: Shaped[Array, "samples *axes"]) -> Array:
         values = as_floating("values", values)
         check_real(name, lam)
