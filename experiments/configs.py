@@ -356,13 +356,11 @@ def mixing_in_words(configuration: Mapping[str, Any]) -> str:
     >>> mixing_in_words({"lam": 0.5, "partners": "similar-labels", "bandwidth": 0.5, "num_neighbors": 3, "share": 1.0})
     'partners similar-labels, bandwidth 0.5'
     """
-    chosen = {name: value for name, value in configuration.items() if value != _USUAL.get(name, value)}
-    fields = {name: value for name, value in chosen.items() if name in _USUAL}
     ignored = MixingConfig(partners=configuration.get("partners", "any")).ignored()
     return ", ".join(
         name.replace("_", " ") + ("" if value is True else f" {value}")
-        for name, value in fields.items()
-        if name not in ignored
+        for name, value in configuration.items()
+        if name in _USUAL and value != _USUAL[name] and name not in ignored
     )
 
 

@@ -129,10 +129,10 @@ _LIMITS = {
 
 def _batches(config: MinibatchConfig, law: rfm.mixup.Law, size: int) -> rfm.Batches:
     """Those of the closed form, which knows no epochs."""
-    itself = config.batch_partners != "independent"
-    if not law.is_expected:
-        return rfm.Batches(size, shared_ratio=config.shared_lam, replacement=not itself)
-    return rfm.Batches(size, config.batch_partners, shared_ratio=config.shared_lam)
+    of_pairs = rfm.Batches(size, config.batch_partners, shared_ratio=config.shared_lam)
+    if law.is_expected:
+        return of_pairs
+    return rfm.Batches(size, shared_ratio=config.shared_lam, replacement=of_pairs.replacement)
 
 
 def _check(config: MinibatchConfig) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Result, over_seeds
+from experiments.store import Result, Variable, over_seeds
 from figures import style
 from figures.script import draw_from_file
 from theory import views
@@ -37,15 +38,11 @@ def draw(result: Result) -> Figure:
 
 def _draw_risk(axes: Axes, result: Result) -> None:
     total = int(result["num_steps"])
-    plain_steps = total - result["switch_step"].values
-    switched = plain_steps > 0
-    mean, error = (values.values[switched] for values in over_seeds(result["risk"]))
-    steps = plain_steps[switched]
-    (line,) = axes.plot(steps, mean, color=views.BLACK)
-    band = axes.fill_between(steps, mean - error, mean + error, color=views.BLACK, alpha=0.15, linewidth=0)
+    curve = _draw_mean(axes, result["risk"], total)
     several = result.sizes["seed"] > 1
     if several:
-        axes.plot(steps, result["risk"].isel(seed=0).values[switched], color=style.GUIDE, linewidth=0.7)
+        one_seed = _by_plain_steps(result["risk"].isel(seed=0), total)
+        axes.plot(one_seed["switch_step"], one_seed, color=style.GUIDE, linewidth=0.7)
     drawn = total - result["simulated_step"].values
     axes.errorbar(drawn, result["simulated_risk"], color=style.GUIDE, marker="o", **style.POINTS)
     for name, colour, label in (
@@ -65,18 +62,29 @@ def _draw_risk(axes: Axes, result: Result) -> None:
     one = style.entry("", style.GUIDE, marker="o", **({"linewidth": 0.7} if several else {"linestyle": "none"}))
     label = style.with_error("Mixup, then plain", result.sizes["seed"])
     axes.legend(
-        [(band, line), one, *levels],
+        [curve, one, *levels],
         [label, "one seed, and its training" if several else "its training", *names],
         loc="upper left",
     )
 
 
+def _by_plain_steps(values: Variable, total: int) -> Variable:
+    """Against the steps after the switch, where there are any."""
+    plain_steps = total - values["switch_step"]
+    return values.assign_coords(switch_step=plain_steps).isel(switch_step=plain_steps.values > 0)
+
+
+def _draw_mean(axes: Axes, values: Variable, total: int) -> tuple[Artist, Artist]:
+    """The mean over seeds with its error; the band and the line, for a legend."""
+    mean, error = over_seeds(_by_plain_steps(values, total))
+    steps = mean["switch_step"].values
+    (line,) = axes.plot(steps, mean, color=views.BLACK)
+    band = axes.fill_between(steps, mean - error, mean + error, color=views.BLACK, alpha=0.15, linewidth=0)
+    return band, line
+
+
 def _draw_classes(axes: Axes, result: Result) -> None:
-    plain_steps = int(result["num_steps"]) - result["switch_step"].values
-    switched = plain_steps > 0
-    mean, error = (values.values[switched] for values in over_seeds(100 * result["error_rate"]))
-    axes.plot(plain_steps[switched], mean, color=views.BLACK)
-    axes.fill_between(plain_steps[switched], mean - error, mean + error, color=views.BLACK, alpha=0.15, linewidth=0)
+    _draw_mean(axes, 100 * result["error_rate"], int(result["num_steps"]))
     for name, colour, dashes in (
         ("mixup_final_error_rate", views.ORANGE, "-"),
         ("mixup_lowest_error_rate", views.ORANGE, style.DASHED),

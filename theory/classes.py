@@ -75,19 +75,12 @@ class Classes(eqx.Module):
             return None
         if values.shape[1] == 1:
             of_row = (raised[:, 0] > height / 2).astype(int)
-            hot, middle = raised[:, 0] / height, float(lowest[0, 0] + height / 2)
-            # Of the two scores -p and p, less the middle between the labels.
-            return Classes.known(hot - of_row, of_row, np.asarray([middle, -middle], values.dtype))
-        of_row = raised.argmax(axis=1)
-        return Classes.known(raised / height - np.eye(values.shape[1])[of_row], of_row, -lowest[0])
-
-    @staticmethod
-    def known(
-        off: Float[np.ndarray, "*any"], of_row: Int[np.ndarray, "test"], offset: Float[np.ndarray, "classes"]
-    ) -> "Classes | None":
-        if np.max(np.abs(off)) > SAME:
-            return None
-        return Classes(on_device(of_row), on_device(offset))
+            off, middle = raised[:, 0] / height - of_row, float(lowest[0, 0] + height / 2)
+            offset = np.asarray([middle, -middle], values.dtype)  # of two scores, -p and p
+        else:
+            of_row = raised.argmax(axis=1)
+            off, offset = raised / height - np.eye(values.shape[1])[of_row], -lowest[0]
+        return None if np.max(np.abs(off)) > SAME else Classes(on_device(of_row), on_device(offset))
 
     def error_rate(self, predictions: Float[Array, "test times targets"]) -> Float[Array, "times"]:
         """The share of inputs whose prediction names another class; one that is tied among k is wrong in k - 1 of k.

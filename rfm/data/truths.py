@@ -89,9 +89,8 @@ class GaussianTruth(eqx.Module):
         check_untraced(lam=lam, alpha=alpha, label_lam=label_lam, label_alpha=label_alpha)
         own = None if label_lam is None else (np.asarray([float(label_lam)]), np.ones(1))
         if label_alpha is not None:
-            own = beta_quadrature(
-                check_alpha("label_alpha", label_alpha), 2
-            )  # exact: moments are quadratic in the labels' ratio
+            # Exact: moments are quadratic in the labels' ratio.
+            own = beta_quadrature(check_alpha("label_alpha", label_alpha), 2)
         if alpha is not None and lam is None:
             return beta_noise_moments(self.overlap, self.mean, alpha, label_ratios=own)
         if lam is None or alpha is not None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from rfm.expected.quadrature import LEAST_TOLERANCE, ratio_quadrature
 from rfm.mixup.laws import Mixup
+from rfm.mixup.weights import Indices, over_chunks
 from rfm.precision import warn
 from rfm.sample import Sample, checked_sample
 from theory.checks import check_type
@@ -60,20 +61,21 @@ def label_noise(sample: Sample, law: Mixup, *, num_ratios: int | None = None, to
         warn(f"the means over ratios of the truth are {quadrature.error:.1g} off, as of one that jumps or has kinks")
     weights, n = law.weights_of(len(sample.inputs)), len(sample.inputs)
     inputs, clean = np.asarray(sample.inputs), np.asarray(truth(sample.inputs))
-    length, sums = min(n, max(1, NUMBERS // (n * (inputs.shape[1] + BESIDE)))), np.zeros((5, *clean.shape[1:]))
     everyone = np.arange(n)
-    for start in range(0, n, length):
-        # The last ones are filled up, or the truth would compile again; what fills up has no weight.
-        firsts = np.arange(start, start + length)
-        chance = np.asarray(weights.block(on_device(np.minimum(firsts, n - 1)), on_device(everyone)))
-        chance = np.where(firsts[:, None] < n, chance, 0).ravel()
-        first, second = np.repeat(np.minimum(firsts, n - 1), n), np.tile(everyone, length)
-        done = None
+
+    def of_some(some: Indices) -> tuple[np.ndarray]:
+        """The sums over the pairs of each of these: [firsts, moments, targets]."""
+        first, second = np.repeat(np.asarray(some), n), np.tile(everyone, len(some))
+        chance, done = np.asarray(weights.block(some, on_device(everyone))), None
+        sums = np.zeros((len(some), 5, *clean.shape[1:]))
         for lam, label_lam, weight in zip(quadrature.lam, quadrature.label_lam, quadrature.weights, strict=True):
             if lam != done:  # beside one ratio of the inputs stand several of the labels
                 mixed = np.asarray(truth(on_device(lam * inputs[first] + (1 - lam) * inputs[second], inputs.dtype)))
                 done = lam
             z = label_lam * clean[first] + (1 - label_lam) * clean[second] - mixed
-            of_pairs = np.stack([z, z**2, mixed**2, z * mixed, mixed])
-            sums += weight * np.tensordot(chance, of_pairs, (0, 1))
-    return NoiseMoments(*map(on_device, sums))
+            of_pairs = np.stack([z, z**2, mixed**2, z * mixed, mixed]).reshape(5, *chance.shape, *clean.shape[1:])
+            sums += weight * np.einsum("fs,mfs...->fm...", chance, of_pairs)
+        return (sums,)
+
+    (sums,) = over_chunks(n, of_some, NUMBERS // (inputs.shape[1] + BESIDE))
+    return NoiseMoments(*map(on_device, sums.sum(axis=0)))

@@ -176,9 +176,11 @@ class AffinityWeights(PairWeights):
         return i, jnp.searchsorted(jnp.cumsum(there), place - self.places[i], side="right")
 
 
-def over_chunks(num_samples: int, function: Callable[[Indices], tuple[Array, ...]]) -> tuple[np.ndarray, ...]:
-    """Arrays of one row a sample, made of so many samples at a time that their weights fit into memory."""
-    length = min(num_samples, max(1, CHUNK // num_samples))
+def over_chunks(
+    num_samples: int, function: Callable[[Indices], tuple[Array | np.ndarray, ...]], most: int = CHUNK
+) -> tuple[np.ndarray, ...]:
+    """Arrays of one row a sample, made of so many samples at a time that no more of their pairs are held than that."""
+    length = min(num_samples, max(1, most // num_samples))
     starts = range(0, num_samples, length)
     # The last chunk is filled up, or it would compile again.
     parts = [function(on_device(np.minimum(np.arange(i, i + length), num_samples - 1))) for i in starts]
