@@ -1,5 +1,7 @@
 """What stands in the place of label noise: its bias by many pairs, its risks and covariances by drawing."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -154,6 +156,17 @@ def test_labels_of_any_size_have_the_same_risks_in_their_unit() -> None:
         single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf, problem)
         found.append(np.asarray(single.risk("per original", times=[1.0, 10.0])) / size**2)
     assert np.allclose(*found, rtol=1e-4)
+
+
+def test_the_mean_over_all_permutations_is_exact() -> None:
+    """No two rows get the same entry, so that the rows' mean never moves: draws are too few to tell."""
+    found = rfm.decide.noise_controls(
+        SAMPLE, FEATURES, rfm.Mixup(alpha=1.0, pairs=4), population=POPULATION, key=KEYS[3]
+    )
+    clean, noise = np.asarray(found.problem.clean_labels), np.asarray(found.noise)
+    orders = [list(order) for order in itertools.permutations(range(4))]
+    risks = [flow(rfm.Problem(found.problem.features, clean + noise[order], population=POPULATION)) for order in orders]
+    assert np.allclose(found.risk("permuted", times=TIMES), np.mean(risks, axis=0), rtol=1e-8)
 
 
 def test_one_row_has_nothing_to_permute() -> None:
