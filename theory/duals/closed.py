@@ -130,7 +130,7 @@ def closed_dual(first: str | Activation, second: str | Activation) -> ClosedForm
     line1, line2 = broken_line(first), broken_line(second)
     if line1 is not None and line2 is not None:
         return _OfLines(line1, line2)
-    constant1, constant2 = _broken_constant(first), _broken_constant(second)
+    constant1, constant2 = broken_constant(first), broken_constant(second)
     if constant1 is not None and constant2 is not None:
         return _OfConstants(constant1, constant2)
     name = _name(first)
@@ -149,7 +149,7 @@ def broken_line(function: str | Activation) -> BrokenLine | None:
     return _BROKEN_LINES.get(_name(function) or "")
 
 
-def _broken_constant(function: str | Activation) -> BrokenConstant | None:
+def broken_constant(function: str | Activation) -> BrokenConstant | None:
     if isinstance(function, BrokenConstant):
         return function
     return BrokenConstant(0.0, 1.0) if _name(function) == "sign" else None

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from theory.checks import as_floating, check_finite, check_shape, check_untraced, is_traced
 from theory.duals.activations import Activation, BrokenConstant, activation
-from theory.duals.closed import ClosedForm, PairMoments, Pairs, RowPairs, broken_line, closed_dual
+from theory.duals.closed import ClosedForm, PairMoments, Pairs, RowPairs, broken_constant, broken_line, closed_dual
 from theory.duals.hermite import hermite_coefficients, warn_of
 from theory.duals.mehler import DualEstimate, series_and_quadrature
 from theory.linalg import on_device
@@ -145,12 +145,15 @@ def gaussian_mean(
     >>> gaussian_mean("relu", jnp.asarray([5.0, 0.0]), jnp.asarray([0.0, 2.0])).round(6).tolist()
     [1.994711, 2.0]
     """
-    line = broken_line(function)
-    if line is None:
+    line, constant = broken_line(function), broken_constant(function)
+    if line is None and constant is None:
         check_untraced(stds=stds, means=means)
         coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
         return on_device(coefficients[:, 0], means.dtype)
     ratio = means / jnp.where(stds > 0, stds, 1)
+    if constant is not None:
+        share = jax.scipy.special.erf(ratio / jnp.sqrt(2))
+        return constant.level + constant.jump * jnp.where(stds > 0, share, jnp.sign(means))
     density = jnp.sqrt(2 / jnp.pi) * jnp.exp(-(ratio**2) / 2)
     folded = stds * density + means * jax.scipy.special.erf(ratio / jnp.sqrt(2))
     return line.slope * means + line.bend * jnp.where(stds > 0, folded, jnp.abs(means))
