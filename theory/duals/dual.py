@@ -145,15 +145,15 @@ def gaussian_mean(
     >>> gaussian_mean("relu", jnp.asarray([5.0, 0.0]), jnp.asarray([0.0, 2.0])).round(6).tolist()
     [1.994711, 2.0]
     """
-    line, constant = broken_line(function), broken_constant(function)
-    if line is None and constant is None:
-        check_untraced(stds=stds, means=means)
-        coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
-        return on_device(coefficients[:, 0], means.dtype)
     ratio = means / jnp.where(stds > 0, stds, 1)
+    line, constant = broken_line(function), broken_constant(function)
     if constant is not None:
         share = jax.scipy.special.erf(ratio / jnp.sqrt(2))
         return constant.level + constant.jump * jnp.where(stds > 0, share, jnp.sign(means))
+    if line is None:
+        check_untraced(stds=stds, means=means)
+        coefficients = hermite_coefficients(activation(function), np.asarray(stds), np.asarray(means), 1)
+        return on_device(coefficients[:, 0], means.dtype)
     density = jnp.sqrt(2 / jnp.pi) * jnp.exp(-(ratio**2) / 2)
     folded = stds * density + means * jax.scipy.special.erf(ratio / jnp.sqrt(2))
     return line.slope * means + line.bend * jnp.where(stds > 0, folded, jnp.abs(means))
