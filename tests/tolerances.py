@@ -72,3 +72,14 @@ depends on them alone drops out; left are some hundred roundings of the derivati
 CLOCK = 1e-12
 """Two problems that are the same but for a factor on C and b, up to times of 1e3: each is good to some hundred
 roundings."""
+
+CONTOUR = 2e-11
+"""Absolute, of vectors of length about two: twice three of the contour's tolerances of 1e-12, and the solves."""
+
+LEFT_OUT = 1e-10
+"""Leave-one-out against refits at early times, relative to the size of labels or residuals: the contour's three
+tolerances of 1e-12, some ten times where an outlier is left out."""
+
+REFIT = 1e-8
+"""The same at all times at which it is known to that, and by sums of products: three decimals above double precision's
+rounding, for cancellations in the late ones."""

@@ -83,15 +83,21 @@ class Classes(eqx.Module):
         return None if np.max(np.abs(off)) > SAME else Classes(on_device(of_row), on_device(offset))
 
     def error_rate(self, predictions: Float[Array, "test times targets"]) -> Float[Array, "times"]:
-        """The share of inputs whose prediction names another class; one that is tied among k is wrong in k - 1 of k.
+        """The share of inputs whose prediction names another class.
 
         >>> classes = Classes.of(jnp.eye(2))
         >>> classes.error_rate(jnp.asarray([[[0.0, 0.0], [0.6, 0.4]], [[0.0, 0.0], [0.7, 0.3]]])).tolist()
         [0.5, 0.5]
+        """
+        return jnp.mean(self.wrong(predictions), axis=0)
+
+    def wrong(self, predictions: Float[Array, "test times targets"]) -> Float[Array, "test times"]:
+        """1 where the prediction names another class, 0 where it names the right one, which if tied among k is
+        wrong in k - 1 of k.
         """
         scores = jnp.concatenate([-predictions, predictions], axis=2) if predictions.shape[2] == 1 else predictions
         scores = scores + self.offset[None, None, :]
         largest = jnp.max(scores, axis=2, keepdims=True)
         there = jnp.take_along_axis(scores, self.of_row[:, None, None], axis=2)
         ties = jnp.sum(scores == largest, axis=2)
-        return 1 - jnp.mean(jnp.where(there[:, :, 0] == largest[:, :, 0], 1 / ties, 0), axis=0)
+        return 1 - jnp.where(there[:, :, 0] == largest[:, :, 0], 1 / ties, 0)

@@ -100,6 +100,15 @@ def thin_svd(
     return on_device(s), on_device(v), on_device(coordinates), on_device(outside)
 
 
+def left_vectors(a: Float[Array, "rows columns"]) -> tuple[Float[Array, "modes"], Float[Array, "modes rows"]]:
+    """Singular values, descending, and the left singular vectors, as rows: uᵀ of a = u diag(s) vᵀ."""
+    if not is_on_host(a):
+        left, singular, _ = jnp.linalg.svd(a, full_matrices=False)
+        return singular, left.T
+    _, singular, left = _lapack_svd(np.asarray(a).T)
+    return on_device(singular), on_device(left)
+
+
 def triangular_factor(
     *columns: Float[Array, "rows _"], above: Float[Array, "triangle columns"] | None = None
 ) -> Float[Array, "smaller columns"]:
