@@ -48,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "rules": decisions.rules,
     "phases": decisions.phases,
     "gradients": decisions.gradients,
+    "leave-one-out": decisions.leave_one_out,
 }
 HEADINGS = ("what", "measured, median [min .. max]", "target", "met?", "note")
 

@@ -1,4 +1,4 @@
-"""Rules, phases, switches and derivatives, against the curve of gradient flow that they grow out of."""
+"""Rules, phases, switches, derivatives and leave-one-out, against the curve of gradient flow that they grow out of."""
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ NUM_SWITCHES = 200
 BUDGET = 1e5
 GRID = 100
 SIDE = 20
+SIDE_OF_MIXED = 200
 
 
 def rules() -> list[Row]:
@@ -112,6 +113,33 @@ def gradients() -> list[Row]:
         ),
         tuned,
         Row("risk that descent ends at / the lowest on the grid", (lower,), "relative", 1.0 + 1e-9),
+    ]
+
+
+def leave_one_out() -> list[Row]:
+    """Every original as seen without it, of plain training and of expected Mixup, against one curve."""
+    plain = problems.mixup_problem(1000, 500, law=rfm.ERM())
+    sample, features, test = problems.random_setting(SIDE_OF_MIXED, SIDE_OF_MIXED, "tanh")
+    law, times = rfm.Mixup(alpha=1.0, pairs="expected"), problems.TIMES
+
+    def mixed() -> rfm.expected.ExpectedProblem:
+        return rfm.expected_mixup(sample, features, law, population=test, method="gram")
+
+    problem = mixed()
+    return [
+        compare(
+            "leave-one-out, 1000 x 500, 200 times / the curve, decomposed",
+            lambda: rfm.decide.leave_one_out(plain, times=times).residuals,
+            lambda: rfm.closed_form(plain, times=times).risk,
+            at_most=2.0,
+        ),
+        compare(
+            f"leave-one-out of expected Mixup, {SIDE_OF_MIXED} x {SIDE_OF_MIXED} / pass (gram) and curve",
+            lambda: rfm.decide.leave_one_out(problem, times=times).residuals,
+            lambda: rfm.closed_form(mixed(), times=times).risk,
+            at_most=20.0,
+            rounds=3,
+        ),
     ]
 
 

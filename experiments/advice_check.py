@@ -6,17 +6,18 @@ against the best step of the same run, which nobody can know beforehand.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
 
 import jax
 import numpy as np
 
 import rfm
-from experiments.configs import AdviseConfig
-from experiments.laws import mixup as law_of
+from experiments.data_configs import AdviseConfig
+from experiments.own_data import OwnData
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
-from rfm.decide.parts import Split, feature_map
+from rfm.decide.featured import Data, featured
+from rfm.decide.splits import Rows
 from rfm.problem import Solvable
 
 PAIRS_PER_ROW = 20
@@ -28,26 +29,19 @@ TEST_SHARE = 4
 MOST_STEPS = 1_000_000
 NUM_RECORDED = 80
 
-Adviser = Callable[[np.ndarray, jax.Array, Callable[[int], object] | None], rfm.decide.Advice]
+Adviser = Callable[[OwnData, jax.Array, Any], rfm.decide.Advice]
 
 
 def check_advice(
-    config: AdviseConfig,
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    features: rfm.features.FeatureMap | Literal["raw"],
-    advise: Adviser,
-    key: jax.Array,
-    stage: Stage,
+    config: AdviseConfig, data: OwnData, law: rfm.Mixup | None, advise: Adviser, key: jax.Array, stage: Stage
 ) -> Variables:
     """What the advice loses on each split: risk over the lowest risk of the run, minus 1.
 
     Args:
         config: what was asked for; ``num_seeds`` splits.
-        inputs: all rows.
-        targets: likewise.
-        features: of standardised inputs.
-        advise: gives advice on the rows of those indices.
+        data: all rows.
+        law: of mixing; None for rows that are mixed already.
+        advise: gives advice on data.
         key: one split draws from one key folded from it.
         stage: told of the work as it is done.
 
@@ -58,11 +52,11 @@ def check_advice(
     advance = stage("check by real training", config.num_seeds)
     for index in range(config.num_seeds):
         split_key, advice_key, pair_key, batch_key = jax.random.split(jax.random.fold_in(key, index), 4)
-        order = np.asarray(jax.random.permutation(split_key, len(inputs)))
-        test, rows = np.split(order, [len(inputs) // TEST_SHARE])
-        advice = advise(rows, advice_key, None)
-        mixup, plain = _problems(config, inputs, targets, features, rows, test, pair_key)
-        for name, value in _losses(advice, mixup, plain, batch_key).items():
+        order = np.asarray(jax.random.permutation(split_key, len(data.inputs)))
+        test, rows = np.split(order, [len(data.inputs) // TEST_SHARE])
+        advice = advise(data.part(rows), advice_key, None)
+        problems = _problems(config, data, law, Rows(np.sort(rows), np.sort(test)), pair_key)
+        for name, value in _losses(advice, problems, config.batch_size or BATCH_SIZE, batch_key).items():
             lost[name][index] = value
         advance(1)
     return {"seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the split")} | {
@@ -78,24 +72,21 @@ _LOSSES = {
 
 
 def _problems(
-    config: AdviseConfig,
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    features: rfm.features.FeatureMap | Literal["raw"],
-    rows: np.ndarray,
-    test: np.ndarray,
-    key: jax.Array,
+    config: AdviseConfig, data: OwnData, law: rfm.Mixup | None, rows: Rows, key: jax.Array
 ) -> tuple[Solvable, Solvable]:
     """Mixup on a table of random pairs, and plain training, of the same rows."""
-    phi = feature_map(features)
-    sample, population = Split.of(*as_numbers(inputs, targets), rows, test, phi)
-    num_pairs = PAIRS_PER_ROW * len(rows) if config.num_pairs is None else config.num_pairs
-    laws = (law_of(config, num_pairs, alpha=config.alpha), rfm.ERM())
-    mixup, plain = (rfm.synthesize(sample, phi, law, population=population, key=key) for law in laws)
+    numbers = Data.of(*as_numbers(data.inputs, data.targets, missing=config.missing))
+    drawn = None if law is None else law.drawing(config.num_pairs or PAIRS_PER_ROW * len(rows.train))
+    inputs, maker, laws = featured(numbers.inputs, data.features, [drawn or rfm.Mixup(lam=1.0), rfm.ERM()], key)
+    split = maker.split(numbers._replace(inputs=inputs), rows)
+    mixup, plain = (maker.problem(split, rows, law, 1.0, key) for law in laws)
     return mixup, plain
 
 
-def _losses(advice: rfm.decide.Advice, mixup: Solvable, plain: Solvable, key: jax.Array) -> dict[str, float]:
+def _losses(
+    advice: rfm.decide.Advice, problems: tuple[Solvable, Solvable], batch_size: int, key: jax.Array
+) -> dict[str, float]:
+    mixup, plain = problems
     last = advice.steps(advice.budget)
     if not 1 <= last <= MOST_STEPS:
         raise ValueError(f"budget: is {last} steps of {advice.step_size:.3g}; a check trains 1 to {MOST_STEPS} of them")
@@ -103,14 +94,16 @@ def _losses(advice: rfm.decide.Advice, mixup: Solvable, plain: Solvable, key: ja
     grid = np.unique(np.round(np.geomspace(1, last, NUM_RECORDED)))
     steps = np.unique([*grid, *marked.values()])
     mixup_key, plain_key, rest_key = jax.random.split(key, 3)
-    trained = _trained(mixup, advice.step_size, steps, mixup_key)
-    risks = {"stop": _risk(trained), "plain": _risk(_trained(plain, advice.step_size, steps, plain_key))}
+    trained = _trained(mixup, advice.step_size, batch_size, steps, mixup_key)
+    alone = _trained(plain, advice.step_size, batch_size, steps, plain_key)
+    risks = {name: _risk(runs, advice.metric) for name, runs in (("stop", trained), ("plain", alone))}
     place = {name: int(np.searchsorted(steps, step)) for name, step in marked.items()}
     found = {name: risk[place[name]] for name, risk in risks.items()}
     if advice.recommended.name == "switch":
         start = rfm.Start(trained.weights[0, place["switch"]])
         left = np.asarray([last - marked["switch"]])
-        found["switch"] = _risk(_trained(plain, advice.step_size, left, rest_key, start))[0]
+        rest = _trained(plain, advice.step_size, batch_size, left, rest_key, start)
+        found["switch"] = _risk(rest, advice.metric)[0]
     return {
         "lost_at_stop": found["stop"] / risks["stop"].min() - 1,
         "lost_at_budget": risks["stop"][-1] / risks["stop"].min() - 1,
@@ -119,13 +112,20 @@ def _losses(advice: rfm.decide.Advice, mixup: Solvable, plain: Solvable, key: ja
 
 
 def _trained(
-    problem: Solvable, step_size: float, steps: np.ndarray, key: jax.Array, start: rfm.Start | None = None
+    problem: Solvable,
+    step_size: float,
+    batch_size: int,
+    steps: np.ndarray,
+    key: jax.Array,
+    start: rfm.Start | None = None,
 ) -> rfm.training.MinibatchRuns:
     return rfm.simulate_minibatch(
-        problem, rfm.Batches(BATCH_SIZE), step_size=step_size, steps=steps, keys=[key], start=start
+        problem, rfm.Batches(batch_size), step_size=step_size, steps=steps, keys=[key], start=start
     )
 
 
-def _risk(runs: rfm.training.MinibatchRuns) -> np.ndarray:
-    """Summed over targets, at each of the steps."""
-    return np.asarray(runs.parts.risk[0]).sum(axis=1)
+def _risk(runs: rfm.training.MinibatchRuns, metric: str) -> np.ndarray:
+    """Summed over targets, or the share of wrong classes, at each of the steps."""
+    if metric == "accuracy" and runs.parts.error_rate is not None:
+        return np.asarray(runs.parts.error_rate[0])
+    return np.asarray(runs.parts.risk[0].sum(axis=1))

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
 from experiments import exits
 from experiments.configs import NAMED
 from experiments.constraints import check_fields
+from experiments.data_configs import PairsConfig
 from experiments.fields import Config
 from experiments.registry import EXPERIMENTS, Experiment
 
@@ -63,6 +64,22 @@ class RunOnData(Run[SomeConfig]):
     """diabetes, digits, or the path of a .csv file (with --target) or of an .npz file with x and y; left out, that of
     --dataset."""
 
+    format: Literal["text", "json"] = "text"
+    """json: print the result for machines, and nothing else."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WritePairs:
+    """Write rows of your data and mixtures of them to a file, to be encoded by a frozen network elsewhere; `rfm advise
+    DATA --features FILE` then reads the features.
+    """
+
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    """diabetes, digits, or the path of a .csv file (with --target) or of an .npz file with x and y."""
+    run: PairsConfig = dataclasses.field(default_factory=PairsConfig)
+    output: Path = Path("pairs.npz")
+    """The file to write."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Show:
@@ -70,6 +87,8 @@ class Show:
 
     file: tyro.conf.Positional[Path]
     """A file that one of the other commands wrote."""
+    format: Literal["text", "json"] = "text"
+    """json: print the result for machines."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,23 +108,26 @@ def _obey(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
     command = _parse(arguments)
+    if isinstance(command, WritePairs):
+        return _write_pairs(command)
     return _show(command) if isinstance(command, Show) else _run(command)
 
 
-def _parse(arguments: Sequence[str]) -> Run | Show:
+def _parse(arguments: Sequence[str]) -> Run | Show | WritePairs:
     """The command, with the fields of a --config file as its defaults, so that flags override them.
 
     A command is parsed by itself, so that what is said of its flags points to its own help.
     """
     name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if name == "show":
-        return tyro.cli(Show, prog="rfm show", args=rest)
+    for other, command in _OTHERS.items():
+        if name == other:
+            return tyro.cli(command, prog=f"rfm {name}", args=rest, config=(tyro.conf.OmitArgPrefixes,))
     if name in EXPERIMENTS:
         return _parse_run(EXPERIMENTS[name], rest)
     commands: Any = functools.reduce(
         operator.or_,
         [*(_subcommand(experiment) for experiment in EXPERIMENTS.values()),
-         Annotated[Show, tyro.conf.subcommand("show")]],
+         *(Annotated[command, tyro.conf.subcommand(other)] for other, command in _OTHERS.items())],
     )  # fmt: skip
     return tyro.cli(
         commands,
@@ -189,10 +211,30 @@ def _values(path: Path, kind: str) -> dict[str, Any]:
         raise ValueError(f"config: {path} is not a TOML file ({error}); write lines such as lam = 0.5") from error
 
 
+_OTHERS: dict[str, Any] = {"pairs": WritePairs, "show": Show}
+"""Commands that run no experiment."""
+
+
+def _write_pairs(command: WritePairs) -> int:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from experiments import outputs, report
+    from experiments.pairs import write_pairs
+
+    outputs.check_arrays(command.output)
+    config = dataclasses.replace(command.run, dataset=command.data)
+    report.console().print(write_pairs(config, command.output), highlight=False, soft_wrap=True)
+    return 0
+
+
 def _show(command: Show) -> int:
     from experiments import report, store
 
     result = store.read(command.file)
+    if command.format == "json":
+        print(report.as_json(result))
+        return 0
     console = report.console()
     report.print_result(console, result)
     report.print_origin(console, result)
@@ -219,8 +261,12 @@ def _run(command: Run) -> int:
     with progress.stages(report.console(stderr=True), lambda: cost(command.run)) as stage:
         variables = _variables(command, stage)
     result = store.assemble(command.experiment.kind, variables, origin)
-    console = report.console()
-    report.print_result(console, result)
+    as_json = isinstance(command, RunOnData) and command.format == "json"
+    console = report.console(stderr=as_json)
+    if as_json:
+        print(report.as_json(result))
+    else:
+        report.print_result(console, result)
     store.save(command.output, result)
     exits.once_stopped(f"the result is stored in {command.output}, and its figure may not be drawn")
     console.print(f"result: {command.output}", highlight=False)

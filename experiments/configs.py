@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from experiments.constraints import (
-    MOST_SEEDS,
     NOT_NEGATIVE,
     Activation,
     Alpha,
     Ascending,
     AtLeast,
-    AtMost,
     Below,
-    BiasStd,
     Count,
     Curvature,
     FeatureWeightStd,
@@ -196,55 +193,6 @@ class MinibatchConfig(TaskConfig):
     """At how many of them the runs are recorded, evenly in log t."""
     num_times: Several = 80
     """Numbers of steps at which the closed form is evaluated, up to a hundred times as many."""
-
-
-@dataclasses.dataclass(frozen=True)
-class AdviseConfig(MixingConfig):
-    """When to stop training with Mixup, or to switch it off, for data of one's own."""
-
-    num_seeds: Annotated[int, AtLeast(0), AtMost(MOST_SEEDS)] = 0
-    """Random splits on which the advice is checked by real training, in minutes; 0 for no check."""
-    dataset: str = "diabetes"
-    """diabetes, digits, or the path of a .csv or .npz file; the name after the command says the same."""
-    target: str | None = None
-    """The column of a .csv file to predict; several with commas between them."""
-    inputs: str | None = None
-    """The columns of a .csv file to predict from, with commas between them; None for all others."""
-    target_kind: Literal["auto", "numbers", "classes"] = "auto"
-    """What the targets are. auto: classes if they are at most 20 different whole numbers."""
-    num_folds: Several = 5
-    """K: each of K random parts is held out once."""
-    num_held_out: Several | None = None
-    """Hold out that many random rows once, instead of folds."""
-    features: Literal["random", "raw"] = "random"
-    """random: random features of the standardised inputs. raw: these themselves, say a frozen network's."""
-    num_features: Count = 200
-    """p, the random features."""
-    feature_activation: Activation = "relu"
-    """Of the random features: tanh, relu, erf, sin, or another that the message about an unknown name lists."""
-    feature_weight_std: FeatureWeightStd = 1.0
-    """Standard deviation of the features' weights."""
-    feature_bias_std: BiasStd = 0.5
-    """Standard deviation of the features' biases."""
-    alpha: Alpha = 1.0
-    """Beta parameter of the mixing ratio, from 1e-4 to 1e3."""
-    num_pairs: Count | None = None
-    """Mixup draws so many random pairs once; None for fresh pairs at every step."""
-    budget: Time | None = None
-    """When training ends, in units of 1/eigenvalue; None for 10 000 steps of the default step size."""
-    step_size: Time | None = None
-    """That turns times into steps; None for half of the largest stable one."""
-    num_times: Annotated[int, AtLeast(4)] = 61
-    """Times at which the curves are evaluated, evenly in log t."""
-
-    def ignored(self) -> dict[str, str]:
-        ignored = super().ignored()
-        if self.features == "raw":
-            names = ("num_features", "feature_activation", "feature_weight_std", "feature_bias_std")
-            ignored |= dict.fromkeys(names, "beside --features raw, which takes the inputs as they are")
-        if self.num_held_out is not None:
-            ignored["num_folds"] = "beside --num-held-out, which takes the place of folds"
-        return ignored
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from experiments.configs import (
     CONTROL_STEPS,
-    AdviseConfig,
     BoundConfig,
     ControlsConfig,
     MinibatchConfig,
@@ -22,6 +21,7 @@ from experiments.configs import (
     SwitchConfig,
     UCurveConfig,
 )
+from experiments.data_configs import AdviseConfig
 from experiments.fields import Config, TaskConfig
 from experiments.limits import NUMBER, memory, readable
 
@@ -224,8 +224,7 @@ def _rules(config: RulesConfig) -> Cost:
 def _advise(config: AdviseConfig) -> Cost:
     import rfm
 
-    names = None if config.inputs is None else [name.strip() for name in config.inputs.split(",")]
-    data = rfm.data.read_arrays(config.dataset, target=config.target, inputs=names)
+    data = rfm.data.read_data(config.dataset, **config.reading())
     rows, columns = len(data.inputs), data.inputs[0].size
     parts = 1 if config.num_held_out else config.num_folds
     p = config.num_features if config.features == "random" else columns + 1

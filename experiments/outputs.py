@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rfm.files import check_writable
 
-RESULT_ENDING = ".nc"
+RESULT_ENDING, ARRAYS_ENDING = ".nc", ".npz"
 FIGURE_ENDINGS = (".pdf", ".png")
 _OTHER_FIGURES = (".svg", ".eps", ".jpg", ".jpeg")
 
@@ -15,6 +15,13 @@ def check_result(path: Path) -> None:
         raise ValueError(f"output: {str(path)!r} must end in {RESULT_ENDING}")
     if path.is_dir():
         raise ValueError(f"output: {str(path)!r} is a folder; pass the name of a file in it")
+    check_writable("output", path)
+
+
+def check_arrays(path: Path) -> None:
+    """Makes the folder of a future file of arrays; ValueError if it could not be written there."""
+    if path.suffix != ARRAYS_ENDING or path.is_dir():
+        raise ValueError(f"output: {str(path)!r} must be the name of a file that ends in {ARRAYS_ENDING}")
     check_writable("output", path)
 
 

@@ -7,7 +7,6 @@ computes or draws is named by strings, and imported when it is asked for: help i
 from dataclasses import dataclass
 
 from experiments.configs import (
-    AdviseConfig,
     BoundConfig,
     ControlsConfig,
     MinibatchConfig,
@@ -18,6 +17,7 @@ from experiments.configs import (
     SwitchConfig,
     UCurveConfig,
 )
+from experiments.data_configs import AdviseConfig
 from experiments.fields import Config
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from math import floor, isfinite, log10
 from pkgutil import resolve_name
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -40,6 +41,30 @@ def print_result(console: Console, result: Result) -> None:
         raise ValueError(
             f"{kind}: the result lacks what its table shows ({error}); run its experiment again"
         ) from error
+
+
+def as_json(result: Result) -> str:
+    """A result for machines: every variable with its axes, unit and meaning, and where it came from.
+
+    Numbers that are not finite are null.
+    """
+    variables = {
+        str(name): {
+            "axes": list(variable.dims),
+            "unit": variable.attrs.get("units", ""),
+            "about": variable.attrs.get("long_name", ""),
+            "values": _plain(variable.values.tolist()),
+        }
+        for name, variable in result.variables.items()
+    }
+    return json.dumps({"kind": result.attrs["kind"], "variables": variables, "provenance": provenance_of(result)})
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a word for."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _print_mixing(console: Console, result: Result) -> None:

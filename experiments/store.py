@@ -22,7 +22,7 @@ from theory.views import as_dataset
 # A coordinate off by one rounding would otherwise drop points from a difference without a word.
 xr.set_options(arithmetic_join="exact")
 
-LAYOUT = 3
+LAYOUT = 4
 """Of the file: raised whenever a variable changes its name, axes, unit or meaning."""
 
 Result = xr.Dataset
@@ -144,8 +144,3 @@ def turns_of_means(risk: Variable, error: Variable) -> list[int]:
     """For each law, the index of the time at which the mean curve over seeds turns, to within its rounding error."""
     curves = (variable.mean("seed").transpose("law", ...).values for variable in (risk, error))
     return [int(theory.minimum.earliest_lowest(*curve)) for curve in zip(*curves, strict=True)]
-
-
-def over_parts(variable: Variable) -> tuple[float, float]:
-    """Mean over held-out parts and its standard error."""
-    return float(variable.mean("part")), float(variable.std("part", ddof=1)) / variable.sizes["part"] ** 0.5

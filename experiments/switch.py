@@ -28,7 +28,7 @@ from experiments.report import (
 )
 from experiments.store import Result
 from experiments.variables import Stage, Variable, Variables, silent
-from rfm.decide.actions import SIGNIFICANT
+from rfm.decide.estimates import SIGNIFICANT
 from rfm.training.start import deviation
 from theory.views import RISK_UNIT, TIME_UNIT
 

@@ -13,7 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 from experiments.store import Result, Variable
 from figures import style
 from figures.script import draw_from_file
-from rfm.decide.actions import MEASURED_COVERAGE
+from rfm.decide.estimates import CALLED
 from theory import views
 
 MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
@@ -37,20 +37,20 @@ def draw(result: Result) -> Figure:
         figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
         _draw_times(above, result, "Mixup")
         _draw_switches(below, result)
-    parts = f"{result.sizes['part']} {'folds' if int(result['has_folds']) else 'rows'}"
-    above.set_title(f"mean ± s.e. of {parts}; bars held the best in {100 * MEASURED_COVERAGE:.0f} %", loc="left")
+    rows = int(result["num_held_out"])
+    above.set_title(f"mean ± s.e. of {rows} rows; bars: best ({100 * CALLED:.0f} %)", loc="left")
     return figure
 
 
 def _draw_times(axes: Axes, result: Result, mixup_label: str) -> None:
     for row, (name, label, colour, action) in enumerate(
-        (("mixup_risk", mixup_label, MIXUP, "stop"), ("plain_risk", "no Mixup", PLAIN, "plain"))
+        (("mixup", mixup_label, MIXUP, "stop"), ("plain", "no Mixup", PLAIN, "plain"))
     ):
-        _band(axes, result["time"], result[name], colour, label)
+        _band(axes, result["time"], result, name, colour, label)
         best, ends = _best(result, action, 1.0)
-        _mark(axes, best, float(result[name].mean("part").sel(time=best)), ends, colour, row)
+        _mark(axes, best, float(result[f"{name}_risk"].sel(time=best)), ends, colour, row)
     style.log_time_axis(axes)
-    axes.set_ylabel("relative test error")
+    axes.set_ylabel(f"relative {_what(result)}")
     low, high = axes.get_ylim()
     axes.set_ylim(low - FOOT * (high - low), min(HIGHEST, high))
     axes.legend(loc="best")
@@ -60,30 +60,33 @@ def _draw_switches(axes: Axes, result: Result) -> None:
     budget = float(result["time"][-1])
     switches = result.isel(switch_time=slice(0, -1))  # the last is never, where a logit axis has no place
     share = switches["switch_time"] / budget
-    _band(axes, share, switches["switch_risk"], views.GREEN, "Mixup, then none")
+    _band(axes, share, switches, "switched", views.GREEN, "Mixup, then none")
     for name, label, colour in (
         ("mixup_risk", "Mixup to the end", MIXUP),
         ("plain_risk", "no Mixup to the end", PLAIN),
     ):
-        end = float(result[name].isel(time=-1).mean())
+        end = float(result[name][-1])
         axes.axhline(end, color=colour, linestyle=style.DASHED, linewidth=0.8, label=label)
     best, ends = _best(result, "switch", budget)
     last = float(share[-1])
     if best <= last:
-        risk = float(switches["switch_risk"].mean("part").min())
+        risk = float(switches["switched_risk"].min())
         _mark(axes, best, risk, [min(end, last) for end in ends], views.GREEN, 0)
     low, high = axes.get_ylim()
     axes.set_ylim(low - FOOT * (high - low), high)
     axes.set_xscale("logit")
     axes.set_xlabel("share of the time until Mixup is switched off")
-    axes.set_ylabel("relative test error at the end")
+    axes.set_ylabel(f"relative {_what(result)} at the end")
     axes.legend(loc="best")
 
 
-def _band(axes: Axes, x: Variable, risk: Variable, colour: str, label: str) -> None:
-    """The mean over parts, in a band of one standard error."""
-    mean = risk.mean("part")
-    error = risk.std("part", ddof=1) / np.sqrt(risk.sizes["part"])
+def _what(result: Result) -> str:
+    return "error rate" if result["metric"].item() == "accuracy" else "test error"
+
+
+def _band(axes: Axes, x: Variable, result: Result, name: str, colour: str, label: str) -> None:
+    """The mean over rows, in a band of one standard error."""
+    mean, error = result[f"{name}_risk"], result[f"{name}_error"]
     axes.plot(x, mean, color=colour, label=label)
     axes.fill_between(x, mean - error, mean + error, color=colour, **BAND)
 

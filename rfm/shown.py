@@ -135,6 +135,28 @@ class SolutionView(Shown):
         )
 
 
+class LeaveOneOutView(Shown):
+    """Of each original as seen without it."""
+
+    times: Array
+    residuals: Array
+    trusted_until: Array
+    risk: Any
+
+    def _facts(self) -> Facts | None:
+        if not are_known(self.times, self.residuals, self.trusted_until) or self.times.ndim != 1:
+            return None
+        originals, _, targets = self.residuals.shape
+        times, risk = np.asarray(self.times), np.asarray(self.risk)
+        lowest = int(np.argmin(risk))
+        return Facts(
+            f"{type(self).__name__}: {counted(originals, 'original')}, {counted(len(times), 'time')}, "
+            f"{extent(times)}, {counted(targets, 'target')}",
+            {"error lowest at": number(times[lowest]), "there": number(risk[lowest]), "at the end": number(risk[-1])},
+            {"trusted until": number(self.trusted_until)},
+        )
+
+
 def _known(clean: object) -> str:
     return "unknown" if clean is None else "known"
 

@@ -1,6 +1,9 @@
 """Where inputs, labels and the ground truth come from: tasks, truths, data sets."""
 
-from rfm.data.datasets import DATASETS, DataSet, KernelTruth, RawData, load_dataset, prepare, read_arrays
+from rfm.data.datasets import DATASETS, DataSet, KernelTruth, RawData, load_dataset, prepare
+from rfm.data.frames import arrays_of
+from rfm.data.frozen import Encoder, MixedFeatures, read_mixed
+from rfm.data.reading import read_arrays, read_data
 from rfm.data.tables import Table, load_table
 from rfm.data.tasks import DataTask, GaussianTask, TeacherStudent
 from rfm.data.truths import GaussianTruth, LinearTruth, QuadraticTruth, TwoLayerTeacher
@@ -10,10 +13,12 @@ __all__ = [
     "DATASETS",
     "DataSet",
     "DataTask",
+    "Encoder",
     "GaussianTask",
     "GaussianTruth",
     "KernelTruth",
     "LinearTruth",
+    "MixedFeatures",
     "QuadraticTruth",
     "RawData",
     "Sample",
@@ -21,8 +26,11 @@ __all__ = [
     "TeacherStudent",
     "Truth",
     "TwoLayerTeacher",
+    "arrays_of",
     "load_dataset",
     "load_table",
     "prepare",
     "read_arrays",
+    "read_data",
+    "read_mixed",
 ]

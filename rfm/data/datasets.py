@@ -4,10 +4,10 @@ Regression: every input column and the target are standardised. Classification: 
 column and divided by one global standard deviation, and the labels are one-hot less 1/K.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zipfile import is_zipfile
 
 import equinox as eqx
@@ -16,12 +16,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from rfm.data.tables import load_table
 from rfm.files import check_is_file
 from rfm.sample import Inputs, Values
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
 
 MAX_CLASSES = 1000
+Missing = Literal["refuse", "mean"]
+"""What is done with inputs that are missing: they are refused, or stay NaN until they are scaled."""
 
 
 class DataSet(NamedTuple):
@@ -45,11 +46,8 @@ def load_dataset(name_or_path: str | PathLike[str]) -> DataSet:
     ((442, 10), (1797, 10))
     """
     name = str(name_or_path)
-    if name not in _BUNDLED and not name.endswith(".npz"):
-        raise ValueError(
-            f"dataset: {name!r} is not known; pass one of {', '.join(DATASETS)}, or the path of an .npz file"
-        )
-    inputs, targets, are_classes = as_numbers(*_raw(name), names=_columns_of(name))
+    raw = stored(name, "the path of an .npz file")
+    inputs, targets, are_classes = as_numbers(*raw, names=_columns_of(name))
     return Scaling.of(inputs, targets, are_classes)(inputs, targets)
 
 
@@ -60,55 +58,42 @@ class RawData(NamedTuple):
     targets: np.ndarray
 
 
-def read_arrays(
-    name_or_path: str | PathLike[str], *, target: str | None = None, inputs: Sequence[str] | None = None
-) -> RawData:
-    """A bundled set, an ``.npz`` file or a ``.csv`` table, not prepared.
+def stored(name: str, else_pass: str, missing: Missing = "refuse") -> RawData:
+    """A bundled set or an ``.npz`` file; what may be passed beside the former is said where the name is no such.
 
-    Args:
-        name_or_path: as for `load_dataset`, or a table as for `rfm.data.load_table`.
-        target: the column of the table to predict, or several with commas between them.
-        inputs: the columns to predict from; None for all others.
-
-    Raises:
-        ValueError: the name is not known, the file cannot be read as numbers, columns named of what is no table, a
-            target or inputs that are the same in all rows.
-        FileNotFoundError: there is no such file.
-
-    >>> read_arrays("diabetes").inputs.shape
-    (442, 10)
+    >>> stored("digits", "the path of an .npz file").inputs.shape
+    (1797, 64)
     """
-    name = str(name_or_path)
-    if name.endswith(".csv"):
-        table = load_table(name, target or "", inputs)
-        check_varies(f"dataset: column {', '.join(table.target_names)} of {name}", table.targets)
-        check_varies(f"dataset: columns {', '.join(table.input_names)} of {name}", table.inputs)
-        return RawData(table.inputs, table.targets)
-    if name not in _BUNDLED and not name.endswith(".npz"):
-        raise ValueError(
-            f"dataset: {name!r} is not known; pass one of {', '.join(DATASETS)}, or the path of a .csv or .npz file"
-        )
-    if target is not None or inputs is not None:
-        raise ValueError(f"target, inputs: only a .csv file names its columns, got {name!r}; leave them out")
-    return RawData(*_raw(name))
+    if name in _BUNDLED:
+        return RawData(*_BUNDLED[name]())
+    if not name.endswith(".npz"):
+        raise ValueError(f"dataset: {name!r} is not known; pass one of {', '.join(DATASETS)}, or {else_pass}")
+    return RawData(*_read_npz(Path(name), missing))
 
 
-def prepare(inputs: ArrayLike, targets: ArrayLike) -> DataSet:
+def prepare(inputs: ArrayLike, targets: ArrayLike, *, missing: Missing = "refuse") -> DataSet:
     """Standardises columns and target, or centres columns and encodes classes; constant columns become zero.
+
+    Inputs may be missing (NaN) if ``missing="mean"``, which they then are given.
 
     >>> prepare(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5])).inputs.tolist()
     [[-1.0], [1.0]]
     """
-    inputs, targets, are_classes = as_numbers(inputs, targets)
+    inputs, targets, are_classes = as_numbers(inputs, targets, missing=missing)
     return Scaling.of(inputs, targets, are_classes)(inputs, targets)
 
 
 def as_numbers(
-    inputs: ArrayLike, targets: ArrayLike, *, names: tuple[str, str] = ("inputs", "targets")
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    names: tuple[str, str] = ("inputs", "targets"),
+    missing: Missing = "refuse",
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Inputs [rows, d], targets [rows] or [rows, K], and whether these stand for classes: one-hot less 1/K.
 
-    Whole numbers are classes. Errors call the arrays by these names.
+    Whole numbers are classes. Errors call the arrays by these names. Inputs that are NaN are missing, and stay so where
+    they may be.
 
     >>> as_numbers(np.asarray([[1.0], [3.0]]), np.asarray([7, 9]))[1:]
     (array([[ 0.5, -0.5],
@@ -116,7 +101,7 @@ def as_numbers(
     """
     check_untraced(**dict(zip(names, (inputs, targets), strict=True)))
     inputs, targets = np.asarray(inputs), np.asarray(targets)
-    check_arrays(inputs, targets, names)
+    check_arrays(inputs, targets, names, missing)
     inputs = inputs.reshape(len(inputs), -1).astype(float, copy=False)
     targets = targets.reshape(len(targets), -1)
     targets = targets[:, 0] if targets.shape[1] == 1 else targets
@@ -133,28 +118,38 @@ def as_numbers(
 LEAST_ROWS = 2
 
 
-def check_arrays(inputs: np.ndarray, targets: np.ndarray, names: tuple[str, str]) -> None:
-    """Raises unless there are rows and columns of finite real numbers, one row of targets for each of inputs."""
-    for name, array in zip(names, (inputs, targets), strict=True):
+def check_arrays(inputs: np.ndarray, targets: np.ndarray, names: tuple[str, str], missing: Missing = "refuse") -> None:
+    """Raises unless there are rows and columns of finite real numbers, one row of targets for each of inputs.
+
+    Inputs may be NaN where these are to be given a mean.
+    """
+    for name, array, may_miss in zip(names, (inputs, targets), (missing == "mean", False), strict=True):
         check_real(name, array)
         if array.ndim == 0 or len(array) < LEAST_ROWS:
             rows = "is one number" if array.ndim == 0 else f"has {len(array)} row(s)"
             raise ValueError(f"{name}: {rows}; pass {LEAST_ROWS} rows or more, one a sample")
         if array.size == 0:
             raise ValueError(f"{name}: has shape {array.shape}; pass one column or more")
-        if not np.all(np.isfinite(array.astype(float, copy=False))):
+        numbers = array.astype(float, copy=False)
+        if not np.all(np.isfinite(numbers) | (np.isnan(numbers) & may_miss)):
             raise ValueError(f"{name}: holds values that are not finite; drop or impute those rows")
     check_same_rows(names[1], targets, names[0].removeprefix("dataset: "), len(inputs))
 
 
 def check_varies(name: str, array: np.ndarray) -> None:
-    """Raises ValueError if all rows are the same."""
-    if not np.any(array[1] != array[0]) and not np.any(array != array[:1]):  # mostly the first two tell
+    """Raises ValueError if all rows are the same, as far as they are known."""
+    first, second = array[:2]
+    if not np.any((first < second) | (first > second)) and not np.any(
+        np.fmax.reduce(array, axis=0) > np.fmin.reduce(array, axis=0)
+    ):  # mostly the first two tell
         raise ValueError(f"{name}: all rows are the same, so there is nothing to learn; pass some that vary")
 
 
 class Scaling(NamedTuple):
     """(x - mean) / scale and (y - mean) / scale, found from some rows and good for others too.
+
+    Inputs that are missing (NaN) become 0, the mean of those rows. A column that is missing in all of them becomes 0
+    everywhere.
 
     Attributes:
         unit: of inputs and targets, powers of two near their largest values: in these no square overflows or vanishes.
@@ -172,25 +167,35 @@ class Scaling(NamedTuple):
 
         >>> Scaling.of(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5]), False).mean[1].tolist()  # in units of 4
         0.375
+        >>> inputs, targets = np.asarray([[1.0], [np.nan], [3.0]]), np.zeros(3)
+        >>> Scaling.of(inputs, targets, False)(inputs, targets).inputs.tolist()
+        [[-1.0], [0.0], [1.0]]
         """
+        unit = _unit(inputs.ravel() if are_classes else inputs)
+        mean, deviation, known = _known_mean(inputs / unit)
+        square = deviation**2
+        variance = square.sum() / max(known.sum(), 1) if are_classes else square.sum(axis=0) / np.maximum(known, 1)
+        scale = np.where(known == 0, np.inf, _nonzero(np.sqrt(variance)))
         if are_classes:
-            x_unit = _unit(inputs.ravel())
-            small = inputs / x_unit
-            mean = small.mean(axis=0)
             one = np.ones(())
-            return Scaling((x_unit, one), (mean, np.zeros(())), (_nonzero((small - mean[None, :]).std()), one))
-        units = _unit(inputs), _unit(targets)
-        smalls = [values / unit for values, unit in zip((inputs, targets), units, strict=True)]
-        means, scales = [small.mean(axis=0) for small in smalls], [_nonzero(small.std(axis=0)) for small in smalls]
-        return Scaling(units, (means[0], means[1]), (scales[0], scales[1]))
+            return Scaling((unit, one), (mean, np.zeros(())), (scale, one))
+        target_unit = _unit(targets)
+        small = targets / target_unit
+        return Scaling((unit, target_unit), (mean, small.mean(axis=0)), (scale, _nonzero(small.std(axis=0))))
 
     def __call__(self, inputs: np.ndarray, targets: np.ndarray) -> DataSet:
-        return DataSet(
-            *(
-                jnp.asarray((values / unit - mean) / scale)
-                for values, unit, mean, scale in zip((inputs, targets), *self, strict=True)
-            )
+        x, y = (
+            (values / unit - mean) / scale for values, unit, mean, scale in zip((inputs, targets), *self, strict=True)
         )
+        return DataSet(jnp.asarray(np.where(np.isnan(x), 0.0, x)), jnp.asarray(y))
+
+
+def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of columns, what each value is off from them, 0 where it is missing, and how many are there."""
+    is_missing = np.isnan(values)
+    known = len(values) - is_missing.sum(axis=0)
+    mean = np.where(is_missing, 0.0, values).sum(axis=0) / np.maximum(known, 1)
+    return mean, np.where(is_missing, 0.0, values - mean[None, :]), known
 
 
 class KernelTruth(eqx.Module):
@@ -266,16 +271,12 @@ _BUNDLED: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"diabetes": 
 DATASETS = tuple(sorted(_BUNDLED))
 
 
-def _raw(name: str) -> tuple[np.ndarray, np.ndarray]:
-    return _BUNDLED[name]() if name in _BUNDLED else _read_npz(Path(name))
-
-
 def _columns_of(name: str) -> tuple[str, str]:
     """What the arrays of a file are called in errors."""
     return f"dataset: x of {name}", f"dataset: y of {name}"
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: Path, missing: Missing) -> tuple[np.ndarray, np.ndarray]:
     check_is_file("dataset", path)
     try:
         if not is_zipfile(path):
@@ -292,7 +293,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ) from error
     names = _columns_of(str(path))
     try:
-        check_arrays(x, y, names)
+        check_arrays(x, y, names, missing)
     except TypeError as error:  # whoever passes a file has passed a path, of the right type
         raise ValueError(str(error)) from error
     for name, array in zip(names, (x, y), strict=True):
@@ -335,7 +336,7 @@ def _nonzero(scale: np.ndarray | float) -> np.ndarray:
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """The power of two just above the largest value, by column; dividing by it rounds nothing."""
-    largest = np.maximum(values.max(axis=0), -values.min(axis=0))
+    largest = np.nan_to_num(np.fmax.reduce(np.abs(values), axis=0))  # 0 where all are missing
     return np.asarray(np.ldexp(1.0, np.minimum(np.frexp(largest)[1], MOST_EXPONENT)))
 
 

@@ -6,35 +6,50 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from rfm.decide.budget import Pace
+from rfm.decide.estimates import Estimate, HeldOut, Metric, is_significant
 from theory.views import BLUE, ORANGE, TIME_UNIT, Facts, Line, Mark, Picture, Shown, are_known, counted, number
 
-MEASURED_COVERAGE = 0.70
-"""What the interval of a time is worth: the share of 300 simulated data sets in which it held the best time of the
-model that is fitted to all rows (± 0.03; with Mixup and without; by ``python -m benchmarks.coverage``)."""
-MEASURED_ERROR_COVERAGE = 0.77
-"""The same of two standard errors of the difference between plain training and Mixup, each stopped. Of their risks it
-was 0.86 and 0.87, of the cost of over-training 0.72, where standard errors of independent parts would have 0.95."""
-SIGNIFICANT = 2.0
-"""Standard errors that a difference must have to count."""
 SAME = 1e-9
 """How far relative risks of two ways to train may be apart and be the same but for rounding: about the square of 16
 epsilons times the longest budget, by which rounding may move a prediction then. Lower risks count as this one."""
 
 
 IN_WORDS = {
-    "plain": "train without Mixup and stop after {steps} steps (t = {time})",
-    "stop": "train with Mixup and stop after {steps} steps (t = {time})",
-    "switch": "train with Mixup, switch it off after {steps} steps (t = {time}), and train to the end without",
+    "plain": "train without Mixup and stop after {length}",
+    "stop": "train with Mixup and stop after {length}",
+    "switch": "train with Mixup, switch it off after {length}, and train to the end without",
 }
 """What to do, by the name of the action."""
 PREDICT_THE_MEAN = "predict the mean of the targets"
+NAME_THE_MOST_FREQUENT = "name the most frequent class"
 
 
-class Estimate(NamedTuple):
-    """A mean over the held-out parts and its standard error."""
+class Risks(NamedTuple):
+    """Errors of every row that was held out, relative to the mean one of predicting the mean of the training targets.
 
-    mean: float
-    error: float
+    Squared errors, or wrong classes: then relative to naming the most frequent class of the training rows.
+
+    Attributes:
+        unit: what they are relative to.
+        null: of predicting the mean, or naming the most frequent class; 1 in the mean over rows.
+        mixup: of training with Mixup.
+        plain: of training without.
+        switched: at the budget, after each switch.
+    """
+
+    unit: float
+    null: Float[np.ndarray, "rows"]
+    mixup: Float[np.ndarray, "rows times"]
+    plain: Float[np.ndarray, "rows times"]
+    switched: Float[np.ndarray, "rows switches"]
+
+    @staticmethod
+    def of(null: np.ndarray, *curves: np.ndarray) -> "Risks":
+        """From errors that are not relative."""
+        unit = float(null.mean())  # of all rows together: that of a single one may be next to nothing
+        mixup, plain, switched = (np.maximum(curve / unit, SAME) for curve in curves)
+        return Risks(unit, null[:, 0] / unit, mixup, plain, switched)
 
 
 class Action(eqx.Module):
@@ -44,19 +59,15 @@ class Action(eqx.Module):
         name: ``plain`` (no Mixup, stopped at its best), ``stop`` (Mixup, stopped at its best), or ``switch`` (Mixup
             until a time, plain training from there to the budget).
         time: of the stop or of the switch, where the mean risk is lowest; unit 1/eigenvalue.
-        interval: in which that time lies for 90 % of resampled parts. It is too narrow: see `MEASURED_COVERAGE`.
-        part_risk: on each part, at the time that the other parts choose; relative.
+        interval: the first and the last time whose risk cannot be told from the lowest; calibrated to hold the best
+            time of the model fitted to all rows in 90 of 100 cases (`rfm.decide.estimates`).
+        row_risk: on each row held out, at the time that the other parts choose; relative.
     """
 
     name: Literal["plain", "stop", "switch"] = eqx.field(static=True)
     time: float
     interval: tuple[float, float]
-    part_risk: Float[np.ndarray, "parts"]
-
-    @property
-    def risk(self) -> Estimate:
-        """The mean over parts."""
-        return mean_over_parts(self.part_risk)
+    row_risk: Float[np.ndarray, "rows"]
 
 
 class Advice(Shown, eqx.Module):
@@ -64,34 +75,60 @@ class Advice(Shown, eqx.Module):
 
     Attributes:
         times: of both curves; unit 1/eigenvalue.
-        mixup_risk: of training with Mixup, relative to predicting the mean.
-        plain_risk: of training without.
-        null_risk: of predicting the mean of the training targets; 1 in the mean over parts.
         switch_times: at which Mixup is switched off; the last one is the budget, so never.
-        switch_risk: at the budget, the last time, after that switch.
-        plain, stop, switch: the three actions.
-        step_size: that turns times into steps.
+        held: who the rows are that were held out, in the order of all risks.
+        squared: relative squared errors on each of them.
+        wrong: relative error rates; None of numbers.
+        plain, stop, switch: the three actions, chosen by the metric.
+        pace: that turns times into steps, and into epochs of a trainer.
+        trainer_error: how far the risk at the stops is from that after as many steps of the trainer's momentum and
+            learning rate, as a share of it; None without one.
         largest_stable_step: 2/mu_max, over all parts and both laws.
         slowdown: 1 - 2 E lam (1 - lam), if training with Mixup is found to be plain training on a clock slower by that
             factor, as it is where features mix as their inputs do; else None.
         num_train: rows of the smallest training part.
-        has_folds: whether the parts are folds, or the rows of one held-out part.
+        metric: ``squared-error`` or ``accuracy``.
     """
 
     times: Float[np.ndarray, "times"]
-    mixup_risk: Float[np.ndarray, "parts times"]
-    plain_risk: Float[np.ndarray, "parts times"]
-    null_risk: Float[np.ndarray, "parts"]
     switch_times: Float[np.ndarray, "switches"]
-    switch_risk: Float[np.ndarray, "parts switches"]
+    held: HeldOut
+    squared: Risks
+    wrong: Risks | None
     plain: Action
     stop: Action
     switch: Action
-    step_size: float
+    pace: Pace
+    trainer_error: float | None
     largest_stable_step: float
     slowdown: float | None
     num_train: int
-    has_folds: bool = eqx.field(static=True)
+    metric: Metric = eqx.field(static=True)
+
+    @property
+    def risks(self) -> Risks:
+        """Those of the metric."""
+        return self.wrong if self.metric == "accuracy" and self.wrong is not None else self.squared
+
+    @property
+    def mixup_risk(self) -> Float[np.ndarray, "rows times"]:
+        """Of training with Mixup, relative to predicting the mean, on each row held out."""
+        return self.risks.mixup
+
+    @property
+    def plain_risk(self) -> Float[np.ndarray, "rows times"]:
+        """Of training without."""
+        return self.risks.plain
+
+    @property
+    def switch_risk(self) -> Float[np.ndarray, "rows switches"]:
+        """At the budget, after that switch."""
+        return self.risks.switched
+
+    @property
+    def null_risk(self) -> Float[np.ndarray, "rows"]:
+        """Of predicting the mean of the training targets; 1 in the mean over rows."""
+        return self.risks.null
 
     @property
     def budget(self) -> float:
@@ -103,7 +140,12 @@ class Advice(Shown, eqx.Module):
         """Mixup's risk at the budget over that at the advised stop, minus 1; 0 where the former is below rounding."""
         if np.max(self.mixup_risk[:, -1]) <= SAME:
             return Estimate(0.0, 0.0)
-        return excess(self.mixup_risk[:, -1], self.stop.part_risk)
+        return self.held.excess(self.mixup_risk[:, -1], self.stop.row_risk)
+
+    @property
+    def mixup_gain(self) -> Estimate:
+        """By how much the risk of Mixup is below that of plain training, row by row, each at its stop."""
+        return self.held.difference(self.plain.row_risk, self.stop.row_risk)
 
     @property
     def actions(self) -> tuple[Action, Action, Action]:
@@ -123,23 +165,23 @@ class Advice(Shown, eqx.Module):
     @property
     def lowest(self) -> Action:
         """The choice of the lowest mean risk."""
-        return min(self.choices, key=lambda action: action.risk.mean)
+        return min(self.choices, key=lambda action: action.row_risk.mean())
 
     @property
     def recommended(self) -> Action:
-        """The simplest choice that the lowest one does not beat by more than two standard errors."""
+        """The simplest choice that the lowest one does not beat by more than two errors."""
         return next(action for action in self.choices if not is_significant(self.gain(action)))
 
     @property
     def gain_over_mean(self) -> Estimate:
-        """By how much the lowest action's risk is below that of predicting the mean, part by part; 0 without a step."""
+        """By how much the lowest action's risk is below that of predicting the mean, row by row; 0 without a step."""
         if self.steps(self.lowest.time) == 0:
             return Estimate(0.0, 0.0)
-        return mean_over_parts(self.null_risk - self.lowest.part_risk)
+        return self.held.mean(self.null_risk - self.lowest.row_risk)
 
     @property
     def beats_mean(self) -> bool:
-        """Whether it shows that anything is learnt: the lowest risk is below that of the mean by two standard errors.
+        """Whether it shows that anything is learnt: the lowest risk is below that of the mean by two errors.
 
         If not, predicting the mean of the targets is the safer choice, and `recommended` says nothing.
         """
@@ -149,23 +191,32 @@ class Advice(Shown, eqx.Module):
     def in_words(self) -> str:
         """What is recommended, or the mean of the targets if nothing beats it."""
         if not self.beats_mean:
-            return PREDICT_THE_MEAN
+            return PREDICT_THE_MEAN if self.metric == "squared-error" else NAME_THE_MOST_FREQUENT
         action = self.recommended
-        return IN_WORDS[action.name].format(steps=self.steps(action.time), time=number(action.time))
+        return IN_WORDS[action.name].format(length=self.pace.in_words(action.time))
 
     def gain(self, action: Action) -> Estimate:
-        """By how much the lowest action's risk is below this one's, part by part."""
-        return mean_over_parts(action.part_risk - self.lowest.part_risk)
+        """By how much the lowest action's risk is below this one's, row by row."""
+        return self.held.difference(action.row_risk, self.lowest.row_risk)
+
+    def risk_of(self, action: Action) -> Estimate:
+        """The mean over rows."""
+        return self.held.mean(action.row_risk)
 
     def steps(self, time: float) -> int:
-        """That time in steps of the step size."""
-        return round(time / self.step_size)
+        """That time in steps."""
+        return self.pace.steps(time)
+
+    @property
+    def step_size(self) -> float:
+        """The time of a step."""
+        return self.pace.step_time
 
     def _facts(self) -> Facts | None:
         if not are_known(self.times, self.mixup_risk, self.plain_risk, self.null_risk):
             return None
-        cost, parts = self.overtraining_cost, len(self.mixup_risk)
-        risk = self.recommended.risk if self.beats_mean else mean_over_parts(self.null_risk)
+        cost, held = self.overtraining_cost, self.held
+        risk = self.risk_of(self.recommended) if self.beats_mean else held.mean(self.null_risk)
         return Facts(
             f"Advice: {self.in_words}",
             {
@@ -173,7 +224,7 @@ class Advice(Shown, eqx.Module):
                 f"cost of Mixup until t = {number(self.budget)}": f"{_written(cost, 100.0)} %",
             },
             {
-                "held out": counted(parts, "fold") if self.has_folds else counted(parts, "row"),
+                "held out": f"{counted(len(held.row), 'row')} in {counted(held.num_parts, 'part')}",
                 "rows to train on": str(self.num_train),
                 "step size": f"{number(self.step_size)} (stable below {number(self.largest_stable_step)})",
             },
@@ -182,7 +233,7 @@ class Advice(Shown, eqx.Module):
     def _picture(self) -> Picture:
         lines = []
         for name, colour, risk in (("Mixup", ORANGE, self.mixup_risk), ("no Mixup", BLUE, self.plain_risk)):
-            mean, error = risk.mean(axis=0), risk.std(axis=0, ddof=1) / len(risk) ** 0.5
+            mean, error = risk.mean(axis=0), self.held.standard_error(risk)
             lines.append(Line(name, colour, mean, band=(mean - error, mean + error)))
         action = self.recommended
         mark = Mark(action.time, "switch at" if action.name == "switch" else "stop at") if self.beats_mean else None
@@ -192,23 +243,3 @@ class Advice(Shown, eqx.Module):
 
 def _written(estimate: Estimate, factor: float = 1.0) -> str:
     return f"{number(factor * estimate.mean)} ± {number(factor * estimate.error)}"
-
-
-def is_significant(difference: Estimate) -> bool:
-    """Whether a difference is more than two of its standard errors.
-
-    >>> is_significant(Estimate(0.5, 0.1)), is_significant(Estimate(0.1, 0.1))
-    (True, False)
-    """
-    return difference.mean > SIGNIFICANT * difference.error
-
-
-def mean_over_parts(values: Float[np.ndarray, "parts"]) -> Estimate:
-    """With the standard error of independent parts."""
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))
-
-
-def excess(above: Float[np.ndarray, "parts"], below: Float[np.ndarray, "parts"]) -> Estimate:
-    """mean(above) / mean(below) - 1; the error is that of the linearised ratio."""
-    ratio = above.mean() / below.mean()
-    return Estimate(float(ratio - 1), mean_over_parts((above - ratio * below) / below.mean()).error)

@@ -1,194 +1,211 @@
-"""The parts of one's own data: each is held out in turn, and the closed forms on the rest are asked of it."""
+"""What is asked of one's own data, and its parts: each is held out in turn, and closed forms on the rest are asked."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 import theory
-from rfm.data.datasets import Scaling
-from rfm.expected.problem import expected_mixup
-from rfm.features import FeatureMap
-from rfm.mixup.law import ERM
-from rfm.mixup.laws import Mixup
-from rfm.problem import Problem, Solvable
-from rfm.sample import Sample
+from rfm.checks import check_key
+from rfm.data.datasets import Missing, as_numbers, check_varies
+from rfm.decide.budget import LONGEST, Trainer, training_times
+from rfm.decide.estimates import METRICS, HeldOut, Metric
+from rfm.decide.featured import Data, Errors, Features, MappedFeatures, PartFeatures, Split, errors_of, featured
+from rfm.decide.splits import Rows, Ways
+from rfm.features import check_features
+from rfm.mixup.law import Law
 from rfm.solve import solve
-from rfm.synthesis import synthesize
 from theory import Spectrum, TestSet
-from theory.checks import check_count, described
+from theory.checks import check_choice, check_count, check_positive
+from theory.classes import Classes
 from theory.switching import switched
 
-LONGEST = 1e10
-"""The longest budget, in units of 1/mu_max: up to it the Gram route keeps its digits."""
-NEVER_HELD_OUT = -1
-"""The fold, as scikit-learn has it, of rows that are in all training parts."""
 FLOW = theory.GradientFlow()
 
 
-class Split(NamedTuple):
-    """Rows to train on and rows held out, both prepared by the former alone."""
-
-    train: Sample
-    test: TestSet
-
-    @staticmethod
-    def of(
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        are_classes: bool,
-        train: np.ndarray,
-        test: np.ndarray,
-        phi: FeatureMap,
-    ) -> "Split":
-        """Of the rows with those indices; what `rfm.data.datasets.as_numbers` has made of all of them.
-
-        Classes too are taken less their mean on the rows to train on, so that weights of zero predict that mean.
-        """
-        scaling = Scaling.of(inputs[train], targets[train], are_classes)
-        seen, new = scaling(inputs[train], targets[train]), scaling(inputs[test], targets[test])
-        mean = jnp.mean(seen.targets, axis=0, keepdims=True)
-        return Split(Sample(seen.inputs, seen.targets - mean, None), TestSet(phi(new.inputs), new.targets - mean))
-
-
 class Part(NamedTuple):
-    """What is known of one training part, and the rows held out from it."""
+    """What is known of one training part under each law, and the rows held out from it."""
 
-    mixup: Spectrum
-    plain: Spectrum
-    test: TestSet
+    split: Split
+    spectra: tuple[Spectrum, ...]
 
     @staticmethod
     def of(
-        split: Split, features: FeatureMap | Literal["raw"], law: Mixup, tolerance: float, key: PRNGKeyArray
+        data: Data, rows: Rows, features: PartFeatures, laws: Sequence[Law], tolerance: float, key: PRNGKeyArray
     ) -> "Part":
-        """Everything that costs something."""
-        train, test = split
-        phi = feature_map(features)
-        if features == "raw" and law.is_expected and law.is_plain:
-            mixup: Solvable = linear_mixup(phi(train.inputs), train.labels, law, test)
-        elif law.is_expected:
-            mixup = expected_mixup(train, phi, law, population=test, method="gram", tolerance=tolerance)
-        else:
-            mixup = synthesize(train, phi, law, population=test, key=key)
-        plain = synthesize(train, phi, ERM(), population=test)
-        return Part(solve(mixup, until=LONGEST).spectrum, solve(plain, until=LONGEST).spectrum, test)
+        """Everything that costs something; laws that draw pairs draw from the same key."""
+        split = features.split(data, rows)
+        problems = (features.problem(split, rows, law, tolerance, key) for law in laws)
+        return Part(split, tuple(solve(problem, until=LONGEST).spectrum for problem in problems))
 
-    def errors(
-        self, times: np.ndarray, switch_times: np.ndarray, slowdown: float, rows_alone: bool
-    ) -> tuple[np.ndarray, ...]:
-        """Squared errors of the mean of the rows trained on, which is zero, as [1], or [rows] of each row by itself.
+    def errors(self, index: int, times: np.ndarray, rule: theory.Rule = FLOW) -> Errors:
+        """Under one of the laws, stopped at each of these times, or steps of a rule that counts them."""
+        return _stopped(self.spectra[index], self.split.test, self.split.classes, rule, jnp.asarray(times))
 
-        Then those of Mixup, of plain training, after each switch, of plain training on a slower clock: [1, times], or
-        [rows, times].
-        """
-        grid, switches = jnp.asarray(times), jnp.asarray(switch_times)
-        found = _errors(self.mixup, self.plain, self.test, grid, switches, jnp.asarray(slowdown))
-        null = np.sum(np.asarray(self.test.targets) ** 2, axis=1)
-        rows = (null, *map(np.asarray, found))
-        return rows if rows_alone else tuple(np.mean(each, axis=0, keepdims=True) for each in rows)
+    def errors_after(self, first: int, second: int, switch_times: np.ndarray, budget: float) -> Errors:
+        """At the budget, trained by one law until each of these times and by another from there on."""
+        end, switches = jnp.asarray(budget), jnp.asarray(switch_times)
+        first_spectrum, second_spectrum = self.spectra[first], self.spectra[second]
+        return _after(first_spectrum, second_spectrum, self.split.test, self.split.classes, end, switches)
+
+
+class Parts(NamedTuple):
+    """All parts, and who their held-out rows are."""
+
+    parts: tuple[Part, ...]
+    held: HeldOut
+    num_rows: int
+
+    @staticmethod
+    def of(
+        data: Data,
+        splits: Sequence[Rows],
+        units: Int[np.ndarray, "rows"],
+        features: PartFeatures,
+        laws: Sequence[Law],
+        tolerance: float,
+        key: PRNGKeyArray,
+        progress: Callable[[int], object] | None = None,
+    ) -> "Parts":
+        """Everything that costs something; progress is called with 1 after each part."""
+        parts = []
+        for index, rows in enumerate(splits):
+            parts.append(Part.of(data, rows, features, laws, tolerance, jax.random.fold_in(key, index)))
+            if progress is not None:
+                progress(1)
+        row = np.concatenate([rows.held_out for rows in splits])
+        part = np.repeat(np.arange(len(splits)), [len(rows.held_out) for rows in splits])
+        held = HeldOut(row, part, np.unique(units[row], return_inverse=True)[1])
+        if held.num_units < 2:
+            raise ValueError(
+                "groups: all rows that are held out are in one group, so that no error is known; hold out more"
+            )
+        return Parts(tuple(parts), held, len(data.inputs))
+
+    @property
+    def num_targets(self) -> int:
+        """Columns of the targets; classes have one each."""
+        return self.parts[0].split.test.targets.shape[1]
+
+    @property
+    def fastest(self) -> float:
+        """The largest eigenvalue of all parts and laws."""
+        return max(spectrum.fastest for part in self.parts for spectrum in part.spectra)
+
+    def null(self) -> Errors:
+        """Of predicting the mean of the targets trained on."""
+        return Errors.joined([part.split.null() for part in self.parts])
+
+    def errors(self, index: int, times: np.ndarray, rule: theory.Rule = FLOW) -> Errors:
+        """As `Part.errors`, of all parts."""
+        return Errors.joined([part.errors(index, times, rule) for part in self.parts])
+
+    def errors_after(self, first: int, second: int, switch_times: np.ndarray, budget: float) -> Errors:
+        """As `Part.errors_after`, of all parts."""
+        return Errors.joined([part.errors_after(first, second, switch_times, budget) for part in self.parts])
+
+
+class Given(NamedTuple):
+    """One's own data: inputs of the shape in which they were passed, and all of it as numbers."""
+
+    inputs: np.ndarray
+    data: Data
+
+
+class Asked(NamedTuple):
+    """What is common to all questions; see `rfm.advise`."""
+
+    ways: Ways
+    metric: Metric
+    missing: Missing
+    budget: float | None
+    step_size: float | None
+    trainer: Trainer | None
+    num_times: int
+
+    def given(self, inputs: ArrayLike, targets: ArrayLike) -> Given:
+        """The data, checked."""
+        data = Data.of(*as_numbers(inputs, targets, missing=self.missing))
+        check_varies("targets", data.targets)
+        check_varies("inputs", data.inputs)
+        if self.metric == "accuracy" and data.codes is None:
+            raise ValueError(
+                "metric: accuracy is of classes, and the targets are numbers; pass whole numbers that stand for "
+                "classes, or metric='squared-error'"
+            )
+        return Given(np.asarray(inputs), data)
+
+    def parts(
+        self,
+        given: Given,
+        features: Features,
+        laws: Sequence[Law],
+        *,
+        tolerance: float,
+        key: PRNGKeyArray,
+        progress: Callable[[int], object] | None,
+    ) -> Parts:
+        """The parts of the data, decomposed under each law."""
+        check_positive("tolerance", tolerance)
+        check_key("key", key)
+        inputs, data = given
+        split_key, pair_key = jax.random.split(key)
+        splits = self.ways.parts(len(data.inputs), data.codes, split_key)
+        encoded, maker, laws = featured(inputs, features, laws, pair_key)
+        data = data._replace(inputs=encoded)
+        if isinstance(maker, MappedFeatures):
+            check_features(maker.map, data.inputs.shape[1])
+        units = np.arange(len(data.inputs))
+        if self.ways.groups is not None:
+            units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
+        return Parts.of(data, splits, units, maker, laws, tolerance, pair_key, progress)
+
+    def times(self, parts: Parts) -> tuple[np.ndarray, float]:
+        """At which training may stop, and the time of a step."""
+        return training_times(
+            parts.fastest, self.budget, self.trainer, self.step_size, parts.num_targets, self.num_times
+        )
+
+    def check(self) -> None:
+        """Raises ValueError for what cannot be asked, before data are looked at."""
+        check_count("num_times", self.num_times, least=4)
+        check_choice("metric", self.metric, METRICS)
+        check_choice("missing", self.missing, get_args(Missing))
+        for name, value in (("budget", self.budget), ("step_size", self.step_size)):
+            if value is not None:
+                check_positive(name, value)
+        if self.step_size is not None and self.trainer is not None:
+            raise ValueError("step_size, trainer: both say what a step is; pass one of them")
+
+
+def in_metric(metric: Metric, null: Errors, *others: Errors) -> list[np.ndarray]:
+    """What the metric counts of these errors.
+
+    Raises:
+        ValueError: the first ones, of predicting the mean or naming the most frequent class, are none.
+    """
+    counted = [each.wrong if metric == "accuracy" else each.squared for each in (null, *others)]
+    found = [np.asarray(each) for each in counted]
+    if not np.any(found[0]):
+        what = "the mean" if metric == "squared-error" else "the most frequent class"
+        raise ValueError(f"targets: what is held out holds nothing but {what}; hold out other or more rows")
+    return found
 
 
 @eqx.filter_jit
-def _errors(
-    mixup: Spectrum, plain: Spectrum, test: TestSet, times: Array, switch_times: Array, slowdown: Array
-) -> tuple:
-    """Squared errors of each held-out row, summed over targets; of whom, `Part.errors` says."""
-    at_the_end, _ = switched(mixup, plain, FLOW, times[-1], switch_times)
-    on_clock = [theory.risk.weights(spectrum, FLOW, clock) for spectrum, clock in
-                ((mixup, times), (plain, times), (plain, slowdown * times))]  # fmt: skip
-    weights = (*on_clock[:2], at_the_end, on_clock[2])
-    return tuple(
-        jnp.sum((test.targets[:, None, :] - jnp.tensordot(test.features, theta, 1)) ** 2, axis=2) for theta in weights
-    )
+def _stopped(spectrum: Spectrum, test: TestSet, classes: Classes | None, rule: theory.Rule, times: Array) -> Errors:
+    weights = theory.risk.weights(spectrum, rule, times)
+    return errors_of(jnp.tensordot(test.features, weights, 1), test, classes)
 
 
-def linear_mixup(
-    features: Float[Array, "samples features"], labels: Float[Array, "samples targets"], law: Mixup, population: TestSet
-) -> Problem:
-    """Expected Mixup of features that mix as their inputs do: n + 1 rows stand for all pairs and ratios.
-
-    With s = E (lam^2 + (1 - lam)^2), C = s mean(phi phiᵀ) + (1 - s) mean(phi) mean(phi)ᵀ, and b likewise: the
-    originals times the root of s, and their mean times the root of 1 - s.
-
-    >>> law = rfm.Mixup(lam=0.5, pairs="expected")
-    >>> test = rfm.TestSet(jnp.eye(2), jnp.ones(2))
-    >>> problem = linear_mixup(jnp.asarray([[0.0, 1.0], [2.0, 1.0]]), jnp.ones((2, 1)), law, test)
-    >>> problem.spectrum().eigenvalues.round(3).tolist()  # of [[1.5, 1.0], [1.0, 1.0]]
-    [2.281, 0.219]
-    """
-    same = law.ratio.mean_same
-
-    def rows(values: Array) -> Array:
-        scale = len(values) + 1  # of the mean over the new rows
-        mean = jnp.mean(values, axis=0)[None, :]
-        return jnp.concatenate([(same * scale / len(values)) ** 0.5 * values, ((1 - same) * scale) ** 0.5 * mean])
-
-    return Problem(rows(features), rows(labels), population=population)
-
-
-def feature_map(features: FeatureMap | str) -> FeatureMap:
-    """The map itself, or that of ``raw``.
-
-    >>> feature_map("raw")(jnp.zeros((1, 2))).tolist()
-    [[0.0, 0.0, 1.0]]
-    """
-    if callable(features):
-        return features
-    if not isinstance(features, str) or features != "raw":
-        raise ValueError(
-            f"features: {described(features)} is not known; pass a feature map, or 'raw' for the inputs themselves"
-        )
-    return _with_constant
-
-
-def _with_constant(inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples features"]:
-    return jnp.concatenate([inputs, jnp.ones_like(inputs[:, :1])], axis=1)
-
-
-def held_out_rows(
-    num_rows: int, num_folds: int, num_held_out: int | None, folds: ArrayLike | None, key: PRNGKeyArray
-) -> list[Int[np.ndarray, "rows"]]:
-    """The rows of each part; two at least are left to train on."""
-    if folds is not None:
-        fold_of_row = np.asarray(folds)
-        if fold_of_row.shape != (num_rows,):
-            raise ValueError(f"folds: has shape {fold_of_row.shape}; pass one fold a row, shape ({num_rows},)")
-        parts = _parts_of(fold_of_row)
-        name, value = "folds", f"{len(parts)} folds"
-    elif num_held_out is not None:
-        check_count("num_held_out", num_held_out, least=2)
-        parts = [np.sort(np.asarray(jax.random.permutation(key, num_rows))[:num_held_out])]
-        name, value = "num_held_out", f"{num_held_out} rows held out"
-    else:
-        check_count("num_folds", num_folds, least=2)
-        parts = [np.sort(part) for part in np.array_split(np.asarray(jax.random.permutation(key, num_rows)), num_folds)]
-        name, value = "num_folds", f"{num_folds} folds"
-    if num_rows - max(map(len, parts)) < 2 or min(map(len, parts)) < 1:
-        raise ValueError(
-            f"{name}: {value} of {num_rows} rows ask for too many; each part needs a row, and two others to train on"
-        )
-    return parts
-
-
-def _parts_of(fold_of_row: np.ndarray) -> list[Int[np.ndarray, "rows"]]:
-    """The rows of each fold but -1."""
-    unknown = np.flatnonzero(fold_of_row != fold_of_row)  # NaN alone differs from itself
-    if len(unknown):
-        raise ValueError(
-            f"folds: row {unknown[0]} has none (NaN; {len(unknown)} rows in all); pass the fold of every row, or -1 "
-            "for rows that are never held out"
-        )
-    names = [fold for fold in np.unique(fold_of_row) if fold != NEVER_HELD_OUT]
-    parts = [np.flatnonzero(fold_of_row == fold) for fold in names]
-    if not parts:
-        raise ValueError("folds: all are -1, so that no row is ever held out; pass the fold of each row that may be")
-    if len(parts) == 1 and len(parts[0]) == len(fold_of_row):
-        raise ValueError("folds: all rows are in one; pass two folds or more, or -1 for rows that are never held out")
-    if len(parts) == 1:
-        check_count("folds (rows of the only one that is held out)", len(parts[0]), least=2)
-    return parts
+@eqx.filter_jit
+def _after(
+    first: Spectrum, second: Spectrum, test: TestSet, classes: Classes | None, end: Array, switch_times: Array
+) -> Errors:
+    weights, _ = switched(first, second, FLOW, end, switch_times)
+    return errors_of(jnp.tensordot(test.features, weights, 1), test, classes)

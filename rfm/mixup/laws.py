@@ -149,6 +149,14 @@ class Mixup(Law):
         chosen = OtherSamples(), share
         return eqx.tree_at(lambda law: (law.partners, law.share), self, chosen, is_leaf=_are_partners)
 
+    def drawing(self, number: int) -> "Mixup":
+        """The same with so many pairs, drawn once.
+
+        >>> print(Mixup(alpha=1.0, pairs="expected").drawing(100))
+        Mixup(alpha=1, pairs=100)
+        """
+        return eqx.tree_at(lambda law: law.pairing, self, pairing_of(number), is_leaf=_is_pairing)
+
     def weights_of(self, num_samples: int) -> PairWeights:
         """W, for so many samples.
 
@@ -214,6 +222,10 @@ class Mixup(Law):
 
 def _are_partners(leaf: object) -> bool:
     return isinstance(leaf, Partners)
+
+
+def _is_pairing(leaf: object) -> bool:
+    return isinstance(leaf, Pairing)
 
 
 def _ratio(prefix: str, lam: float | Array | None, alpha: float | Array | None) -> Ratio | None:

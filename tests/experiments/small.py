@@ -4,7 +4,6 @@ import dataclasses
 import sys
 
 from experiments.configs import (
-    AdviseConfig,
     BoundConfig,
     ControlsConfig,
     MinibatchConfig,
@@ -16,6 +15,7 @@ from experiments.configs import (
     UCurveConfig,
 )
 from experiments.cost import SAID
+from experiments.data_configs import AdviseConfig
 from experiments.fields import Config
 
 PROGRAM = [sys.executable, "-m", "experiments.cli"]
@@ -77,7 +77,7 @@ def flags(config: Config) -> list[str]:
     arguments = []
     for name, value in dataclasses.asdict(config).items():
         if value != getattr(type(config)(), name):
-            values = value if isinstance(value, tuple) else (value,)
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
             arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     return arguments
 

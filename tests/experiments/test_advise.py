@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks import coverage
 from experiments import cli, report, store
 from experiments.advise import run_advise
-from rfm.decide.actions import MEASURED_COVERAGE, MEASURED_ERROR_COVERAGE
+from rfm.decide.estimates import CALLED
 from tests.experiments.small import ADVISE, flags, without_cost
 from tests.tolerances import IDENTITY
 
@@ -48,11 +48,11 @@ def printed(variables, folder, config=ADVISE):
 
 
 def test_the_stored_advice_follows_from_the_stored_curves(small):
-    mean = small["mixup_risk"].mean(axis=0)
+    mean = small["mixup_risk"]
     assert small["action"].tolist() == ["plain", "stop", "switch"]
     assert small["action_time"][1] == small["time"][np.argmin(mean)]
-    assert small["action_time"][0] == small["time"][np.argmin(small["plain_risk"].mean(axis=0))]
-    assert small["action_time"][2] == small["switch_time"][np.argmin(small["switch_risk"].mean(axis=0))]
+    assert small["action_time"][0] == small["time"][np.argmin(small["plain_risk"])]
+    assert small["action_time"][2] == small["switch_time"][np.argmin(small["switched_risk"])]
     assert np.isclose(small["overtraining_cost"], mean[-1] / small["action_risk"][1] - 1, rtol=1e3 * IDENTITY)
     assert small["is_advised"].sum() == 1
     assert np.min(small["gain"][small["is_choice"] == 1]) == 0
@@ -74,15 +74,17 @@ def test_the_same_seed_gives_the_same_advice(small):
         assert np.array_equal(values, small[name], equal_nan=values.dtype.kind == "f"), name
 
 
-def test_the_table_says_what_to_do(stored, tmp_path):
+def test_the_page_says_what_to_do_why_and_what_would_change_it(stored, tmp_path):
     text = printed(stored, tmp_path)
     for words in (
-        "Advice for diabetes: 442 rows, 10 inputs, numbers to predict; 2 folds",
+        "diabetes: 442 rows, 10 inputs, numbers to predict; 442 rows held out in 2 parts",
         "Advice: train ",
-        "Over-training",
-        "the largest stable step is",
-        f"range ({100 * MEASURED_COVERAGE:.0f} %)",
-        f"on simulated data it held the best one in {100 * MEASURED_COVERAGE:.0f} % of the cases",
+        "of the risk of the mean, by '",
+        "going on with Mixup to ",
+        "changed by ",
+        "the largest stable one is",
+        f"range ({100 * CALLED:.0f} %)",
+        f"held the true value of the model fitted to all rows in about {100 * CALLED:.0f} %",
         "Check by real training on 2 random splits",
         "with Mixup, stopped at its best: median",
     ):
@@ -90,12 +92,15 @@ def test_the_table_says_what_to_do(stored, tmp_path):
 
 
 def test_the_words_are_those_of_the_numbers(stored, tmp_path):
-    def advised(plain, stop, plain_gain, error, cost_error=0.0):
+    def page(plain, stop, plain_gain, error, cost_error=0.0):
         numbers = {
             "action_time": [10.0, 20.0, 30.0],
             "overtraining_cost": 0.1,
             "overtraining_cost_error": cost_error,
             "action_risk": [plain, stop, 0.9],
+            "mixup_gain": plain - stop,
+            "mixup_gain_error": error,
+            "beats_mean": 1,
             "gain": [plain_gain, stop - min(plain, stop), 0.9 - min(plain, stop)],
             "gain_error": [error, 0.0, 0.01],
             "is_advised": [int(plain_gain <= 2 * error), int(plain_gain > 2 * error), 0],
@@ -103,14 +108,15 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
         changed = {name: stored[name]._replace(values=np.asarray(values)) for name, values in numbers.items()}
         return printed({**stored, **changed}, tmp_path)
 
-    assert "Mixup does not help here" in advised(0.4, 0.5, 0.0, 0.0)
-    text = advised(0.5, 0.4, 0.1, 0.2)
-    assert "train without Mixup and stop" in text
-    assert "'Mixup, stop' has a risk lower by 0.10 ± 0.20: less than two standard errors" in text
-    text = advised(0.5, 0.4, 0.1, 0.01)
-    assert "train with Mixup and stop" in text
-    assert re.search(r"Over-training: going on to .* costs 10.0 % more risk than stopping\.", text)
-    assert "Over-training is not seen" in advised(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
+    assert "Mixup -0.100 ± 0.020 below no Mixup" in page(0.4, 0.5, 0.0, 0.02)
+    text = page(0.5, 0.4, 0.1, 0.2)
+    assert "more rows: 'Mixup, stop' has a risk lower by 0.10 ± 0.20, which about 7100 rows would tell" in text
+    assert "the simpler way is advised" in text
+    text = page(0.5, 0.4, 0.1, 0.01)
+    assert "'no Mixup, stop' being better by more than 0.100 ± 0.010" in text
+    assert re.search(r"going on with Mixup to .* costs 10.0 % more risk than stopping 'Mixup|changed by", text)
+    assert "over-training is not seen" not in text
+    assert "over-training is not seen" in page(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
 
 
 def test_where_mixup_makes_no_difference_nothing_is_compared(tmp_path):
@@ -119,22 +125,16 @@ def test_where_mixup_makes_no_difference_nothing_is_compared(tmp_path):
     assert found["slowdown"].values == pytest.approx(2 / 3)
     text = printed(found, tmp_path, config)
     assert "Mixup makes no difference to the mean here: these features mix as their inputs do" in text
-    assert "plain training on a clock slower by the factor 0.667 (every curve the same, each time 1.5 times" in text
+    assert "so that training with it is plain training 1.5 times slower" in text
     assert "Advice: train without Mixup and stop after" in text
-    for words in ("Mixup, stop", "Mixup, then none", "Mixup to the end │", "does not help", "switch it off"):
+    for words in ("Mixup, stop", "Mixup, then none", "Mixup to the end │"):
         assert words not in text.replace("no Mixup, stop", "").replace("no Mixup to the end", "")
-
-
-def test_what_the_documents_say_of_the_intervals_is_what_was_measured():
-    text = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
-    assert f"{100 * MEASURED_COVERAGE:.0f} %" in text
-    assert f"{100 * MEASURED_ERROR_COVERAGE:.0f} %" in text
 
 
 @pytest.mark.slow
 def test_a_simulated_set_says_which_intervals_hold():
-    held = coverage.coverage(30, 2, 0.5, num_features=8, seed=0)
-    assert len(held) == 6
+    held = coverage.coverage(30, num_features=8, seed=0)
+    assert len(held) == 9
     assert any(held.values())
 
 
@@ -145,7 +145,28 @@ def test_a_table_of_ones_own_is_read_as_its_flags_say(table, tmp_path, monkeypat
     assert "30 rows, 2 inputs, numbers to predict" in re.sub(r"\s+", " ", capsys.readouterr().out)
     result = store.read(tmp_path / "results" / "advise.nc", "advise")
     assert store.provenance_of(result)["configuration"]["dataset"] == table
-    assert result.sizes["part"] == 2
+    assert int(result["num_parts"]) == 2
+
+
+def test_text_is_read_as_categories_and_classes_and_said_to_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f};{rng.choice(['old', 'new'])};{'yes' if a > 0 else 'no'}" for a in rng.normal(size=30)]
+    (tmp_path / "a.csv").write_text("\n".join(["size, m2;state;sold", *rows]).replace(".", ","))
+    quick = [*flags(dataclasses.replace(ADVISE, num_seeds=0)), "--num-pairs", "40", "--figure", "None"]
+    arguments = ["advise", "a.csv", "--target", "sold", *quick]
+    assert cli.main(arguments) == 0
+    run = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert cli.main(["show", "results/advise.nc"]) == 0
+    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for said in (run, shown):
+        assert "30 rows, 3 inputs, 2 classes to predict" in said
+        assert '"size, m2": read with a decimal comma; --decimal . says otherwise.' in said
+        assert "state (2 values): text, so a column of zeros and ones for each value." in said
+        assert "sold: text, so 2 classes: no, yes." in said
+        assert "whole numbers, taken for classes" not in said
+    assert cli.main([*arguments, "--target-kind", "numbers"]) == cli.BAD_INPUT
+    assert "target_kind: sold holds text, such as no; pass classes" in capsys.readouterr().err
 
 
 def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_path):
@@ -155,9 +176,12 @@ def test_few_whole_numbers_are_classes_unless_they_are_said_to_be_numbers(tmp_pa
     config = dataclasses.replace(ADVISE, num_seeds=0, dataset=str(tmp_path / "a.npz"), features="raw", num_held_out=6)
     found = run_advise(config)
     assert found["num_classes"].values == 2
-    assert found["mixup_risk"].values.shape == (6, 8)
+    assert found["num_held_out"].values == 6
+    assert found["mixup_risk"].values.shape == found["mixup_wrong"].values.shape == (8,)
     text = printed(found, tmp_path, config)
-    assert "2 classes to predict; 6 rows held out" in text
+    assert "2 classes to predict; 6 rows held out in 1 part" in text
+    assert "most frequent class" not in text
+    assert " %" in text
     assert "taken for classes; ratings or counts are numbers: --target-kind numbers" in text
     assert run_advise(dataclasses.replace(config, target_kind="numbers"))["num_classes"].values == 0
     with pytest.raises(ValueError, match=r"^target_kind: classes are one column of whole numbers"):
@@ -178,12 +202,20 @@ def _fractions(folder):
             "dataset: 'houses' is not known; pass one of diabetes, digits, or the path of a .csv or .npz file",
         ),
         (["TABLE"], "target: none was named; the columns of TABLE are name, area, age, price"),
-        (["TABLE", "--target", "prize"], "target: TABLE has no column prize; it has name, area, age, price"),
+        (
+            ["TABLE", "--target", "prize"],
+            "target: TABLE has no column prize (did you mean price?); it has name, area, age, price",
+        ),
         (
             ["TABLE", "--target", "price"],
-            "dataset: TABLE has columns that are not numbers: name ('street 0' in line 2)",
+            "dataset: TABLE has columns of text with very many different values, as names and remarks have: name (30 "
+            "of them, such as 'street 0' in line 2); leave them out (--exclude)",
         ),
-        (["diabetes", "--target", "y"], "target, inputs: only a .csv file names its columns, got 'diabetes'"),
+        (
+            ["TABLE", "--target", "price", "--exclude", "name", "--decimal", ","],
+            "dataset: TABLE, read with decimal commas (see --decimal), has columns that are not numbers throughout: ",
+        ),
+        (["diabetes", "--target", "y"], "target: only a .csv file names its columns, got 'diabetes'"),
         (["diabetes", "--num-folds", "1"], "num_folds: must be a whole number of at least 2, got 1"),
         (["diabetes", "--num-folds", "443"], "num_folds: 443 folds of 442 rows ask for too many"),
         (["diabetes", "--num-held-out", "441"], "num_held_out: 441 rows held out of 442 rows ask for too many"),
@@ -211,4 +243,4 @@ def test_advice_on_a_shared_set_beats_training_on():
     if not path.is_file():
         pytest.skip(f"there is no {path.name} in ../shared/data: advice on it was NOT tested")
     found = run_advise(dataclasses.replace(ADVISE, num_seeds=0, dataset=str(path), num_pairs=2000))
-    assert 0 < found["action_risk"].values.min() <= found["mixup_risk"].values[:, -1].mean() < 1
+    assert 0 < found["action_risk"].values.min() <= found["mixup_risk"].values[-1] < 1

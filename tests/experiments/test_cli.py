@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import cli, store
-from experiments.configs import CURVED, AdviseConfig
+from experiments.configs import CURVED
+from experiments.data_configs import AdviseConfig
 from experiments.fields import TaskConfig
 from experiments.registry import EXPERIMENTS
 from tests.experiments.small import NOISE, SAMPLE_SIZE, UCURVE, flags, without_cost

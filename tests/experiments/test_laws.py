@@ -18,9 +18,12 @@ from experiments.constraints import check_fields
 from experiments.fields import MixingConfig
 from experiments.laws import all_pairs, check_mixing, mixup
 from experiments.minibatch import run_minibatch
+from experiments.own_data import OwnData
 from experiments.registry import EXPERIMENTS
 from experiments.ucurve import run_ucurve
 from figures import style
+from rfm.decide import featured
+from rfm.decide.splits import Rows
 from tests.experiments.small import ADVISE, BOUND, MINIBATCH, SAMPLE_SIZE, SMALL, UCURVE
 from tests.tolerances import IDENTITY, SAMPLING
 
@@ -111,13 +114,13 @@ def test_advice_is_checked_by_training_with_its_law(monkeypatch):
         laws.append(str(law))
         raise ValueError("seen")
 
-    monkeypatch.setattr(advice_check.rfm, "synthesize", synthesize)
-    rows, drawn = np.arange(8), np.random.default_rng(0)
+    monkeypatch.setattr(featured, "synthesize", synthesize)
+    drawn = np.random.default_rng(0)
     config = dataclasses.replace(ADVISE, partners="similar-labels", bandwidth=0.1, num_pairs=9)
+    law = mixup(config, "expected", alpha=1.0)
+    data = OwnData(drawn.normal(size=(10, 2)), drawn.normal(size=10), "raw", {}, (), ())
     with pytest.raises(ValueError, match="seen"):
-        advice_check._problems(
-            config, drawn.normal(size=(10, 2)), drawn.normal(size=10), "raw", rows, np.arange(8, 10), jax.random.key(0)
-        )
+        advice_check._problems(config, data, law, Rows(np.arange(8), np.arange(8, 10)), jax.random.key(0))
     assert laws == ["Mixup(alpha=1, pairs=9, partners=similar labels (h=0.1))"]
 
 

@@ -109,6 +109,7 @@ REFUSED = {
             "theory.risk_curve(problem.spectrum(), population, flow, [1.0], ",
             "theory.phases.phased_curve([theory.phases.Phase(problem.spectrum(), flow)], population, [1.0], ",
             "rfm.expected_mixup(sample, features, fresh, population=population, ",
+            "rfm.decide.leave_one_out(problem, times=[0.0], ",
             "rfm.advise(x, y, features=features, key=key(0), law=drawn, ",
         )
     ],
@@ -167,6 +168,31 @@ REFUSED = {
         "rfm.compare_cures(curve, problem, budget=1.0)",
         "rfm.solve(curve).largest_stable_step(rfm.Batches(2))",
         "rfm.liu2023_risk_bound(curve, [1.0])",
+        "rfm.decide.leave_one_out(curve, times=[1.0])",
+    ],
+    r"^TypeError: rule: pass theory.GradientFlow\(ridge\), .*, got ('flow'|a GradientDescent)$": [
+        f"rfm.decide.leave_one_out(problem, times=[1.0], rule={rule})" for rule in ("'flow'", "descent")
+    ],
+    r"^TypeError: problem: pass an rfm.Problem, got StreamedProblem; the rows of": [
+        "rfm.decide.leave_one_out(rfm.synthesize(sample, features, law, population=population, block_rows=4), "
+        "times=[1.0])"
+    ],
+    r"^ValueError: problem: its rows are mixed of pairs, .*pairs=\"expected\".*rfm.advise\(": [
+        f"rfm.decide.leave_one_out(rfm.synthesize(sample, features, {mixing}, population=population), times=[1.0])"
+        for mixing in ("law", "rfm.mixup.PairTable(jnp.arange(8) // 2, jnp.arange(8) // 2, jnp.ones(8))")
+    ],
+    r"^ValueError: problem: its law, .*, weighs the pairs that are left otherwise .*rfm.advise\(.*num_folds=": [
+        f"rfm.decide.leave_one_out(rfm.synthesize(sample, features, rfm.Mixup(0.5, pairs='expected', {choice}), "
+        "population=population), times=[1.0])"
+        for choice in ("partners=rfm.SimilarLabels(0.5)", "share=0.5")
+    ],
+    r"^ValueError: problem \(its originals\): must be a whole number of at least 3, got 2$": [
+        "rfm.decide.leave_one_out(rfm.Problem(phi[:2], y[:2], population=population), times=[1.0])",
+        "rfm.decide.leave_one_out(rfm.expected_mixup(rfm.Sample(sample.inputs[:2], sample.labels[:2], None), features, "
+        "fresh, population=population), times=[1.0])",
+    ],
+    r"^ValueError: times: must be finite, .*; pass late times instead$": [
+        "rfm.decide.leave_one_out(problem, times=[1.0, np.inf])"
     ],
     r"^TypeError: family: pass what rfm.decide.mixup_family gives, got a Curve": ["rfm.tune_mixup(curve, budget=1.0)"],
     r"^TypeError: phases: pass rfm.TrainingPhase\(.*\) in a list, got a Problem": [
@@ -269,6 +295,7 @@ TRACED = {
         "jax.vmap(risk)(sample.labels[None])",
         "jax.jit(lambda phi: rfm.Problem(phi, y, population=population).largest_eigenvalue())(phi)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(problem)",
+        "jax.jit(lambda p: rfm.decide.leave_one_out(p, times=[1.0]).risk)(problem)",
         "jax.jit(lambda p: rfm.closed_form(p, times=[1.0]).risk)(rfm.synthesize(sample, features, fresh, "
         "population=population))",
     ],

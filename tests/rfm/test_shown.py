@@ -132,9 +132,10 @@ def test_advice_says_what_to_do_and_what_it_costs_not_to() -> None:
     title, costs, data = str(found).splitlines()
     assert title.startswith("Advice: train ")
     assert f"{found.steps(action.time)} steps (t = {number(action.time)})" in title
-    assert f"risk over that of the mean: {number(action.risk.mean)} ± {number(action.risk.error)}" in costs
+    risk = found.risk_of(action)
+    assert f"risk over that of the mean: {number(risk.mean)} ± {number(risk.error)}" in costs
     assert data == (
-        f"  held out: 3 folds; rows to train on: 40; step size: {number(found.step_size)} "
+        f"  held out: 60 rows in 3 parts; rows to train on: 40; step size: {number(found.step_size)} "
         f"(stable below {number(found.largest_stable_step)})"
     )
     assert f"at {number(action.time)}</text>" in found._repr_html_()

@@ -1,0 +1,240 @@
+"""What `rfm advise` prints: the advice in a sentence, why in three numbers, what would change it; then the table."""
+
+from collections.abc import Mapping
+from math import isfinite
+from statistics import median
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
+from experiments.store import Result, configuration_of
+from rfm.decide.actions import SAME
+from rfm.decide.estimates import CALLED, SIGNIFICANT
+from rfm.decide.which_law import rounded
+
+ACTIONS = {"plain": "no Mixup, stop", "stop": "Mixup, stop", "switch": "Mixup, then none"}
+
+
+def print_advise(console: Console, result: Result) -> None:
+    """The page of `rfm advise`."""
+    configuration, classes = configuration_of(result), int(result["num_classes"])
+    goal = f"{classes} classes" if classes else "numbers"
+    console.print(
+        f"{configuration['dataset']}: {int(result['num_rows'])} rows, {int(result['num_inputs'])} inputs, {goal} to "
+        f"predict; {int(result['num_held_out'])} rows held out in {_parts(result)}",
+        highlight=False,
+    )
+    console.print(f"\nAdvice: {result['advice'].item()}.\n", style="bold", highlight=False)
+    reasons = Table.grid(padding=(0, 2, 0, 0))
+    for name, line in [*_why(result), *_what_would_change_it(result)]:
+        reasons.add_row(f"  {name}", line)
+    console.print(reasons)
+    console.print()
+    console.print(_table(result))
+    if "law" in result:
+        console.print(_laws(result))
+        console.print(f"Laws: {result['laws_in_words'].item()}.", highlight=False)
+    for note in [*_notes(result, configuration), *_checked(result)]:
+        console.print(note, highlight=False)
+
+
+def _parts(result: Result) -> str:
+    parts, units = int(result["num_parts"]), int(result["num_units"])
+    grouped = f", {units} groups" if units < int(result["num_held_out"]) else ""
+    return f"{parts} {'part' if parts == 1 else 'parts'}{grouped}"
+
+
+Reason = tuple[str, str]
+"""What it is of, and the sentence."""
+
+
+def _why(result: Result) -> list[Reason]:
+    """Three numbers: what is learnt, what Mixup does, what going on would cost."""
+    learnt = _estimate(result, "gain_over_mean")
+    lowest = str(_choices(result).isel(action=_lowest(result))["action"].values)
+    lines = [("learnt", f"{learnt} of the risk of {_null(result)}, by '{ACTIONS[lowest]}'")]
+    slowdown = float(result["slowdown"])
+    if isfinite(slowdown):
+        lines.append(
+            (
+                "Mixup",
+                "makes no difference to the mean here: these features mix as their inputs do, so that training with it "
+                f"is plain training {1 / slowdown:.3g} times slower",
+            )
+        )
+    else:
+        lines.append(("Mixup", f"{_estimate(result, 'mixup_gain', '+')} below no Mixup, each stopped at its best"))
+    return [*lines, ("going on", _cost(result))]
+
+
+def _cost(result: Result) -> str:
+    cost, error = (100 * float(result[name]) for name in ("overtraining_cost", "overtraining_cost_error"))
+    end = f"with Mixup to {result['budget_length'].item()}"
+    slowdown = isfinite(float(result["slowdown"]))
+    if not int(result["is_choice"].sel(action="stop")) and not slowdown:
+        return "with Mixup only raises the risk, which is lowest before the first step"
+    if float(result["action_time"].sel(action="stop")) == float(result["time"][-1]):
+        return f"{end} lowers the risk still: over-training is not seen"
+    if _is_zero(float(result["mixup_risk"][-1])):
+        return f"{end}: the risk is {BELOW_ROUNDING}, over-training is not seen"
+    told = "" if cost > SIGNIFICANT * error else "; over-training is not seen"
+    return f"{end} costs {with_error(cost, error)} % more risk than stopping{told}"
+
+
+def _what_would_change_it(result: Result) -> list[Reason]:
+    """What would have to be otherwise for another advice."""
+    if not int(result["beats_mean"]):
+        gain, error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
+        if gain <= 0:
+            return [("changed by", "data that the features can learn: nothing is learnt here")]
+        rows = int(result["num_units"]) * (SIGNIFICANT * error / gain) ** 2
+        return [("changed by", f"more rows: about {rounded(rows)} would show that this much is learnt")]
+    choices = _choices(result)
+    advised, lowest = (choices.isel(action=index) for index in (_advised(result), _lowest(result)))
+    lines = []
+    if float(advised["action_time"]) == float(result["time"][-1]):
+        lines.append("a longer budget: the risk still falls at its end")
+    if advised["action"] != lowest["action"]:
+        gain, error = float(advised["gain"]), float(advised["gain_error"])
+        rows = int(result["num_units"]) * (SIGNIFICANT * error / gain) ** 2
+        lines.append(
+            f"more rows: '{ACTIONS[str(lowest['action'].values)]}' has a risk lower by {with_error(gain, error)}, "
+            f"which about {rounded(rows)} rows would tell from none; the simpler way is advised"
+        )
+    for name in choices["action"].values:
+        row = choices.sel(action=name)
+        if name not in (str(advised["action"].values), str(lowest["action"].values)):
+            gap = with_error(float(row["gain"]), float(row["gain_error"]))
+            lines.append(f"'{ACTIONS[str(name)]}' being better by more than {gap}")
+    return [("" if index else "changed by", line) for index, line in enumerate(lines)]
+
+
+def _null(result: Result) -> str:
+    return "the most frequent class" if result["metric"].item() == "accuracy" else "the mean"
+
+
+def _table(result: Result) -> Table:
+    classes, unit = int(result["num_classes"]), float(result["length_unit"])
+    counted = result["length_unit_name"].item()
+    wrong = ["wrong"] if classes else []
+    table = empty_table("", "", "time", counted, f"range ({100 * CALLED:.0f} %)", "relative risk", *wrong)
+    choices = _choices(result)
+    for name in choices["action"].values:
+        row = choices.sel(action=name)
+        time, low, high = (float(row[what]) for what in ("action_time", "earliest", "latest"))
+        curve, axis = _CURVES[str(name)]
+        cells = _wrong(result, curve, int(np.argmin(np.abs(result[axis].values - time))))
+        risk = _relative(float(row["action_risk"]), float(row["action_error"]))
+        range_ = f"{_count(low / unit)} to {_count(high / unit)}"
+        table.add_row(ACTIONS[str(name)], f"{time:.3g}", _count(time / unit), range_, risk, *cells)
+    table.add_section()
+    end = float(result["time"][-1])
+    for label, curve in list(_TO_THE_END.items())[isfinite(float(result["slowdown"])) :]:
+        risk = _relative(float(result[f"{curve}_risk"][-1]), float(result[f"{curve}_error"][-1]))
+        table.add_row(label, f"{end:.3g}", _count(end / unit), "", risk, *_wrong(result, curve, -1))
+    baseline = [f"{100 * float(result['null_wrong']):.3g} %"] if classes else []
+    table.add_row(_null(result), "", "", "", "1", *baseline)
+    return table
+
+
+_CURVES = {"plain": ("plain", "time"), "stop": ("mixup", "time"), "switch": ("switched", "switch_time")}
+"""The risks of an action, and their axis."""
+_TO_THE_END = {"Mixup to the end": "mixup", "no Mixup to the end": "plain"}
+
+
+def _wrong(result: Result, curve: str, place: int) -> list[str]:
+    """The share of wrong classes there, as a cell; none of numbers."""
+    name = f"{curve}_wrong"
+    return [f"{100 * float(result[name][place]):.3g} %"] if name in result else []
+
+
+def _laws(result: Result) -> Table:
+    unit = float(result["length_unit"])
+    table = empty_table("", "law of mixing", result["length_unit_name"].item(), "relative risk", "gain", "rows to tell")
+    for name in result["law"].values:
+        row = result.sel(law=name)
+        risk, gain = (with_error(float(row[f"law_{what}"]), float(row[f"law_{error}"])) for what, error in
+                      (("risk", "error"), ("gain", "gain_error")))  # fmt: skip
+        is_first = name == result["law"].values[0]
+        told = float(row["law_gain"]) > float(result["errors_to_tell"]) * float(row["law_gain_error"])
+        rows = "shows" if told else rounded(float(row["rows_to_tell"]))
+        table.add_row(str(name), _count(float(row["law_time"]) / unit), risk, *(("", "") if is_first else (gain, rows)))
+    return table
+
+
+def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
+    classes = int(result["num_classes"])
+    notes = list(map(str, result["note"].values)) if "note" in result else []
+    if classes and configuration["target_kind"] == "auto" and "class" not in result:
+        notes.append(
+            f"The targets are {classes} whole numbers, taken for classes; ratings or counts are numbers: "
+            "--target-kind numbers."
+        )
+    error = float(result["trainer_error"])
+    if isfinite(error):
+        notes.append(
+            f"Epochs are of your own training; at the stops, time stands for its steps to {100 * error:.2g} % of the "
+            "risk."
+        )
+    of_accuracy = result["metric"].item() == "accuracy"
+    unit = "wrong classes over those of naming" if of_accuracy else "squared error over that of predicting"
+    return [
+        *notes,
+        f"Relative risk: {unit} {_null(result)}. Ranges, and 1.645 errors (±) on either side, held the true value of "
+        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets. Steps are of "
+        f"{float(result['step_size']):.3g} in time; the largest stable one is "
+        f"{float(result['largest_stable_step']):.3g}.",
+    ]
+
+
+def _checked(result: Result) -> list[str]:
+    """What real training on random splits said of the advice, if it was asked."""
+    if "lost_at_stop" not in result or not int(result["beats_mean"]):
+        return []
+
+    def percent(name: str) -> str:
+        lost = 100 * result[name].values
+        return f"median {median(lost):.2g} %, mean {lost.mean():.2g} %, worst {lost.max():.2g} %"
+
+    return [
+        f"Check by real training on {result.sizes['seed']} random splits, risk lost against the best step of each run:",
+        f"  with Mixup, stopped at its best: {percent('lost_at_stop')}",
+        f"  with Mixup to the end: {percent('lost_at_budget')}",
+        f"  by the advised action, against the best of both runs: {percent('lost_by_advice')}",
+    ]
+
+
+def _choices(result: Result) -> Result:
+    """The actions that differ from one another."""
+    return result.isel(action=np.flatnonzero(result["is_choice"].values))
+
+
+def _advised(result: Result) -> int:
+    return int(_choices(result)["is_advised"].values.argmax())
+
+
+def _lowest(result: Result) -> int:
+    return int(_choices(result)["action_risk"].values.argmin())
+
+
+def _estimate(result: Result, name: str, sign: str = "") -> str:
+    return with_error(float(result[name]), float(result[f"{name}_error"]), sign=sign)
+
+
+def _relative(risk: float, error: float) -> str:
+    return BELOW_ROUNDING if _is_zero(risk) else with_error(risk, error)
+
+
+def _is_zero(risk: float) -> bool:
+    """Whether a relative risk is the one that all lower ones count as."""
+    return risk <= SAME * (1 + SAME)
+
+
+def _count(number: float) -> str:
+    """Of steps or epochs."""
+    if number >= LARGEST_PLAIN:
+        return f"{number:.2e}"
+    return f"{number:.0f}" if number >= 10 or number == round(number) else f"{number:.2g}"
