@@ -108,7 +108,7 @@ def _what_would_change_it(result: Result) -> list[Reason]:
         row = choices.sel(action=name)
         if name not in (str(advised["action"].values), str(lowest["action"].values)):
             gap = with_error(float(row["gain"]), float(row["gain_error"]))
-            lines.append(f"'{ACTIONS[str(name)]}' being better by more than {gap}")
+            lines.append(f"'{ACTIONS[str(name)]}' gaining more than the {gap} by which it is behind")
     return [("" if index else "changed by", line) for index, line in enumerate(lines)]
 
 
@@ -133,7 +133,7 @@ def _table(result: Result) -> Table:
     table.add_section()
     end = float(result["time"][-1])
     for label, curve in list(_TO_THE_END.items())[isfinite(float(result["slowdown"])) :]:
-        risk = _relative(float(result[f"{curve}_risk"][-1]), float(result[f"{curve}_error"][-1]))
+        risk = _relative(float(result[f"{curve}_risk"][-1]), float(result[f"{curve}_end_error"]))
         table.add_row(label, f"{end:.3g}", _count(end / unit), "", risk, *_wrong(result, curve, -1))
     baseline = [f"{100 * float(result['null_wrong']):.3g} %"] if classes else []
     table.add_row(_null(result), "", "", "", "1", *baseline)
@@ -160,7 +160,8 @@ def _laws(result: Result) -> Table:
                       (("risk", "error"), ("gain", "gain_error")))  # fmt: skip
         is_first = name == result["law"].values[0]
         told = float(row["law_gain"]) > float(result["errors_to_tell"]) * float(row["law_gain_error"])
-        rows = "shows" if told else rounded(float(row["rows_to_tell"]))
+        needed = float(row["rows_to_tell"])
+        rows = "shows" if told else rounded(needed) if isfinite(needed) else "no gain"
         table.add_row(str(name), _count(float(row["law_time"]) / unit), risk, *(("", "") if is_first else (gain, rows)))
     return table
 
@@ -173,8 +174,11 @@ def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
             f"The targets are {classes} whole numbers, taken for classes; ratings or counts are numbers: "
             "--target-kind numbers."
         )
-    error = float(result["trainer_error"])
-    if isfinite(error):
+    error, steps = float(result["trainer_error"]), ""
+    if not isfinite(error):
+        largest = float(result["largest_stable_step"])
+        steps = f" Steps are of {float(result['step_size']):.3g} in time; the largest stable one is {largest:.3g}."
+    else:
         notes.append(
             f"Epochs are of your own training; at the stops, time stands for its steps to {100 * error:.2g} % of the "
             "risk."
@@ -184,9 +188,7 @@ def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
     return [
         *notes,
         f"Relative risk: {unit} {_null(result)}. Ranges, and 1.645 errors (±) on either side, held the true value of "
-        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets. Steps are of "
-        f"{float(result['step_size']):.3g} in time; the largest stable one is "
-        f"{float(result['largest_stable_step']):.3g}.",
+        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets.{steps}",
     ]
 
 

@@ -128,6 +128,10 @@ def _curves(advice: Advice) -> Variables:
         risk = getattr(risks, name)
         found[f"{name}_risk"] = Variable((axis,), risk.mean(axis=0), RELATIVE, f"risk {about}")
         found[f"{name}_error"] = Variable((axis,), held.standard_error(risk), RELATIVE, "its standard error over rows")
+        if axis == "time":
+            found[f"{name}_end_error"] = Variable(
+                (), np.asarray(held.mean(risk[:, -1]).error), RELATIVE, "error of the risk at the end of training"
+            )
         if advice.wrong is not None:
             wrong = getattr(advice.wrong, name).mean(axis=0) * advice.wrong.unit
             found[f"{name}_wrong"] = Variable((axis,), wrong, "1", f"share of wrong classes {about}")

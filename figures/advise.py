@@ -38,7 +38,7 @@ def draw(result: Result) -> Figure:
         _draw_times(above, result, "Mixup")
         _draw_switches(below, result)
     rows = int(result["num_held_out"])
-    above.set_title(f"mean ± s.e. of {rows} rows; bars: best ({100 * CALLED:.0f} %)", loc="left")
+    above.set_title(f"mean ± s.e., {rows} rows; bars hold the best ({100 * CALLED:.0f} %)", loc="left")
     return figure
 
 

@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int
 
 Metric = Literal["squared-error", "accuracy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-WIDER, WIDER_OF_FEW = {"risk": 1.15, "difference": 1.4}, {"risk": 1.6, "difference": 1.4}
+WIDER, WIDER_OF_FEW = {"risk": 1.15, "difference": 1.4}, {"risk": 2.2, "difference": 1.4}
 """An error is the standard error over n units times WIDER + WIDER_OF_FEW / sqrt(n). Most of what rows have in common
 drops out of a difference of two ways to train, but not what another training set would do to them."""
-UNTOLD = 1.35
+UNTOLD = 1.4
 """Standard errors by which the risk at a time may lie above the lowest, row by row, and be that of the best time."""
 CALLED = 0.9
 """What both are calibrated to hold: the best times, and with 1.645 errors on either side the true risks."""

@@ -15,7 +15,7 @@ import equinox as eqx
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from rfm.data.datasets import Missing
 from rfm.data.frames import arrays_of
@@ -49,6 +49,8 @@ from theory.views import (
 )
 
 NO_MIXUP = "no Mixup"
+MOST_ROWS = 1e6
+"""That are counted; nobody collects more to tell two laws apart."""
 COLOURS = (BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, BROWN)
 
 
@@ -102,7 +104,7 @@ class LawComparison(Shown, eqx.Module):
 
         Bonferroni's bound, whatever the dependence: the laws share their rows.
         """
-        return float(norm.isf(norm.sf(SIGNIFICANT) / (len(self.names) - 1)))
+        return -float(ndtri(ndtr(-SIGNIFICANT) / (len(self.names) - 1)))
 
     def gain(self, index: int) -> Estimate:
         """By how much that law's risk is below that of the first, row by row."""
@@ -173,10 +175,12 @@ def _written(estimate: Estimate) -> str:
 def rounded(rows: float) -> str:
     """A number of rows to two digits.
 
-    >>> rounded(1234.0), rounded(float("inf"))
-    ('1200', 'inf')
+    >>> rounded(1234.0), rounded(3e7)
+    ('1200', 'over a million')
     """
-    return str(int(round(rows, 1 - math.floor(math.log10(rows))))) if math.isfinite(rows) and rows > 0 else "inf"
+    if rows > MOST_ROWS:
+        return "over a million"
+    return str(int(round(rows, 1 - math.floor(math.log10(max(rows, 1))))))
 
 
 @untraced

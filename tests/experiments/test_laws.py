@@ -107,21 +107,17 @@ def test_more_neighbors_than_the_smallest_sample_has_are_named():
         check_mixing(dataclasses.replace(SAMPLE_SIZE, partners="nearest-inputs", num_neighbors=4))
 
 
-def test_advice_is_checked_by_training_with_its_law(monkeypatch):
-    laws = []
-
-    def synthesize(sample, features, law, **more):
-        laws.append(str(law))
-        raise ValueError("seen")
-
-    monkeypatch.setattr(featured, "synthesize", synthesize)
-    drawn = np.random.default_rng(0)
+def test_advice_is_checked_by_training_with_its_law():
+    drawn, key = np.random.default_rng(0), jax.random.key(0)
     config = dataclasses.replace(ADVISE, partners="similar-labels", bandwidth=0.1, num_pairs=9)
-    law = mixup(config, "expected", alpha=1.0)
+    law, rows = mixup(config, "expected", alpha=1.0), Rows(np.arange(8), np.arange(8, 10))
     data = OwnData(drawn.normal(size=(10, 2)), drawn.normal(size=10), "raw", {}, (), ())
-    with pytest.raises(ValueError, match="seen"):
-        advice_check._problems(config, data, law, Rows(np.arange(8), np.arange(8, 10)), jax.random.key(0))
-    assert laws == ["Mixup(alpha=1, pairs=9, partners=similar labels (h=0.1))"]
+    mixed, _ = advice_check._problems(config, data, law, rows, key)
+    split = featured.RawFeatures().split(featured.Data.of(data.inputs, data.targets, False), rows)
+    wanted = rfm.Mixup(alpha=1.0, pairs=9, partners=rfm.SimilarLabels(0.1))
+    alone = rfm.synthesize(split.train, featured.with_constant, wanted, population=split.test, key=key)
+    assert np.array_equal(mixed.features, alone.features)
+    assert np.array_equal(mixed.labels, alone.labels)
 
 
 def test_words_leave_out_what_is_ignored():

@@ -92,7 +92,7 @@ def test_another_layout_is_refused_but_its_configuration_is_read(stored, monkeyp
     monkeypatch.setattr(store, "LAYOUT", 0)
     store.write(stored, "ucurve", VARIABLES, PROVENANCE)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"has layout 0, and this version of rfm reads layout 3; run its experiment"):
+    with pytest.raises(ValueError, match=r"has layout 0, and this version of rfm reads layout 4; run its experiment"):
         store.read(stored)
     assert store.stored_configuration(stored, "ucurve") == PROVENANCE["configuration"]
 
