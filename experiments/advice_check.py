@@ -16,12 +16,11 @@ from experiments.data_configs import AdviseConfig
 from experiments.own_data import OwnData
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
+from rfm.data.frozen import PAIRS_PER_ROW
 from rfm.decide.featured import Data, featured
 from rfm.decide.splits import Rows
 from rfm.problem import Solvable
 
-PAIRS_PER_ROW = 20
-"""Random pairs of the table on which Mixup is really trained, per row."""
 BATCH_SIZE = 512
 """Large, so that what is measured is the choice of the time more than the noise of batches."""
 TEST_SHARE = 4

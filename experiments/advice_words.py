@@ -14,6 +14,7 @@ from experiments.store import Result, configuration_of
 from rfm.decide.actions import SAME
 from rfm.decide.estimates import CALLED, SIGNIFICANT
 from rfm.decide.which_law import rounded
+from theory.views import counted
 
 ACTIONS = {"plain": "no Mixup, stop", "stop": "Mixup, stop", "switch": "Mixup, then none"}
 
@@ -66,7 +67,9 @@ def _why(result: Result) -> list[Reason]:
             )
         )
     else:
-        lines.append(("Mixup", f"{_estimate(result, 'mixup_gain', '+')} below no Mixup, each stopped at its best"))
+        gain, error = float(result["mixup_gain"]), float(result["mixup_gain_error"])
+        side = "below" if gain >= 0 else "above"
+        lines.append(("Mixup", f"{with_error(abs(gain), error)} {side} no Mixup, each stopped at its best"))
     return [*lines, ("going on", _cost(result))]
 
 
@@ -81,7 +84,7 @@ def _cost(result: Result) -> str:
     if _is_zero(float(result["mixup_risk"][-1])):
         return f"{end}: the risk is {BELOW_ROUNDING}, over-training is not seen"
     told = "" if cost > SIGNIFICANT * error else "; over-training is not seen"
-    return f"{end} costs {with_error(cost, error)} % more risk than stopping{told}"
+    return f"{end} has {with_error(abs(cost), error)} % {'more' if cost >= 0 else 'less'} risk than stopping{told}"
 
 
 def _what_would_change_it(result: Result) -> list[Reason]:
@@ -97,12 +100,12 @@ def _what_would_change_it(result: Result) -> list[Reason]:
     lines = []
     if float(advised["action_time"]) == float(result["time"][-1]):
         lines.append("a longer budget: the risk still falls at its end")
-    if advised["action"] != lowest["action"]:
+    if advised["action"] != lowest["action"] and float(advised["gain"]) > 0:
         gain, error = float(advised["gain"]), float(advised["gain_error"])
         rows = int(result["num_units"]) * (SIGNIFICANT * error / gain) ** 2
         lines.append(
-            f"more rows: '{ACTIONS[str(lowest['action'].values)]}' has a risk lower by {with_error(gain, error)}, "
-            f"which about {rounded(rows)} rows would tell from none; the simpler way is advised"
+            f"more rows: '{ACTIONS[str(lowest['action'].values)]}' has a risk lower by {with_error(gain, error)}; some "
+            f"{rounded(rows)} rows would show whether that is so, and the simpler way is advised until then"
         )
     for name in choices["action"].values:
         row = choices.sel(action=name)
@@ -125,8 +128,7 @@ def _table(result: Result) -> Table:
     for name in choices["action"].values:
         row = choices.sel(action=name)
         time, low, high = (float(row[what]) for what in ("action_time", "earliest", "latest"))
-        curve, axis = _CURVES[str(name)]
-        cells = _wrong(result, curve, int(np.argmin(np.abs(result[axis].values - time))))
+        cells = [_share(float(row["action_wrong"]))] if classes else []
         risk = _relative(float(row["action_risk"]), float(row["action_error"]))
         range_ = f"{_count(low / unit)} to {_count(high / unit)}"
         table.add_row(ACTIONS[str(name)], f"{time:.3g}", _count(time / unit), range_, risk, *cells)
@@ -134,21 +136,20 @@ def _table(result: Result) -> Table:
     end = float(result["time"][-1])
     for label, curve in list(_TO_THE_END.items())[isfinite(float(result["slowdown"])) :]:
         risk = _relative(float(result[f"{curve}_risk"][-1]), float(result[f"{curve}_end_error"]))
-        table.add_row(label, f"{end:.3g}", _count(end / unit), "", risk, *_wrong(result, curve, -1))
-    baseline = [f"{100 * float(result['null_wrong']):.3g} %"] if classes else []
+        cells = (
+            [_share(float(result[f"{curve}_wrong"][-1]) if f"{curve}_wrong" in result else np.nan)] if classes else []
+        )
+        table.add_row(label, f"{end:.3g}", _count(end / unit), "", risk, *cells)
+    baseline = [_share(float(result["null_wrong"]))] if classes else []
     table.add_row(_null(result), "", "", "", "1", *baseline)
     return table
 
 
-_CURVES = {"plain": ("plain", "time"), "stop": ("mixup", "time"), "switch": ("switched", "switch_time")}
-"""The risks of an action, and their axis."""
 _TO_THE_END = {"Mixup to the end": "mixup", "no Mixup to the end": "plain"}
 
 
-def _wrong(result: Result, curve: str, place: int) -> list[str]:
-    """The share of wrong classes there, as a cell; none of numbers."""
-    name = f"{curve}_wrong"
-    return [f"{100 * float(result[name][place]):.3g} %"] if name in result else []
+def _share(wrong: float) -> str:
+    return f"{100 * wrong:.3g} %" if isfinite(wrong) else ""
 
 
 def _laws(result: Result) -> Table:
@@ -181,28 +182,30 @@ def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
     else:
         notes.append(
             f"Epochs are of your own training; at the stops, time stands for its steps to {100 * error:.2g} % of the "
-            "risk."
+            "squared error."
         )
     of_accuracy = result["metric"].item() == "accuracy"
     unit = "wrong classes over those of naming" if of_accuracy else "squared error over that of predicting"
     return [
         *notes,
         f"Relative risk: {unit} {_null(result)}. Ranges, and 1.645 errors (±) on either side, held the true value of "
-        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets.{steps}",
+        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets (of squared errors, in "
+        f"random folds).{steps}",
     ]
 
 
 def _checked(result: Result) -> list[str]:
     """What real training on random splits said of the advice, if it was asked."""
-    if "lost_at_stop" not in result or not int(result["beats_mean"]):
+    if "lost_at_stop" not in result:
         return []
 
     def percent(name: str) -> str:
         lost = 100 * result[name].values
         return f"median {median(lost):.2g} %, mean {lost.mean():.2g} %, worst {lost.max():.2g} %"
 
+    splits = counted(result.sizes["seed"], "random split")
     return [
-        f"Check by real training on {result.sizes['seed']} random splits, risk lost against the best step of each run:",
+        f"Check by real training on {splits}, risk lost against the best step of each run:",
         f"  with Mixup, stopped at its best: {percent('lost_at_stop')}",
         f"  with Mixup to the end: {percent('lost_at_budget')}",
         f"  by the advised action, against the best of both runs: {percent('lost_by_advice')}",

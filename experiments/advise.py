@@ -15,13 +15,13 @@ from experiments.limits import check_memory
 from experiments.own_data import OwnData, read
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.data import MixedFeatures
+from rfm.data.frozen import PAIRS_PER_ROW
 from rfm.decide import Advice, LawComparison
+from rfm.decide.actions import SAME
 from theory.views import TIME_UNIT
 
 RELATIVE = "risk of predicting the mean, or of naming the most frequent class"
 """Unit of all risks here."""
-PAIRS_PER_ROW = 20
-"""That are drawn where laws are compared."""
 
 
 def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
@@ -67,6 +67,12 @@ def _check(config: AdviseConfig) -> None:
         check_mixing(config)
     else:
         check_fields(config)
+    if config.num_seeds:
+        fixed = {name: getattr(config, name) for name in ("groups", "time_order", "split", "validation")}
+        for name in [name for name, value in fixed.items() if value is not None]:
+            raise ValueError(f"{name}: the check by real training holds out rows at random; leave out num_seeds")
+        if config.momentum:
+            raise ValueError("momentum: the check by real training has none; leave out num_seeds")
     rows = 2 * config.num_features + (config.num_pairs or 0) + config.num_times
     check_memory("num_features, num_pairs, num_times", config.num_features * rows)
 
@@ -78,11 +84,13 @@ def _law(config: AdviseConfig) -> rfm.Mixup:
 def _settings(config: AdviseConfig, data: OwnData) -> dict[str, Any]:
     """What all questions are asked with."""
     trainer, budget = _trainer(config), config.budget
+    if trainer is not None and config.step_size is not None:
+        raise ValueError("step_size, learning_rate: both say what a step is; pass one of them")
     if config.num_epochs is not None and trainer is not None:
         if budget is not None:
             raise ValueError("budget, num_epochs: both say when training ends; pass one of them")
         targets = _num_targets(data.targets)
-        budget = trainer.epochs_time(config.num_epochs, len(data.inputs), targets)
+        budget = trainer.epochs_time(config.num_epochs, data.rows_of_an_epoch, targets)
     return {
         "metric": config.metric,
         "missing": config.missing,
@@ -133,7 +141,8 @@ def _curves(advice: Advice) -> Variables:
                 (), np.asarray(held.mean(risk[:, -1]).error), RELATIVE, "error of the risk at the end of training"
             )
         if advice.wrong is not None:
-            wrong = getattr(advice.wrong, name).mean(axis=0) * advice.wrong.unit
+            wrong = getattr(advice.wrong, name).mean(axis=0)
+            wrong = np.where(wrong <= 2 * SAME, 0, wrong * advice.wrong.unit)
             found[f"{name}_wrong"] = Variable((axis,), wrong, "1", f"share of wrong classes {about}")
     return found
 
@@ -150,6 +159,11 @@ def _actions(advice: Advice) -> Variables:
         "action_error": ([risk.error for risk in risks], RELATIVE, "its error"),
         "gain": ([gain.mean for gain in gains], RELATIVE, "risk above that of the lowest action"),
         "gain_error": ([gain.error for gain in gains], RELATIVE, "error of that difference"),
+        "action_wrong": (
+            [np.nan if action.error_rate is None else action.error_rate for action in actions],
+            "1",
+            "share of wrong classes at the times that other parts choose; NaN of numbers",
+        ),
         "is_choice": (
             [int(any(action is choice for choice in advice.choices)) for action in actions],
             "1",

@@ -109,7 +109,7 @@ def _obey(arguments: Sequence[str]) -> int:
         arguments = [*arguments[1:], "--help"]
     command = _parse(arguments)
     if isinstance(command, WritePairs):
-        return _write_pairs(command)
+        return _write_pairs(command, arguments)
     return _show(command) if isinstance(command, Show) else _run(command)
 
 
@@ -215,7 +215,7 @@ _OTHERS: dict[str, Any] = {"pairs": WritePairs, "show": Show}
 """Commands that run no experiment."""
 
 
-def _write_pairs(command: WritePairs) -> int:
+def _write_pairs(command: WritePairs, arguments: Sequence[str]) -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -223,6 +223,11 @@ def _write_pairs(command: WritePairs) -> int:
     from experiments.pairs import write_pairs
 
     outputs.check_arrays(command.output)
+    given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+    ignored = {"dataset": "beside DATA", "num_seeds": "by pairs, which are drawn once"} | command.run.ignored()
+    for name, why in ignored.items():
+        if name in given:
+            raise ValueError(f"{name}: is ignored {why}; leave it out")
     config = dataclasses.replace(command.run, dataset=command.data)
     report.console().print(write_pairs(config, command.output), highlight=False, soft_wrap=True)
     return 0

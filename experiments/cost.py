@@ -224,13 +224,16 @@ def _rules(config: RulesConfig) -> Cost:
 def _advise(config: AdviseConfig) -> Cost:
     import rfm
 
-    data = rfm.data.read_data(config.dataset, **config.reading())
+    data = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
     rows, columns = len(data.inputs), data.inputs[0].size
-    parts = 1 if config.num_held_out else config.num_folds
-    p = config.num_features if config.features == "random" else columns + 1
+    parts = 1 if config.num_held_out or config.validation else config.num_folds
+    p = columns + 1 if config.features == "raw" else config.num_features
     mixed = config.num_pairs or rows**2 * A_PAIR
     times = 2 * config.num_times
     a_part = 2 * mixed * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
+    if config.compare_laws:
+        drawn = config.num_pairs or PAIRS_PER_ROW * rows
+        a_part += NUM_LAWS * (2 * drawn * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts))
     parts *= 1 + config.num_seeds  # each check asks for the advice again
     trained = 2 * config.num_seeds * CHECK_STEPS
     return Cost(
@@ -246,6 +249,8 @@ def _advise(config: AdviseConfig) -> Cost:
 A_PAIR, A_PART = 0.5, 20
 """What an ordered pair takes at all ratios, in rows, since its mirror image is known with it and its few ratios are one
 product; and what a held-out part takes beside products, in calls."""
+PAIRS_PER_ROW, NUM_LAWS = 20, 8
+"""Where laws are compared."""
 CHECK_STEPS, CHECK_BATCH = 10_000, 512
 """Steps and rows of the check by real training, at the default budget."""
 PASSES, BLOCK = 3, 2**25

@@ -138,6 +138,8 @@ class AdviseConfig(DataConfig):
         for name in ("num_held_out", "split", "validation"):
             if getattr(self, name) is not None:
                 ignored["num_folds"] = f"beside --{name.replace('_', '-')}, which takes the place of folds"
+        if self.learning_rate is None and self.num_seeds == 0:
+            ignored["batch_size"] = "without --learning-rate or a check (--num-seeds)"
         if self.learning_rate is None:
             ignored |= dict.fromkeys(("momentum", "loss", "optimizer", "num_epochs"), "without --learning-rate")
         return ignored

@@ -11,13 +11,11 @@ import numpy as np
 import rfm
 from experiments.data_configs import AdviseConfig
 from rfm.data import MixedFeatures
-from rfm.decide.splits import NEVER_HELD_OUT
+from rfm.decide.splits import NEVER_HELD_OUT, TRAIN
 from theory.views import counted
 
 MOST_CLASSES = 20
 """That whole numbers are taken for unless they are said to be."""
-TRAIN = "train"
-"""What a column of splits calls the rows that are never held out."""
 
 
 class OwnData(NamedTuple):
@@ -47,6 +45,12 @@ class OwnData(NamedTuple):
         return self._replace(inputs=self.inputs[rows], targets=self.targets[rows], features=features, hold_out=hold_out)
 
     @property
+    def rows_of_an_epoch(self) -> int:
+        """All rows, or those that are trained on where the others are held out for good."""
+        folds = self.hold_out.get("folds")
+        return len(self.inputs) if folds is None or self.num_parts > 1 else int(np.sum(folds == NEVER_HELD_OUT))
+
+    @property
     def num_parts(self) -> int:
         """How many parts are held out."""
         if "folds" in self.hold_out:
@@ -66,16 +70,18 @@ def read(config: AdviseConfig, features_key: jax.Array) -> OwnData:
         raise ValueError(f"{', '.join(given)}: each says which rows are held out; pass one of them")
     with _called("apart", config.apart_flag):
         table = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
-    inputs, targets, hold_out = np.asarray(table.inputs, float), np.asarray(table.targets), _held_out(config, table)
-    if config.validation is not None:
-        inputs, targets, folds = _with_validation(config, table)
-        hold_out = {"folds": folds}
+    inputs, targets, notes = np.asarray(table.inputs, float), np.asarray(table.targets), table.notes
+    if config.validation is None:
+        hold_out = _held_out(config, table)
+    else:
+        inputs, targets, folds, more = _with_validation(config, table)
+        hold_out, notes = {"folds": folds}, (*notes, *(f"validation: {note}" for note in more))
     inputs, targets = inputs.reshape(len(inputs), -1), _of_kind(config, table, targets)
     if config.features not in ("random", "raw"):
         inputs, features = rfm.data.read_mixed(Path(config.features), len(inputs))
     else:
         features = _features(config, inputs.shape[1], features_key)
-    return OwnData(inputs, targets, features, hold_out, table.notes, table.class_names)
+    return OwnData(inputs, targets, features, hold_out, notes, table.class_names)
 
 
 @contextmanager
@@ -115,9 +121,18 @@ def _folds(name: str, column: np.ndarray) -> np.ndarray:
     return np.where(words == TRAIN, NEVER_HELD_OUT, 0)
 
 
-def _with_validation(config: AdviseConfig, table: rfm.data.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All rows, and folds that hold out those of the validation file."""
+def _with_validation(
+    config: AdviseConfig, table: rfm.data.Table
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """All rows, folds that hold out those of the validation file, and what is to be said of how it was read."""
     path = str(config.validation)
+    if config.features not in ("random", "raw"):
+        raise ValueError(
+            f"validation: {config.features} holds features of the rows of the data and no others; write both to one "
+            "table, with a column for --split"
+        )
+    if table.layout is None and not path.endswith(".npz"):
+        raise ValueError(f"validation: {config.dataset} has no columns with names, as {path} has; pass an .npz file")
     with _called("dataset", "validation"):
         other = rfm.data.read_data(path, missing=config.missing) if table.layout is None else table.read_like(path)
     seen, new = (np.asarray(each.inputs, float).reshape(len(each.inputs), -1) for each in (table, other))
@@ -128,7 +143,7 @@ def _with_validation(config: AdviseConfig, table: rfm.data.Table) -> tuple[np.nd
             f"data {seen.shape[1]} and {goals.shape[1]}; pass a file of the same columns"
         )
     folds = np.repeat([NEVER_HELD_OUT, 0], [len(seen), len(new)])
-    return np.concatenate([seen, new]), np.concatenate([goals, new_goals]), folds
+    return np.concatenate([seen, new]), np.concatenate([goals, new_goals]), folds, other.notes
 
 
 def _of_kind(config: AdviseConfig, table: rfm.data.Table, targets: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 A frozen network makes features of all of them, wherever it runs; `rfm advise DATA --features FILE` reads these.
 """
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -36,12 +38,22 @@ def write_pairs(config: PairsConfig, path: Path) -> str:
     first, second = (np.concatenate([np.asarray(column), known]) for column in (drawn.first, drawn.second))
     lam = np.concatenate([np.asarray(drawn.lam), np.ones(len(known))])
     mixed = np.asarray(PairTable(*map(jax.numpy.asarray, (first, second, lam))).mix(jax.numpy.asarray(inputs, float)))
+    columns: dict[str, Any] = {"first": first, "second": second, "lam": lam}
+    if drawn.label_lam is not None:
+        columns["label_lam"] = np.concatenate([np.asarray(drawn.label_lam), np.ones(len(known))])
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, x=np.concatenate([inputs, mixed]), first=first, second=second, lam=lam)
+        np.savez(file, x=np.concatenate([inputs, mixed]), **columns)
     return (
         f"{path}: {len(inputs)} rows, and {len(lam)} mixtures of them.\nEncode x in this order, and keep the rest:\n"
         f"  pairs = np.load({str(path)!r})\n"
         '  np.savez("mixed.npz", features=encoder(pairs["x"]), '
-        '**{name: pairs[name] for name in ("first", "second", "lam")})\n'
-        f"then: rfm advise {config.dataset} --features mixed.npz"
+        f"**{{name: pairs[name] for name in {tuple(columns)}}})\n"
+        f"then: rfm advise {shlex.join([config.dataset, *_reading(config)])} --features mixed.npz"
     )
+
+
+def _reading(config: PairsConfig) -> list[str]:
+    """The flags by which the data were read, which the advice is to be given as well."""
+    usual = PairsConfig()
+    asked = {name: getattr(config, name) for name in ("target", "inputs", "exclude", "separator", "decimal")}
+    return [word for name, value in asked.items() if value != getattr(usual, name) for word in (f"--{name}", value)]

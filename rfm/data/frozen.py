@@ -21,6 +21,8 @@ from theory.checks import check_count, check_finite, check_same_rows, check_shap
 from theory.linalg import on_device
 
 BLOCK_ROWS = 256
+PAIRS_PER_ROW = 20
+"""Mixtures that are drawn for each row."""
 SAME = 1e-4
 """How far two encodings of the same rows may be apart, relative to the largest feature: single precision, and sums
 whose order a device chooses."""
@@ -32,8 +34,9 @@ class MixedFeatures(Law):
     Args:
         first: i, indices into the originals.
         second: j.
-        lam: the share of i in input and label.
+        lam: the share of i in the input.
         features: of each mixture, one row a pair.
+        label_lam: its share in the label; None for the same.
 
     Raises:
         ValueError: columns of different lengths, a share beyond [0, 1], features that are not finite.
@@ -47,18 +50,28 @@ class MixedFeatures(Law):
     pairs: PairTable
     features: Float[Array, "pairs features"]
 
-    def __init__(self, first: ArrayLike, second: ArrayLike, lam: ArrayLike, features: ArrayLike) -> None:
+    def __init__(
+        self,
+        first: ArrayLike,
+        second: ArrayLike,
+        lam: ArrayLike,
+        features: ArrayLike,
+        label_lam: ArrayLike | None = None,
+    ) -> None:
         first, second, lam = np.asarray(first), np.asarray(second), np.asarray(lam, float)
+        shares = {"lam": lam} if label_lam is None else {"lam": lam, "label_lam": np.asarray(label_lam, float)}
         for name, index in (("first", first), ("second", second)):
             if not np.issubdtype(index.dtype, np.integer) or index.ndim != 1 or np.min(index, initial=0) < 0:
                 raise ValueError(f"{name}: must be the index of a row for each pair, got {described(index)}")
             check_same_rows(name, index, "lam", len(lam))
-        if not np.all((lam >= 0) & (lam <= 1)):
-            raise ValueError(f"lam: must lie in [0, 1], got {lam[~((lam >= 0) & (lam <= 1))][0]}")
+        for name, share in shares.items():
+            check_same_rows(name, share, "first", len(first))
+            if not np.all((share >= 0) & (share <= 1)):
+                raise ValueError(f"{name}: must lie in [0, 1], got {share[~((share >= 0) & (share <= 1))][0]}")
         found = on_device(np.asarray(features, float))
         check_shape("features", found, ndim=2)
         check_same_rows("features", found, "pairs", len(lam))
-        self.pairs = PairTable(on_device(first), on_device(second), on_device(lam))
+        self.pairs = PairTable(on_device(first), on_device(second), *map(on_device, shares.values()))
         self.features = check_finite("features", found)
 
     def num_rows(self, num_samples: int) -> int:
@@ -85,7 +98,8 @@ class MixedFeatures(Law):
                 "or hold out fewer rows"
             )
         lam, features = np.asarray(self.pairs.lam)[kept], np.asarray(self.features)[kept]
-        return MixedFeatures(place[first[kept]], place[second[kept]], lam, features)
+        label_lam = None if self.pairs.label_lam is None else np.asarray(self.pairs.label_lam)[kept]
+        return MixedFeatures(place[first[kept]], place[second[kept]], lam, features, label_lam)
 
     def check_originals(self, originals: np.ndarray) -> None:
         """Raises ValueError unless these can be the features of the rows that were mixed.
@@ -135,6 +149,7 @@ def read_mixed(path: Path, num_rows: int) -> tuple[Float[np.ndarray, "rows featu
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features, first, second, lam = (archive[name] for name in ("features", "first", "second", "lam"))
+            label_lam = archive.get("label_lam")
     except Exception as error:  # zip, zlib and numpy all have their own
         raise ValueError(
             f"features: {path} is not a readable .npz file with features, first, second and lam ({error}); keep what "
@@ -148,13 +163,15 @@ def read_mixed(path: Path, num_rows: int) -> tuple[Float[np.ndarray, "rows featu
         )
     if not np.all(np.isfinite(flat)):
         raise ValueError(f"features: {path} holds values that are not finite; scale what the network is given")
-    mixed = MixedFeatures(first, second, lam, flat[num_rows:])
+    mixed = MixedFeatures(first, second, lam, flat[num_rows:], label_lam)
     mixed.check_originals(flat[:num_rows])
     return flat[:num_rows], mixed
 
 
 class Encoder(eqx.Module):
     """A frozen network, as a callable from inputs, of the shape in which they are passed, to features.
+
+    It is given rows and mixtures of one type: floating point as it is passed, and whole numbers in double precision.
 
     Args:
         function: of arrays [rows, ...] to features [rows, features]; NumPy, JAX, PyTorch (without gradients).
@@ -169,7 +186,7 @@ class Encoder(eqx.Module):
 
     function: Callable[[Any], Any]
     block_rows: int = BLOCK_ROWS
-    pairs_per_row: int = 20
+    pairs_per_row: int = PAIRS_PER_ROW
     progress: Callable[[int, int], object] | None = None
 
     def __check_init__(self) -> None:
@@ -185,6 +202,7 @@ class Encoder(eqx.Module):
             ValueError: another number of rows or of columns than was asked for, values that are not finite, an encoder
                 that gives the same rows other features the second time.
         """
+        inputs = _floating(inputs)
         first = self._encoded(inputs[: self.block_rows])
         off = np.max(np.abs(self._encoded(inputs[: self.block_rows]) - first), initial=0)
         if off > SAME * np.max(np.abs(first), initial=0):
@@ -197,12 +215,13 @@ class Encoder(eqx.Module):
     def mixed(self, inputs: np.ndarray, table: PairTable) -> MixedFeatures:
         """The features of mixtures of these rows, which are mixed a block at a time."""
         first, second, lam = (np.asarray(column) for column in (table.first, table.second, table.lam))
+        inputs = _floating(inputs)
 
         def mixture(block: slice) -> np.ndarray:
             share = lam[block].reshape(-1, *[1] * (inputs.ndim - 1))
-            return share * inputs[first[block]] + (1 - share) * inputs[second[block]]
+            return (share * inputs[first[block]] + (1 - share) * inputs[second[block]]).astype(inputs.dtype)
 
-        return MixedFeatures(first, second, lam, self._in_blocks(len(lam), mixture))
+        return MixedFeatures(first, second, lam, self._in_blocks(len(lam), mixture), table.label_lam)
 
     def _in_blocks(self, number: int, rows: Callable[[slice], np.ndarray]) -> np.ndarray:
         blocks: list[np.ndarray] = []
@@ -233,3 +252,7 @@ class Encoder(eqx.Module):
                 "features: the encoder returned values that are not finite; scale its inputs as in its training"
             )
         return found.reshape(len(found), -1)
+
+
+def _floating(inputs: np.ndarray) -> np.ndarray:
+    return inputs if np.issubdtype(inputs.dtype, np.floating) else inputs.astype(float)

@@ -14,6 +14,9 @@ SAME = 1e-9
 """How far relative risks of two ways to train may be apart and be the same but for rounding: about the square of 16
 epsilons times the longest budget, by which rounding may move a prediction then. Lower risks count as this one."""
 
+ROUNDING = 1e-12
+"""Share of a mean risk by which two may be apart and be the same."""
+
 
 IN_WORDS = {
     "plain": "train without Mixup and stop after {length}",
@@ -62,12 +65,14 @@ class Action(eqx.Module):
         interval: the first and the last time whose risk cannot be told from the lowest; calibrated to hold the best
             time of the model fitted to all rows in 90 of 100 cases (`rfm.decide.estimates`).
         row_risk: on each row held out, at the time that the other parts choose; relative.
+        error_rate: the share of wrong classes at these times; None of numbers.
     """
 
     name: Literal["plain", "stop", "switch"] = eqx.field(static=True)
     time: float
     interval: tuple[float, float]
     row_risk: Float[np.ndarray, "rows"]
+    error_rate: float | None
 
 
 class Advice(Shown, eqx.Module):
@@ -164,8 +169,10 @@ class Advice(Shown, eqx.Module):
 
     @property
     def lowest(self) -> Action:
-        """The choice of the lowest mean risk."""
-        return min(self.choices, key=lambda action: action.row_risk.mean())
+        """The choice of the lowest mean risk; the simplest of those that only rounding parts."""
+        means = [action.row_risk.mean() for action in self.choices]
+        most = min(means) + ROUNDING * abs(min(means))
+        return next(action for action, mean in zip(self.choices, means, strict=True) if mean <= most)
 
     @property
     def recommended(self) -> Action:
@@ -226,7 +233,9 @@ class Advice(Shown, eqx.Module):
             {
                 "held out": f"{counted(len(held.row), 'row')} in {counted(held.num_parts, 'part')}",
                 "rows to train on": str(self.num_train),
-                "step size": f"{number(self.step_size)} (stable below {number(self.largest_stable_step)})",
+                "step size": f"{number(self.step_size)} (stable below {number(self.largest_stable_step)})"
+                if self.pace.trainer is None
+                else f"that of your training, {number(self.step_size)} in time",
             },
         )
 

@@ -112,7 +112,9 @@ def advise(
     slowed = np.maximum(parts.errors(1, slowdown * times).squared / squared.unit, SAME)
     is_slowed = law.is_plain and bool(np.max(np.abs(squared.mixup - slowed)) < SAME)
     risks, held = squared if wrong is None or metric == "squared-error" else wrong, parts.held
-    plain_stop, stop = _action("plain", times, risks.plain, held), _action("stop", times, risks.mixup, held)
+    rate = (lambda way: None) if wrong is None else (lambda way: wrong.unit * getattr(wrong, way))
+    plain_stop = _action("plain", times, risks.plain, rate("plain"), held)
+    stop = _action("stop", times, risks.mixup, rate("mixup"), held)
     return Advice(
         times=times,
         switch_times=switches,
@@ -121,7 +123,7 @@ def advise(
         wrong=wrong,
         plain=plain_stop,
         stop=stop,
-        switch=_action("switch", switches, risks.switched, held),
+        switch=_action("switch", switches, risks.switched, rate("switched"), held),
         pace=Pace(step_size, trainer, parts.num_rows, parts.num_targets),
         trainer_error=None if trainer is None else _trainer_error(parts, trainer, ((0, stop), (1, plain_stop))),
         largest_stable_step=2 / parts.fastest,
@@ -136,11 +138,19 @@ def _errs(null: Errors) -> bool:
     return null.wrong is not None and bool(np.any(null.wrong))
 
 
-def _action(name: Literal["plain", "stop", "switch"], times: np.ndarray, risk: np.ndarray, held: HeldOut) -> Action:
-    """The best time, those that cannot be told from it, and the risk on each row at the time that the others choose."""
+def _action(
+    name: Literal["plain", "stop", "switch"],
+    times: np.ndarray,
+    risk: np.ndarray,
+    wrong: np.ndarray | None,
+    held: HeldOut,
+) -> Action:
+    """The best time, those that cannot be told from it, and what each row loses at the time that the others choose."""
     near = times[held.may_be_best(risk)]
-    best = float(times[np.argmin(risk.mean(axis=0))])
-    return Action(name, best, (float(near[0]), float(near[-1])), held.at_times_of_others(risk))
+    best, chosen = float(times[np.argmin(risk.mean(axis=0))]), held.times_of_others(risk)
+    rows = np.arange(len(risk))
+    rate = None if wrong is None else float(wrong[rows, chosen].mean())
+    return Action(name, best, (float(near[0]), float(near[-1])), risk[rows, chosen], rate)
 
 
 def _trainer_error(parts: Parts, trainer: Trainer, actions: Sequence[tuple[int, Action]]) -> float:
@@ -150,5 +160,5 @@ def _trainer_error(parts: Parts, trainer: Trainer, actions: Sequence[tuple[int, 
         steps = np.maximum(1, np.round(np.asarray([action.time]) / trainer.step_time(parts.num_targets)))
         stepped, flowing = (np.mean(parts.errors(index, *clock).squared) for clock in
                             ((steps, trainer.rule(parts.num_targets)), (np.asarray([action.time]),)))  # fmt: skip
-        off.append(abs(stepped / flowing - 1))
+        off.append(abs(stepped / flowing - 1) if flowing else 0.0)
     return float(max(off))

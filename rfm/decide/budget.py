@@ -27,6 +27,7 @@ def training_times(
     step_size: float | None,
     num_targets: int,
     number: int,
+    from_a_step_on: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Times to stop at, evenly in their logarithm, the last of them the budget; and the step size.
 
@@ -44,7 +45,7 @@ def training_times(
     if budget * largest > LONGEST:
         raise ValueError(f"budget: {budget:g} is longer than can be resolved; pass at most {LONGEST / largest:.3g}")
     if trainer is not None:
-        trainer.rule(num_targets).check_stable(largest)
+        trainer.check_stable(largest, num_targets)
         step_size = trainer.step_time(num_targets)
     elif step_size is None:
         step_size = 1 / largest
@@ -55,7 +56,8 @@ def training_times(
             f"budget: {budget:g} is over before the first step, of {step_size:.3g}; pass some steps' time, such as "
             f"{BUDGET / largest:.3g}"
         )
-    return np.geomspace(min(FIRST / largest, budget / 10), budget, number), step_size
+    first = step_size if from_a_step_on else min(FIRST / largest, budget / 10)
+    return np.geomspace(first, budget, number), step_size
 
 
 def switch_times(times: np.ndarray) -> np.ndarray:
@@ -126,6 +128,13 @@ class Trainer(eqx.Module):
         """What it follows in the mean over batches, step by step."""
         step_size = self._step_size(num_targets)
         return theory.HeavyBall(step_size, self.momentum) if self.momentum else theory.GradientDescent(step_size, 0.0)
+
+    def check_stable(self, largest: float, num_targets: int) -> None:
+        """Raises ValueError if it diverges at that largest eigenvalue."""
+        rule, learning_rate = self.rule(num_targets), float(self.learning_rate)
+        most = float(rule.largest_stable_step(largest)) * learning_rate / self._step_size(num_targets)
+        if learning_rate >= most:
+            raise ValueError(f"learning_rate: {learning_rate:g} diverges on these features; pass less than {most:.3g}")
 
     def _step_size(self, num_targets: int) -> float:
         return self.learning_rate * {"mse": 2 / num_targets, "sum": 2.0, "half": 1.0}[self.loss]

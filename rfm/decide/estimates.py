@@ -92,7 +92,11 @@ class HeldOut(eqx.Module):
         return higher.mean(axis=0) <= UNTOLD * self.standard_error(higher)
 
     def at_times_of_others(self, risk: Float[np.ndarray, "rows times"]) -> Float[np.ndarray, "rows"]:
-        """Each row's risk at the time that is best for the rows of the other groups of parts.
+        """Each row's risk at the time of `times_of_others`."""
+        return risk[np.arange(len(risk)), self.times_of_others(risk)]
+
+    def times_of_others(self, risk: Float[np.ndarray, "rows times"]) -> Int[np.ndarray, "rows"]:
+        """The index of the time that is best for the rows of the other groups of parts, for each row.
 
         So choosing the time does not make it look better than it is. Groups, since single rows that are left out would
         turn the choice just where they themselves are worst; where there is one part, they are groups of its units.
@@ -100,8 +104,7 @@ class HeldOut(eqx.Module):
         group = (self.part if self.num_parts > 1 else self.unit) % MOST_GROUPS
         sums = np.zeros((int(group.max()) + 1, risk.shape[1]))
         np.add.at(sums, group, risk)
-        best = np.argmin(sums.sum(axis=0)[None, :] - sums, axis=1)
-        return risk[np.arange(len(risk)), best[group]]
+        return np.argmin(sums.sum(axis=0)[None, :] - sums, axis=1)[group]
 
 
 def is_significant(difference: Estimate) -> bool:

@@ -231,6 +231,10 @@ def pairs_for(law: Mixup, num_rows: int, pairs_per_row: int, key: PRNGKeyArray) 
     >>> len(pairs_for(rfm.Mixup(alpha=1.0, pairs="expected"), 5, 20, jax.random.key(0)))
     100
     """
+    if law.mixes_features:
+        raise ValueError(
+            f"law: {law} mixes features, which needs no network; pass the features as inputs, and features='raw'"
+        )
     if law.self_weight(num_rows) is None:
         raise ValueError(
             f"law: {law} chooses partners by what they are, and would look at rows that are held out; with features of "

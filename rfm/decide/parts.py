@@ -70,6 +70,7 @@ class Parts(NamedTuple):
         laws: Sequence[Law],
         tolerance: float,
         key: PRNGKeyArray,
+        num_rows: int,
         progress: Callable[[int], object] | None = None,
     ) -> "Parts":
         """Everything that costs something; progress is called with 1 after each part."""
@@ -85,7 +86,7 @@ class Parts(NamedTuple):
             raise ValueError(
                 "groups: all rows that are held out are in one group, so that no error is known; hold out more"
             )
-        return Parts(tuple(parts), held, len(data.inputs))
+        return Parts(tuple(parts), held, num_rows)
 
     @property
     def num_targets(self) -> int:
@@ -163,13 +164,15 @@ class Asked(NamedTuple):
         units = np.arange(len(data.inputs))
         if self.ways.groups is not None:
             units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
-        return Parts.of(data, splits, units, maker, laws, tolerance, pair_key, progress)
+        num_rows = self.ways.rows_of_an_epoch(splits, len(data.inputs))
+        return Parts.of(data, splits, units, maker, laws, tolerance, pair_key, num_rows, progress)
 
     def times(self, parts: Parts) -> tuple[np.ndarray, float]:
         """At which training may stop, and the time of a step."""
         return training_times(
-            parts.fastest, self.budget, self.trainer, self.step_size, parts.num_targets, self.num_times
-        )
+            parts.fastest, self.budget, self.trainer, self.step_size, parts.num_targets, self.num_times,
+            from_a_step_on=self.metric == "accuracy",  # before it, a prediction names classes already
+        )  # fmt: skip
 
     def check(self) -> None:
         """Raises ValueError for what cannot be asked, before data are looked at."""

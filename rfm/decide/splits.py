@@ -15,8 +15,8 @@ from jaxtyping import Int, PRNGKeyArray
 from theory.checks import check_count, described
 from theory.views import counted
 
-NEVER_HELD_OUT = -1
-"""The fold, as scikit-learn has it, of rows that are in all training parts."""
+NEVER_HELD_OUT, TRAIN = -1, "train"
+"""The fold, as scikit-learn has it, of rows that are in all training parts; and where folds are words."""
 FEWEST = 2
 """Rows to train on."""
 
@@ -65,6 +65,11 @@ class Ways(NamedTuple):
             _check_classes(way, parts, classes)
         return parts
 
+    def rows_of_an_epoch(self, parts: list[Rows], num_rows: int) -> int:
+        """How many rows one trains on in the end: all, but where some are held out for good."""
+        for_good = len(parts) == 1 and self.num_held_out is None and self.order is None
+        return len(parts[0].train) if for_good else num_rows
+
     def _by_num_folds(self, num_rows: int, classes: np.ndarray | None, key: PRNGKeyArray) -> list[Rows]:
         check_count("num_folds", self.num_folds, least=2)
         shuffled = np.asarray(jax.random.permutation(key, num_rows))
@@ -81,7 +86,8 @@ class Ways(NamedTuple):
 
     def _by_folds(self, num_rows: int, classes: np.ndarray | None, key: PRNGKeyArray) -> list[Rows]:
         fold_of_row = _one_a_row("folds", self.folds, num_rows, ", or -1 for rows that are never held out")
-        names = [fold for fold in np.unique(fold_of_row) if fold != NEVER_HELD_OUT]
+        never = (str(NEVER_HELD_OUT), TRAIN) if fold_of_row.dtype.kind in "OUS" else (NEVER_HELD_OUT,)
+        names = [fold for fold in np.unique(fold_of_row) if fold not in never]
         if not names:
             raise ValueError(
                 "folds: all are -1, so that no row is ever held out; pass the fold of each row that may be"
@@ -106,7 +112,12 @@ class Ways(NamedTuple):
 
     def _by_order(self, num_rows: int, classes: np.ndarray | None, key: PRNGKeyArray) -> list[Rows]:
         check_count("num_folds", self.num_folds, least=1)
-        moments, moment = np.unique(_one_a_row("order", self.order, num_rows), return_inverse=True)
+        taken = _one_a_row("order", self.order, num_rows)
+        if words := [value for value in taken.tolist() if isinstance(value, str)]:
+            raise ValueError(
+                f"order: holds text, such as {words[0]!r}, which tells no earlier from later; pass numbers or dates"
+            )
+        moments, moment = np.unique(taken, return_inverse=True)
         if len(moments) <= self.num_folds:
             raise ValueError(
                 f"order: there are {len(moments)} different times for {self.num_folds} folds, each held out from the "

@@ -19,6 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from rfm.data.datasets import Missing
 from rfm.data.frames import arrays_of
+from rfm.data.frozen import Encoder, MixedFeatures
 from rfm.decide.actions import SAME
 from rfm.decide.budget import Pace, Trainer
 from rfm.decide.estimates import SIGNIFICANT, Estimate, HeldOut, Metric
@@ -54,11 +55,14 @@ MOST_ROWS = 1e6
 COLOURS = (BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, BROWN)
 
 
-def usual_laws(*, are_classes: bool, pairs: int | Literal["expected"] = "expected") -> dict[str, Law]:
+def usual_laws(
+    *, are_classes: bool, pairs: int | Literal["expected"] = "expected", choose: bool = True
+) -> dict[str, Law]:
     """The laws that are compared unless others are given, by name; the first is plain training.
 
     Ratios drawn from three Beta laws; never a row with itself; half of the rows unmixed, as RegMixup has it; partners
-    of similar labels (C-Mixup) at two bandwidths, in standard deviations of the targets, or of the same class.
+    of similar labels (C-Mixup) at two bandwidths, in standard deviations of the targets, or of the same class, if
+    partners may be chosen.
 
     >>> list(usual_laws(are_classes=True))[-2:]
     ['RegMixup', 'same class']
@@ -67,6 +71,8 @@ def usual_laws(*, are_classes: bool, pairs: int | Literal["expected"] = "expecte
     laws: dict[str, Law] = {NO_MIXUP: ERM()}
     laws |= {f"Mixup, alpha {alpha:g}": Mixup(alpha=alpha, pairs=pairs) for alpha in (0.2, 1.0, 5.0)}
     laws |= {"never itself": uniform(partners=OtherSamples()), "RegMixup": uniform(share=0.5)}
+    if not choose:
+        return laws
     if are_classes:
         return laws | {"same class": uniform(partners=SameClass())}
     return laws | {f"C-Mixup, bandwidth {h:g}": uniform(partners=SimilarLabels(h)) for h in (0.3, 1.0)}
@@ -213,7 +219,7 @@ def compare_laws(
     Args:
         inputs: one row a sample.
         targets: numbers, or whole numbers that stand for classes.
-        features: of standardised inputs, or ``raw``.
+        features: of standardised inputs, ``raw``, or an `rfm.data.Encoder`, for which partners are any or others.
         laws: by name, `rfm.Mixup` or `rfm.ERM`, two at least; the first is what the others are compared with. If none
             is given, `usual_laws`.
         num_folds: K random folds; or
@@ -249,7 +255,12 @@ def compare_laws(
     asked.check()
     table = arrays_of(inputs, targets, missing=missing)
     given = asked.given(table.inputs, table.targets)
-    laws = dict(laws) or usual_laws(are_classes=given.data.codes is not None)
+    if isinstance(features, MixedFeatures):
+        raise ValueError(
+            "features: rows that are mixed already are of one law, which rfm.advise compares with none; pass an Encoder"
+        )
+    # An encoder's pairs are drawn for all parts together, so that partners must not hang on rows.
+    laws = dict(laws) or usual_laws(are_classes=given.data.codes is not None, choose=not isinstance(features, Encoder))
     for name, law in laws.items():
         check_type(f"laws[{name!r}]", law, (Mixup, ERM), "rfm.Mixup(...) or rfm.ERM()")
     if len(laws) < 2:

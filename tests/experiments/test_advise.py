@@ -108,13 +108,13 @@ def test_the_words_are_those_of_the_numbers(stored, tmp_path):
         changed = {name: stored[name]._replace(values=np.asarray(values)) for name, values in numbers.items()}
         return printed({**stored, **changed}, tmp_path)
 
-    assert "Mixup -0.100 ± 0.020 below no Mixup" in page(0.4, 0.5, 0.0, 0.02)
+    assert "Mixup 0.100 ± 0.020 above no Mixup" in page(0.4, 0.5, 0.0, 0.02)
     text = page(0.5, 0.4, 0.1, 0.2)
-    assert "more rows: 'Mixup, stop' has a risk lower by 0.10 ± 0.20, which about 7100 rows would tell" in text
+    assert "more rows: 'Mixup, stop' has a risk lower by 0.10 ± 0.20; some 7100 rows would show whether" in text
     assert "the simpler way is advised" in text
     text = page(0.5, 0.4, 0.1, 0.01)
     assert "'no Mixup, stop' gaining more than the 0.100 ± 0.010 by which it is behind" in text
-    assert "costs 10.0 % more risk than stopping changed by" in text
+    assert "has 10.0 % more risk than stopping changed by" in text
     assert "over-training is not seen" not in text
     assert "over-training is not seen" in page(0.5, 0.4, 0.1, 0.01, cost_error=0.06)
 

@@ -128,6 +128,22 @@ def test_a_result_for_machines_is_json_and_nothing_else(table, here, capsys):
     assert "of the most frequent class" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("flag", ["--groups", "--time-order", "--split", "--validation"])
+def test_rows_are_held_out_as_the_flag_says(flag, table, frame, here):
+    frame[["price", "age", "area"]].iloc[:6].to_csv("later.csv", index=False)
+    value = {"--groups": "owner", "--time-order": "sold", "--split": "use", "--validation": "later.csv"}[flag]
+    usual = ["--target", "price", "--exclude", "kind,use,fold" if flag in ("--groups", "--time-order") else "kind,fold"]
+    more = {"--groups": ",sold", "--time-order": ",owner", "--split": ",owner,sold", "--validation": ",owner,sold,use"}
+    usual[-1] += more[flag]
+    own = ["--learning-rate", 0.1, "--batch-size", 4, "--features", "raw", "--num-times", 8, "--figure", "None"]
+    assert run("advise", table, *usual, flag, value, *own) == 0
+    result = store.read(here / "results" / "advise.nc", "advise")
+    wanted = {"--groups": (24, 8, 24), "--time-order": (20, 20, 24), "--split": (8, 8, 16), "--validation": (6, 6, 24)}
+    held_out, units, in_an_epoch = wanted[flag]
+    assert (int(result["num_held_out"]), int(result["num_units"])) == (held_out, units)
+    assert float(result["length_unit"]) == pytest.approx(-(-in_an_epoch // 4) * 0.1 * 2)
+
+
 def test_laws_are_printed_and_stored_side_by_side(table, here, capsys):
     quick = flags(asked(table, compare_laws=True, features="random", num_features=6, num_pairs=60))
     assert run("advise", *quick, "--figure", "None") == 0
@@ -160,6 +176,9 @@ def test_epochs_are_those_of_ones_own_training(table, here, capsys):
             "optimizer: adam has no training time: it steps each weight at a rate of its own",
         ),
         (["--groups", "owners"], "groups: "),
+        (["--groups", "owner", "--num-seeds", "1"], "groups: the check by real training holds out rows at random"),
+        (["--learning-rate", "9", "--batch-size", "4"], "learning_rate: 9 diverges on these features; pass less than "),
+        (["--batch-size", "4"], "batch_size: is ignored without --learning-rate or a check (--num-seeds)"),
         (["--features", "none.npz"], "features: there is no file none.npz"),
         (["--validation", "none.csv"], "validation: there is no file none.csv"),
         (

@@ -90,5 +90,5 @@ def test_what_has_no_clock_is_refused(arguments: dict[str, object], message: str
 
 def test_a_learning_rate_that_diverges_is_refused() -> None:
     x = RNG.normal(size=(20, 2))
-    with pytest.raises(ValueError, match=r"^step_size: "):
+    with pytest.raises(ValueError, match=r"^learning_rate: 100 diverges on these features; pass less than 0."):
         rfm.advise(x, x[:, 0], features="raw", num_folds=2, trainer=Trainer(100.0, 5), key=jax.random.key(0))

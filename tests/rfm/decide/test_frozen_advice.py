@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,6 +82,11 @@ def test_partners_that_hang_on_held_out_rows_are_refused() -> None:
         ValueError, match=r"^law: Mixup.* chooses partners by what they are, and would look at rows that"
     ):
         rfm.advise(IMAGES, GOAL, features=Encoder(network), law=law, **SETTINGS)
+    law = rfm.Mixup(alpha=1.0, pairs="expected", space="features")
+    with pytest.raises(ValueError, match=r"^law: Mixup.* mixes features, which needs no network"):
+        rfm.advise(IMAGES, GOAL, features=Encoder(network), law=law, **SETTINGS)
+    with pytest.raises(ValueError, match=r"^features: rows that are mixed already are of one law"):
+        rfm.decide.compare_laws(network(IMAGES), GOAL, features=mixed(), **SETTINGS)
     with pytest.raises(ValueError, match=r"^law: Mixup.* is given beside features of rows that are mixed already"):
         rfm.advise(network(IMAGES), GOAL, features=mixed(), law=law, **SETTINGS)
 
@@ -90,5 +96,28 @@ def test_laws_of_an_encoder_are_compared_on_the_same_parts() -> None:
     laws = {"no Mixup": rfm.ERM(), "Mixup": rfm.Mixup(alpha=1.0, pairs="expected"), "never itself": others}
     found = rfm.decide.compare_laws(IMAGES, GOAL, features=Encoder(network), laws=laws, **SETTINGS)
     assert found.risk.shape == (3, 30, 9)
+    assert not np.array_equal(found.risk[1], found.risk[2])
+    assert "never itself" in rfm.decide.compare_laws(IMAGES, GOAL, features=Encoder(network), **SETTINGS).names
     plain = rfm.advise(network(IMAGES), GOAL, features=mixed(), **SETTINGS)
     assert np.allclose(found.risk[0], plain.plain_risk, rtol=ORACLE)
+
+
+def test_labels_may_have_a_ratio_of_their_own() -> None:
+    law = rfm.Mixup(alpha=1.0, pairs="expected", label_lam=0.0)
+    table = pairs_for(law, 30, 5, KEY)
+    labels = Encoder(network).mixed(IMAGES, table).within(np.arange(30)).pairs.mix_labels(jnp.asarray(GOAL))
+    assert np.array_equal(labels, GOAL[np.asarray(table.second)])
+
+
+@pytest.mark.parametrize(("dtype", "given"), [("float32", "float32"), ("uint8", "float64")])
+def test_a_network_is_given_rows_and_mixtures_of_one_type(dtype: str, given: str) -> None:
+    seen = set()
+
+    def typed(images: np.ndarray) -> np.ndarray:
+        seen.add(str(images.dtype))
+        return network(images / 255)
+
+    images = (100 + 40 * IMAGES).clip(0, 255).astype(dtype)
+    found = rfm.advise(images, GOAL, features=Encoder(typed), **SETTINGS)
+    assert seen == {given}
+    assert found.stop.row_risk.mean() < 3  # features of mixtures are of the size of those of rows

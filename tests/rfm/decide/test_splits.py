@@ -87,6 +87,15 @@ def test_rows_of_fold_minus_one_are_never_held_out(names: str) -> None:
     assert as_lists(parts) == sorted(test.tolist() for test in held_out)
 
 
+@pytest.mark.parametrize("never", ["train", "-1"])
+def test_words_may_say_which_rows_are_never_held_out(never: str) -> None:
+    folds = np.where(np.arange(12) < 8, never, "test")
+    (part,) = parts_of(12, folds=folds)
+    assert part.held_out.tolist() == [8, 9, 10, 11]
+    assert Ways(folds=folds).rows_of_an_epoch([part], 12) == 8
+    assert Ways(num_held_out=4).rows_of_an_epoch([part], 12) == 12
+
+
 RARE = np.repeat([0, 1, 2], [10, 9, 1])
 
 
@@ -100,6 +109,7 @@ RARE = np.repeat([0, 1, 2], [10, 9, 1])
         ),
         ({"order": np.sort(RARE), "num_folds": 1}, RARE, "order: part 0 trains on no row of class 1, which has 9 rows"),
         ({"order": np.zeros(20)}, None, "order: there are 1 different times for 5 folds, each held out from the times"),
+        ({"order": np.asarray(["Jan", "Feb"] * 10)}, None, "order: holds text, such as 'Jan', which tells no earlier"),
         ({"order": np.arange(5)}, None, "order: has shape (5,); pass one a row, shape (20,)"),
         ({"groups": np.arange(20) % 2}, None, "groups: there are 2 for 5 folds; pass fewer folds (num_folds)"),
         (
