@@ -12,7 +12,7 @@ from rich.table import Table
 from experiments.report import BELOW_ROUNDING, LARGEST_PLAIN, empty_table, with_error
 from experiments.store import Result, configuration_of
 from rfm.decide.actions import SAME
-from rfm.decide.estimates import CALLED, SIGNIFICANT
+from rfm.decide.estimates import CALLED, HELD, SIGNIFICANT
 from rfm.decide.which_law import rounded
 from theory.views import counted
 
@@ -189,8 +189,8 @@ def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
     return [
         *notes,
         f"Relative risk: {unit} {_null(result)}. Ranges, and 1.645 errors (±) on either side, held the true value of "
-        f"the model fitted to all rows in about {100 * CALLED:.0f} % of simulated data sets (of squared errors, in "
-        f"random folds).{steps}",
+        f"the model fitted to all rows in {100 * HELD[0]:.0f} to {100 * HELD[1]:.0f} % of simulated data sets (squared "
+        f"errors, random folds).{steps}",
     ]
 
 
