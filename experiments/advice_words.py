@@ -54,9 +54,16 @@ Reason = tuple[str, str]
 
 def _why(result: Result) -> list[Reason]:
     """Three numbers: what is learnt, what Mixup does, what going on would cost."""
-    learnt = _estimate(result, "gain_over_mean")
     lowest = str(_choices(result).isel(action=_lowest(result))["action"].values)
-    lines = [("learnt", f"{learnt} of the risk of {_null(result)}, by '{ACTIONS[lowest]}'")]
+    gain, error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
+    if gain > 0:
+        learnt = f"{with_error(gain, error)} of the risk of {_null(result)}, by '{ACTIONS[lowest]}'"
+    elif error > 0:
+        above = with_error(-gain, error)
+        learnt = f"nothing: the lowest risk, of '{ACTIONS[lowest]}', is {above} above that of {_null(result)}"
+    else:
+        learnt = "nothing: the risk is lowest before the first step"
+    lines = [("learnt", learnt)]
     slowdown = float(result["slowdown"])
     if isfinite(slowdown):
         lines.append(
@@ -92,7 +99,7 @@ def _what_would_change_it(result: Result) -> list[Reason]:
     if not int(result["beats_mean"]):
         gain, error = float(result["gain_over_mean"]), float(result["gain_over_mean_error"])
         if gain <= 0:
-            return [("changed by", "data that the features can learn: nothing is learnt here")]
+            return [("changed by", "features that can learn this, or more data")]
         rows = int(result["num_units"]) * (SIGNIFICANT * error / gain) ** 2
         return [("changed by", f"more rows: about {rounded(rows)} would show that this much is learnt")]
     choices = _choices(result)
@@ -223,10 +230,6 @@ def _advised(result: Result) -> int:
 
 def _lowest(result: Result) -> int:
     return int(_choices(result)["action_risk"].values.argmin())
-
-
-def _estimate(result: Result, name: str, sign: str = "") -> str:
-    return with_error(float(result[name]), float(result[f"{name}_error"]), sign=sign)
 
 
 def _relative(risk: float, error: float) -> str:
