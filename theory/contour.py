@@ -74,7 +74,9 @@ def contours(times: Float[np.ndarray, "times"], tolerance: float = TOLERANCE) ->
     ...
     ValueError: tolerance: must lie between 1e-13 and 0.1, got 1e-20
     """
-    check_within("tolerance", tolerance, lambda x: (x >= FINEST) & (x <= 0.1), f"must lie between {FINEST:g} and 0.1")
+    tolerance = check_within(
+        "tolerance", tolerance, lambda x: (x >= FINEST) & (x <= 0.1), f"must lie between {FINEST:g} and 0.1"
+    )
     return [_hyperbola(window, tolerance) for window in _windows(times)]
 
 

@@ -6,6 +6,7 @@ from rfm.decide.budget import Trainer
 from rfm.decide.controls import NoiseControls, noise_controls
 from rfm.decide.cures import Cure, best_ridge, compare_cures
 from rfm.decide.estimates import Estimate
+from rfm.decide.learning_curve import LearningCurve, learning_curve
 from rfm.decide.leave_one_out import LeaveOneOut, leave_one_out
 from rfm.decide.step_sizes import with_step_sizes
 from rfm.decide.switch import closed_form_switch
@@ -18,6 +19,7 @@ __all__ = [
     "Cure",
     "Estimate",
     "LawComparison",
+    "LearningCurve",
     "LeaveOneOut",
     "MixupFamily",
     "NoiseControls",
@@ -28,6 +30,7 @@ __all__ = [
     "closed_form_switch",
     "compare_cures",
     "compare_laws",
+    "learning_curve",
     "leave_one_out",
     "mixup_family",
     "noise_controls",

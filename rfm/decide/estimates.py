@@ -73,7 +73,11 @@ class HeldOut(eqx.Module):
 
     def _estimate(self, kind: Literal["risk", "difference"], values: Float[np.ndarray, "rows"]) -> Estimate:
         error = self.standard_error(values[:, None])[0]
-        return Estimate(float(values.mean()), float(error * (WIDER[kind] + WIDER_OF_FEW[kind] / self.num_units**0.5)))
+        return Estimate(float(values.mean()), float(error * self.widening(kind)))
+
+    def widening(self, kind: Literal["risk", "difference"]) -> float:
+        """What a standard error is multiplied by, to be an error."""
+        return WIDER[kind] + WIDER_OF_FEW[kind] / self.num_units**0.5
 
     def excess(self, above: Float[np.ndarray, "rows"], below: Float[np.ndarray, "rows"]) -> Estimate:
         """Of two ways to train, mean(above) / mean(below) - 1; the error is that of the linearised ratio."""

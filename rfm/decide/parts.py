@@ -16,12 +16,12 @@ from rfm.data.datasets import Missing, as_numbers, check_varies
 from rfm.decide.budget import LONGEST, Trainer, training_times
 from rfm.decide.estimates import METRICS, HeldOut, Metric
 from rfm.decide.featured import Data, Errors, Features, MappedFeatures, PartFeatures, Split, errors_of, featured
-from rfm.decide.splits import Rows, Ways
+from rfm.decide.splits import FEWEST, Rows, Ways
 from rfm.features import check_features
 from rfm.mixup.law import Law
 from rfm.solve import solve
 from theory import Spectrum, TestSet
-from theory.checks import check_choice, check_count, check_positive
+from theory.checks import check_choice, check_count, check_positive, untraced
 from theory.classes import Classes
 from theory.switching import switched
 
@@ -152,7 +152,21 @@ class Asked(NamedTuple):
         progress: Callable[[int], object] | None,
     ) -> Parts:
         """The parts of the data, decomposed under each law."""
-        check_positive("tolerance", tolerance)
+        return self.parts_of(given, features, laws, (1.0,), tolerance=tolerance, key=key, progress=progress)[0]
+
+    def parts_of(
+        self,
+        given: Given,
+        features: Features,
+        laws: Sequence[Law],
+        shares: Sequence[float],
+        *,
+        tolerance: float,
+        key: PRNGKeyArray,
+        progress: Callable[[int], object] | None,
+    ) -> list[Parts]:
+        """The same of nested random subsets of the rows that are trained on, of those shares of them."""
+        tolerance = check_positive("tolerance", tolerance)
         check_key("key", key)
         inputs, data = given
         split_key, pair_key = jax.random.split(key)
@@ -165,7 +179,15 @@ class Asked(NamedTuple):
         if self.ways.groups is not None:
             units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
         num_rows = self.ways.rows_of_an_epoch(splits, len(data.inputs))
-        return Parts.of(data, splits, units, maker, laws, tolerance, pair_key, num_rows, progress)
+        fewest = min(round(shares[0] * len(rows.train)) for rows in splits)
+        if fewest < FEWEST:
+            raise ValueError(f"shares: the smallest leaves {fewest} rows to train on; pass larger ones, or more rows")
+        found = []
+        for share in shares:
+            thinner = [rows.thinned(share, data.codes, jax.random.fold_in(pair_key, index))
+                       for index, rows in enumerate(splits)]  # fmt: skip
+            found.append(Parts.of(data, thinner, units, maker, laws, tolerance, pair_key, num_rows, progress))
+        return found
 
     def times(self, parts: Parts) -> tuple[np.ndarray, float]:
         """At which training may stop, and the time of a step."""
@@ -174,6 +196,7 @@ class Asked(NamedTuple):
             from_a_step_on=self.metric == "accuracy",  # before it, a prediction names classes already
         )  # fmt: skip
 
+    @untraced
     def check(self) -> None:
         """Raises ValueError for what cannot be asked, before data are looked at."""
         check_count("num_times", self.num_times, least=4)

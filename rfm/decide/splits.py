@@ -27,6 +27,23 @@ class Rows(NamedTuple):
     train: Int[np.ndarray, "train"]
     held_out: Int[np.ndarray, "held_out"]
 
+    def thinned(self, share: float, classes: Int[np.ndarray, "rows"] | None, key: PRNGKeyArray) -> "Rows":
+        """With a random share of the rows to train on, of every class alike; a smaller share is part of a larger one.
+
+        >>> rows = Rows(np.arange(8), np.asarray([8]))
+        >>> half, all_of_them = (rows.thinned(share, np.arange(9) % 2, jax.random.key(0)) for share in (0.5, 1.0))
+        >>> np.sort(half.train % 2).tolist(), all_of_them.train.tolist()
+        ([0, 0, 1, 1], [0, 1, 2, 3, 4, 5, 6, 7])
+        """
+        shuffled = np.asarray(jax.random.permutation(key, self.train))
+        if classes is not None:
+            place = np.empty(len(shuffled))
+            for name in np.unique(classes[shuffled]):
+                there = np.flatnonzero(classes[shuffled] == name)
+                place[there] = (np.arange(len(there)) + 0.5) / len(there)
+            shuffled = shuffled[np.argsort(place, kind="stable")]
+        return Rows(np.sort(shuffled[: round(share * len(shuffled))]), self.held_out)
+
 
 class Ways(NamedTuple):
     """The ways to choose parts; the first of these that is given counts, and `num_folds` where none is.
