@@ -9,9 +9,9 @@ CODE := theory rfm experiments figures rfm_command.py tests benchmarks
 
 # What depends on the last bits of a processor, tried with the BLAS kernels of others.
 KERNELS := Haswell Prescott
-ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk starts transforms phases) tests/theory/rules/test_averaging \
+ACCURACY := $(addprefix tests/theory/test_,trust spectrum risk starts transforms phases left_out contour) tests/theory/rules/test_averaging \
   $(addprefix tests/theory/batches/test_,minibatch approximation training) tests/theory/derivatives/test_covariance \
-  $(addprefix tests/rfm/,test_kernels test_rounding expected/test_quadrature)
+  $(addprefix tests/rfm/,test_kernels test_rounding expected/test_quadrature decide/test_leave_one_out)
 
 # A dozen files of tests that together take half a minute, from every floor.
 QUICK ?= tests/test_house.py tests/test_installation.py tests/test_float32.py theory/checks.py \
