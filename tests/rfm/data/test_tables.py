@@ -190,9 +190,10 @@ def test_files_that_are_absent_or_no_text_are_named(tmp_path: Path) -> None:
         (GOOD.encode("utf-16-le"), "a.csv", "holds zero bytes, so it is no text; save it as text in UTF-8"),
         (b"PK\x03\x04\0\0", "a.csv", "is a spreadsheet, or another archive; save it as text in UTF-8"),
         (GOOD.encode(), "a.csv.gz", "cannot be unpacked (Not a gzipped file"),
-        (gzip.compress(GOOD.encode())[:-9], "a.csv.gz", "cannot be unpacked (Compressed file ended before"),
-        (gzip.compress(GOOD.encode())[:12] + b"??????", "a.csv.gz", "cannot be unpacked ("),
+        (gzip.compress(GOOD.encode(), mtime=0)[:-9], "a.csv.gz", "cannot be unpacked (Compressed file ended before"),
+        (gzip.compress(GOOD.encode(), mtime=0)[:12] + b"??????", "a.csv.gz", "cannot be unpacked ("),
     ],
+    ids=["latin-1", "utf-16", "zero bytes", "archive", "not packed", "cut", "broken"],
 )
 def test_what_is_no_text_in_utf_8_is_said_to_be_what_it_is(
     tmp_path: Path, content: bytes, name: str, message: str
