@@ -41,22 +41,24 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     settings = _settings(config, data)
 
     def advise(data: OwnData, key: jax.Array, advance: Any) -> Advice:
-        settings["key"], settings["progress"] = key, advance
-        return rfm.advise(data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings)
+        return rfm.advise(
+            data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings, key=key,
+            progress=advance,
+        )  # fmt: skip
 
     advice = advise(data, advice_key, stage("held-out parts", data.num_parts))
     variables = _variables(advice, data)
     if config.compare_laws:
-        settings["key"], settings["progress"] = advice_key, stage("laws of mixing", data.num_parts)
         are_classes = np.issubdtype(data.targets.dtype, np.integer)
         laws = rfm.decide.usual_laws(
             are_classes=are_classes, pairs=config.num_pairs or PAIRS_PER_ROW * len(data.inputs)
         )
         variables |= _laws(
             rfm.decide.compare_laws(
-                data.inputs, data.targets, features=data.features, laws=laws, **data.hold_out, **settings
+                data.inputs, data.targets, features=data.features, laws=laws, **data.hold_out, **settings,
+                key=advice_key, progress=stage("laws of mixing", data.num_parts),
             )
-        )
+        )  # fmt: skip
     if config.num_seeds == 0:
         return variables
     return variables | check_advice(config, data, law, advise, check_key, stage)

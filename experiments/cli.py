@@ -169,7 +169,7 @@ def _parse_run(experiment: Experiment, arguments: Sequence[str]) -> Run:
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+    given = _given(arguments)
     if path is not None and path.suffix == ".toml":
         given |= set(values)  # an older result holds all fields, whether anybody passed them or not
     if isinstance(command, RunOnData) and command.data is not None:
@@ -178,10 +178,19 @@ def _parse_run(experiment: Experiment, arguments: Sequence[str]) -> Run:
                 f"dataset: {command.run.dataset!r} is ignored beside {command.data!r}; leave one of them out"
             )
         command = dataclasses.replace(command, run=dataclasses.replace(command.run, dataset=command.data))
-    for name, why in command.run.ignored().items():
+    _refuse(command.run.ignored(), given)
+    return command
+
+
+def _given(arguments: Sequence[str]) -> set[str]:
+    """The fields whose flags stand among the arguments."""
+    return {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+
+
+def _refuse(ignored: dict[str, str], given: set[str]) -> None:
+    for name, why in ignored.items():
         if name in given:
             raise ValueError(f"{name}: is ignored {why}; leave one of them out")
-    return command
 
 
 def _config_path(arguments: Sequence[str]) -> Path | None:
@@ -223,11 +232,8 @@ def _write_pairs(command: WritePairs, arguments: Sequence[str]) -> int:
     from experiments.pairs import write_pairs
 
     outputs.check_arrays(command.output)
-    given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
     ignored = {"dataset": "beside DATA", "num_seeds": "by pairs, which are drawn once"} | command.run.ignored()
-    for name, why in ignored.items():
-        if name in given:
-            raise ValueError(f"{name}: is ignored {why}; leave it out")
+    _refuse(ignored, _given(arguments))
     config = dataclasses.replace(command.run, dataset=command.data)
     report.console().print(write_pairs(config, command.output), highlight=False, soft_wrap=True)
     return 0

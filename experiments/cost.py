@@ -232,7 +232,7 @@ def _advise(config: AdviseConfig) -> Cost:
     times = 2 * config.num_times
     a_part = 2 * mixed * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts)
     if config.compare_laws:
-        drawn = config.num_pairs or PAIRS_PER_ROW * rows
+        drawn = config.num_pairs or rfm.data.frozen.PAIRS_PER_ROW * rows
         a_part += NUM_LAWS * (2 * drawn * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts))
     parts *= 1 + config.num_seeds  # each check asks for the advice again
     trained = 2 * config.num_seeds * CHECK_STEPS
@@ -249,8 +249,8 @@ def _advise(config: AdviseConfig) -> Cost:
 A_PAIR, A_PART = 0.5, 20
 """What an ordered pair takes at all ratios, in rows, since its mirror image is known with it and its few ratios are one
 product; and what a held-out part takes beside products, in calls."""
-PAIRS_PER_ROW, NUM_LAWS = 20, 8
-"""Where laws are compared."""
+NUM_LAWS = 8
+"""That are compared."""
 CHECK_STEPS, CHECK_BATCH = 10_000, 512
 """Steps and rows of the check by real training, at the default budget."""
 PASSES, BLOCK = 3, 2**25

@@ -104,13 +104,11 @@ def advise(
     given = asked.given(table.inputs, table.targets)
     parts = asked.parts(given, features, [law, ERM()], tolerance=tolerance, key=key, progress=progress)
     times, step_size = asked.times(parts)
-    switches, slowdown = switch_times(times), law.ratio.mean_same
+    switches = switch_times(times)
     null, mixup, plain = parts.null(), parts.errors(0, times), parts.errors(1, times)
     errors = (null, mixup, plain, parts.errors_after(0, 1, switches, times[-1]))
     squared = Risks.of(*in_metric("squared-error", *errors))
     wrong = Risks.of(*in_metric("accuracy", *errors)) if metric == "accuracy" or _errs(null) else None
-    slowed = np.maximum(parts.errors(1, slowdown * times).squared / squared.unit, SAME)
-    is_slowed = law.is_plain and bool(np.max(np.abs(squared.mixup - slowed)) < SAME)
     risks, held = squared if wrong is None or metric == "squared-error" else wrong, parts.held
     rate = (lambda way: None) if wrong is None else (lambda way: wrong.unit * getattr(wrong, way))
     plain_stop = _action("plain", times, risks.plain, rate("plain"), held)
@@ -127,10 +125,19 @@ def advise(
         pace=Pace(step_size, trainer, parts.num_rows, parts.num_targets),
         trainer_error=None if trainer is None else _trainer_error(parts, trainer, ((0, stop), (1, plain_stop))),
         largest_stable_step=2 / parts.fastest,
-        slowdown=slowdown if is_slowed else None,
+        slowdown=_slowdown(law, parts, times, squared),
         num_train=min(len(part.split.train.labels) for part in parts.parts),
         metric=metric,
     )
+
+
+def _slowdown(law: Mixup, parts: Parts, times: np.ndarray, squared: Risks) -> float | None:
+    """By which plain training is training with Mixup on a slower clock; None where it is another training."""
+    if not law.is_plain:
+        return None
+    slowdown = law.ratio.mean_same
+    slowed = np.maximum(parts.errors(1, slowdown * times).squared / squared.unit, SAME)
+    return slowdown if np.max(np.abs(squared.mixup - slowed)) < SAME else None
 
 
 def _errs(null: Errors) -> bool:

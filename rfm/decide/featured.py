@@ -6,7 +6,7 @@ Whatever is fitted to rows is fitted to those of a part that are trained on.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -93,7 +93,13 @@ def with_constant(inputs: Float[Array, "samples inputs"]) -> Float[Array, "sampl
 
 
 class PartFeatures(eqx.Module):
-    """How the rows of a part become features, and what a law of mixing makes of those to train on."""
+    """How the rows of a part become features, and what a law of mixing makes of those to train on.
+
+    Attributes:
+        are_as_they_are: whether inputs are not standardised.
+    """
+
+    are_as_they_are: ClassVar[bool] = False
 
     @abstractmethod
     def phi(self, inputs: Array) -> Float[Array, "rows features"]:
@@ -103,24 +109,20 @@ class PartFeatures(eqx.Module):
     def problem(self, split: Split, rows: Rows, law: Law, tolerance: float, key: PRNGKeyArray) -> Solvable:
         """What is trained on them, under a law."""
 
-    def inputs(self, data: Data, rows: Rows) -> tuple[Array, Array]:
-        """Those of the rows to train on and of the held-out ones, as the former are standardised."""
-        are_classes = data.codes is not None
-        scaling = Scaling.of(data.inputs[rows.train], data.targets[rows.train], are_classes)
-        seen, new = (scaling(data.inputs[side], data.targets[side]).inputs for side in rows)
-        return seen, new
-
     def split(self, data: Data, rows: Rows) -> Split:
-        """Of the rows with those indices.
+        """Of the rows with those indices, standardised as those to train on are.
 
         Classes too are taken less their mean on the rows to train on, so that weights of zero predict that mean.
         """
         scaling = Scaling.of(data.inputs[rows.train], data.targets[rows.train], data.codes is not None)
-        goals, new_goals = (scaling(data.inputs[side], data.targets[side]).targets for side in rows)
-        seen, new = self.inputs(data, rows)
-        mean = jnp.mean(goals, axis=0, keepdims=True)
+        seen, new = (scaling(data.inputs[side], data.targets[side]) for side in rows)
+        if self.are_as_they_are:
+            seen, new = (scaled._replace(inputs=on_device(data.inputs[side]))
+                         for scaled, side in zip((seen, new), rows, strict=True))  # fmt: skip
+        mean = jnp.mean(seen.targets, axis=0, keepdims=True)
         classes = None if data.codes is None else Classes(on_device(data.codes[rows.held_out]), mean[0])
-        return Split(Sample(seen, goals - mean, None), TestSet(self.phi(new), new_goals - mean), classes)
+        test = TestSet(self.phi(new.inputs), new.targets - mean)
+        return Split(Sample(seen.inputs, seen.targets - mean, None), test, classes)
 
 
 class MappedFeatures(PartFeatures):
@@ -154,11 +156,10 @@ class RawFeatures(MappedFeatures):
 class EncodedFeatures(PartFeatures):
     """Those of a frozen network, as they are, and a constant."""
 
+    are_as_they_are: ClassVar[bool] = True
+
     def phi(self, inputs: Array) -> Float[Array, "rows features"]:
         return with_constant(inputs)
-
-    def inputs(self, data: Data, rows: Rows) -> tuple[Array, Array]:
-        return on_device(data.inputs[rows.train]), on_device(data.inputs[rows.held_out])
 
     def problem(self, split: Split, rows: Rows, law: Law, tolerance: float, key: PRNGKeyArray) -> Solvable:
         labels = split.train.labels
