@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogitLocator
 from matplotlib.transforms import blended_transform_factory
 
 from experiments.store import Result, Variable
@@ -20,6 +21,8 @@ MIXUP, PLAIN = style.LAWS[2][0], style.LAWS[0][0]
 BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 HIGHEST = 1.05
 """The axis ends just above the risk of predicting the mean; what lies beyond is lost anyway."""
+MOST_LABELS = 6
+"""Across: those of shares close to 1 are wide."""
 FOOT, ROW = 0.15, 0.04
 """Room below the curves, in panels' heights, and that of an interval in it."""
 
@@ -75,6 +78,7 @@ def _draw_switches(axes: Axes, result: Result) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low - FOOT * (high - low), high)
     axes.set_xscale("logit")
+    axes.xaxis.set_major_locator(LogitLocator(nbins=MOST_LABELS))
     axes.set_xlabel("share of the time until Mixup is switched off")
     axes.set_ylabel(f"relative {_what(result)} at the end")
     axes.legend(loc="best")

@@ -230,3 +230,17 @@ def test_a_script_runs_as_a_program_and_refuses_a_missing_file(name, tmp_path):
     assert finished.returncode == 2
     assert finished.stderr.startswith(f"figures.{name}: error: none.nc: there is no such file")
     assert finished.stderr.count("\n") == 1
+
+
+def test_labels_of_shares_near_one_do_not_run_into_each_other(results):
+    """By accuracy, times begin at a step: then switches span eight decades, whose labels are wide."""
+    result = store.read(results / _source("advise"))
+    share = np.geomspace(1e-4, 0.5, len(result["switch_time"]) // 2)
+    switches = np.concatenate([share, 1 - share[::-1]])[: len(result["switch_time"])] * float(result["time"][-1])
+    figure = SCRIPTS["advise"].draw(result.assign_coords(switch_time=np.sort(switches)))
+    figure.canvas.draw()
+    axis = figure.axes[1].xaxis
+    left, right = axis.get_view_interval()
+    boxes = [tick.label1.get_window_extent() for tick in axis.get_major_ticks() if left <= tick.get_loc() <= right]
+    assert len(boxes) >= 3
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)))
