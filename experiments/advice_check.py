@@ -17,7 +17,8 @@ from experiments.own_data import OwnData
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
 from rfm.data.frozen import PAIRS_PER_ROW
-from rfm.decide.featured import Data, featured
+from rfm.decide.featured import Data, Split, featured
+from rfm.decide.parts import in_metric
 from rfm.decide.splits import Rows
 from rfm.problem import Solvable
 
@@ -47,43 +48,53 @@ def check_advice(
     Raises:
         ValueError: too few rows, or a budget of more than `MOST_STEPS` steps.
     """
-    lost = {name: np.empty(config.num_seeds) for name in _LOSSES}
+    found = {name: np.empty(config.num_seeds) for name in _FOUND}
     advance = stage("check by real training", config.num_seeds)
+    num_rows = config.num_rows or len(data.inputs) - len(data.inputs) // TEST_SHARE
+    if num_rows >= len(data.inputs):
+        raise ValueError(f"num_rows: {num_rows} of {len(data.inputs)} rows leaves none to test on; pass fewer")
     for index in range(config.num_seeds):
         split_key, advice_key, pair_key, batch_key = jax.random.split(jax.random.fold_in(key, index), 4)
         order = np.asarray(jax.random.permutation(split_key, len(data.inputs)))
-        test, rows = np.split(order, [len(data.inputs) // TEST_SHARE])
+        rows, test = np.split(order, [num_rows])
         advice = advise(data.part(rows), advice_key, None)
-        problems = _problems(config, data, law, Rows(np.sort(rows), np.sort(test)), pair_key)
-        for name, value in _losses(advice, problems, config.batch_size or BATCH_SIZE, batch_key).items():
-            lost[name][index] = value
+        split, problems = _problems(config, data, law, Rows(np.sort(rows), np.sort(test)), pair_key)
+        for name, value in _found(advice, split, problems, config.batch_size or BATCH_SIZE, batch_key).items():
+            found[name][index] = value
         advance(1)
     return {"seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the split")} | {
-        name: Variable(("seed",), lost[name], "1", about) for name, about in _LOSSES.items()
+        name: Variable(("seed",), found[name], "1", about) for name, about in _FOUND.items()
     }
 
 
-_LOSSES = {
+_FOUND = {
     "lost_at_stop": "risk at the advised stop over the lowest of the same run with Mixup, minus 1",
     "lost_at_budget": "risk of Mixup at the budget over the lowest of the same run, minus 1",
-    "lost_by_advice": "risk of the advised action over the lowest of both runs, minus 1",
+    "stop_is_told": "whether the advice tells that stop from going on to the budget",
+    "range_holds_best": "whether the range of that stop holds the best step of the run",
+    "lost_by_advice": "risk of what is advised over the lowest of both runs, minus 1",
+    "lost_by_going_on": "risk of the advised way of training at the budget over the lowest of both runs, minus 1",
+    "advice_is_told": "whether the advice tells its stop from going on to the budget",
+    "lost_by_the_mean": "risk of predicting the mean over the lowest of both runs, minus 1",
+    "learns": "whether the advice says that anything is learnt",
 }
 
 
 def _problems(
     config: AdviseConfig, data: OwnData, law: rfm.Mixup | None, rows: Rows, key: jax.Array
-) -> tuple[Solvable, Solvable]:
-    """Mixup on a table of random pairs, and plain training, of the same rows."""
-    numbers = Data.of(*as_numbers(data.inputs, data.targets, missing=config.missing))
+) -> tuple[Split, tuple[Solvable, Solvable]]:
+    """All rows, and Mixup on a table of random pairs and plain training of the same."""
+    numbers = Data.of(as_numbers(data.inputs, data.targets, missing=config.missing))
     drawn = None if law is None else law.drawing(config.num_pairs or PAIRS_PER_ROW * len(rows.train))
-    inputs, maker, laws = featured(numbers.inputs, data.features, [drawn or rfm.Mixup(lam=1.0), rfm.ERM()], key)
+    asked = drawn or rfm.Mixup(lam=1.0), rfm.ERM()
+    inputs, maker, laws = featured(numbers.inputs, data.features, asked, config.num_components, key)
     split = maker.split(numbers._replace(inputs=inputs), rows)
     mixup, plain = (maker.problem(split, rows, law, 1.0, key) for law in laws)
-    return mixup, plain
+    return split, (mixup, plain)
 
 
-def _losses(
-    advice: rfm.decide.Advice, problems: tuple[Solvable, Solvable], batch_size: int, key: jax.Array
+def _found(
+    advice: rfm.decide.Advice, split: Split, problems: tuple[Solvable, Solvable], batch_size: int, key: jax.Array
 ) -> dict[str, float]:
     mixup, plain = problems
     last = advice.steps(advice.budget)
@@ -97,16 +108,27 @@ def _losses(
     alone = _trained(plain, advice.step_size, batch_size, steps, plain_key)
     risks = {name: _risk(runs, advice.metric) for name, runs in (("stop", trained), ("plain", alone))}
     place = {name: int(np.searchsorted(steps, step)) for name, step in marked.items()}
-    found = {name: risk[place[name]] for name, risk in risks.items()}
-    if advice.recommended.name == "switch":
+    at_stop = {name: risk[place[name]] for name, risk in risks.items()}
+    at_end = {name: risk[-1] for name, risk in risks.items()}
+    advised = advice.recommended.name
+    if advised == "switch":
         start = rfm.Start(trained.weights[0, place["switch"]])
         left = np.asarray([last - marked["switch"]])
         rest = _trained(plain, advice.step_size, batch_size, left, rest_key, start)
-        found["switch"] = _risk(rest, advice.metric)[0]
+        at_stop["switch"], at_end["switch"] = _risk(rest, advice.metric)[0], at_end["stop"]
+    low, high = map(advice.steps, advice.stop.interval)
+    null = float(np.mean(in_metric(advice.metric, split.null())[0]))
+    best = min(float(risk.min()) for risk in risks.values())
     return {
-        "lost_at_stop": found["stop"] / risks["stop"].min() - 1,
-        "lost_at_budget": risks["stop"][-1] / risks["stop"].min() - 1,
-        "lost_by_advice": found[advice.recommended.name] / min(risk.min() for risk in risks.values()) - 1,
+        "lost_at_stop": at_stop["stop"] / risks["stop"].min() - 1,
+        "lost_at_budget": at_end["stop"] / risks["stop"].min() - 1,
+        "stop_is_told": advice.is_told(advice.stop),
+        "range_holds_best": low <= steps[np.argmin(risks["stop"])] <= high,
+        "lost_by_advice": (at_stop[advised] if advice.beats_mean else null) / best - 1,
+        "lost_by_going_on": at_end[advised] / best - 1,
+        "advice_is_told": advice.is_told(advice.recommended),
+        "lost_by_the_mean": null / best - 1,
+        "learns": advice.beats_mean,
     }
 
 

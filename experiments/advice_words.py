@@ -38,6 +38,9 @@ def print_advise(console: Console, result: Result) -> None:
     if "law" in result:
         console.print(_laws(result))
         console.print(f"Laws: {result['laws_in_words'].item()}.", highlight=False)
+    if "size" in result:
+        console.print(_sizes(result))
+        console.print(f"More data: {result['sizes_in_words'].item()}.", highlight=False)
     for note in [*_notes(result, configuration), *_checked(result)]:
         console.print(note, highlight=False)
 
@@ -174,6 +177,27 @@ def _laws(result: Result) -> Table:
     return table
 
 
+def _sizes(result: Result) -> Table:
+    """What was seen at every number of rows; below, what is foretold of twice the largest one."""
+    table = empty_table("rows trained on", *(words for words, _ in _SIZES.values()))
+    for size in result["size"].values:
+        row = result.sel(size=size)
+        cells = [with_error(*(unit * float(row[f"size_{name}{what}"]) for what in ("", "_error")))
+                 for name, (_, unit) in _SIZES.items()]  # fmt: skip
+        table.add_row(f"{size:.0f}", *cells)
+    table.add_section()
+    for label, what in ((f"{float(result['size_foretold']):.0f}, foretold", "foretold"),
+                        (f"{float(result['size'][-1]):.0f}, foretold from fewer", "tried")):  # fmt: skip
+        bands = [[unit * float(result[f"{what}_{name}"].sel(band=end)) for end in ("low", "high")]
+                 for name, (_, unit) in _SIZES.items()]  # fmt: skip
+        table.add_row(label, *(f"{low:.3g} to {high:.3g}" for low, high in bands))
+    return table
+
+
+_SIZES = {"risk": ("no Mixup, stopped", 1.0), "gain": ("gain of Mixup", 1.0), "cost": ("over-training, %", 100.0)}
+"""What a learning curve shows, how the table calls it, and in what unit."""
+
+
 def _notes(result: Result, configuration: Mapping[str, Any]) -> list[str]:
     classes = int(result["num_classes"])
     notes = list(map(str, result["note"].values)) if "note" in result else []
@@ -206,17 +230,26 @@ def _checked(result: Result) -> list[str]:
     if "lost_at_stop" not in result:
         return []
 
-    def percent(name: str) -> str:
-        lost = 100 * result[name].values
+    told = result["advice_is_told"].values > 0
+
+    def percent(name: str, where: np.ndarray | bool = True) -> str:
+        lost = 100 * result[name].values[np.broadcast_to(where, told.shape)]
         return f"median {median(lost):.2g} %, mean {lost.mean():.2g} %, worst {lost.max():.2g} %"
 
     splits = counted(result.sizes["seed"], "random split")
-    return [
+    lines = [
         f"Check by real training on {splits}, risk lost against the best step of each run:",
         f"  with Mixup, stopped at its best: {percent('lost_at_stop')}",
         f"  with Mixup to the end: {percent('lost_at_budget')}",
-        f"  by the advised action, against the best of both runs: {percent('lost_by_advice')}",
+        "and against the best step of both runs:",
+        f"  as advised: {percent('lost_by_advice')}",
+        f"  going on in the advised way to the end: {percent('lost_by_going_on')}",
+        f"  the advice tells its stop from going on in {told.sum()} of {len(told)}",
     ]
+    if 0 < told.sum() < len(told):
+        lines[-1] += f"; there, as advised: {percent('lost_by_advice', told)}; going on: "
+        lines[-1] += percent("lost_by_going_on", told)
+    return lines
 
 
 def _choices(result: Result) -> Result:

@@ -1,5 +1,6 @@
 """Advice on one's own data: risks of training with and without Mixup on held-out rows, and what follows from them."""
 
+from math import prod
 from typing import Any
 
 import jax
@@ -16,8 +17,9 @@ from experiments.own_data import OwnData, read
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.data import MixedFeatures
 from rfm.data.frozen import PAIRS_PER_ROW
-from rfm.decide import Advice, LawComparison
+from rfm.decide import Advice, LawComparison, LearningCurve
 from rfm.decide.actions import SAME
+from rfm.decide.learning_curve import QUANTITIES, SHARES
 from theory.views import TIME_UNIT
 
 RELATIVE = "risk of predicting the mean, or of naming the most frequent class"
@@ -35,8 +37,9 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
         ValueError: a field out of range, or data that cannot be read; nothing has been computed then.
     """
     _check(config)
-    features_key, advice_key, check_key = jax.random.split(jax.random.key(config.seed), 3)
-    data = read(config, features_key)
+    features_key, advice_key, check_key, rows_key = jax.random.split(jax.random.key(config.seed), 4)
+    all_data = read(config, features_key)
+    data = all_data.drawn(config.num_rows, rows_key)
     law = None if isinstance(data.features, MixedFeatures) else _law(config)
     settings = _settings(config, data)
 
@@ -59,9 +62,18 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
                 key=advice_key, progress=stage("laws of mixing", data.num_parts),
             )
         )  # fmt: skip
+    if config.learning_curve:
+        settings = {name: value for name, value in settings.items() if name not in ("step_size", "trainer")}
+        settings["budget"] = advice.budget
+        variables |= _sizes(
+            rfm.decide.learning_curve(
+                data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings,
+                key=advice_key, progress=stage("learning curve", len(SHARES) * data.num_parts),
+            )
+        )  # fmt: skip
     if config.num_seeds == 0:
         return variables
-    return variables | check_advice(config, data, law, advise, check_key, stage)
+    return variables | check_advice(config, all_data, law, advise, check_key, stage)
 
 
 def _check(config: AdviseConfig) -> None:
@@ -96,6 +108,7 @@ def _settings(config: AdviseConfig, data: OwnData) -> dict[str, Any]:
     return {
         "metric": config.metric,
         "missing": config.missing,
+        "num_components": config.num_components,
         "budget": budget,
         "step_size": config.step_size,
         "trainer": trainer,
@@ -151,7 +164,8 @@ def _curves(advice: Advice) -> Variables:
 
 def _actions(advice: Advice) -> Variables:
     actions = advice.actions
-    risks, gains = ([ask(action) for action in actions] for ask in (advice.risk_of, advice.gain))
+    asked = (advice.risk_of, advice.gain, advice.cost_of_going_on)
+    risks, gains, costs = ([ask(action) for action in actions] for ask in asked)
     found = {
         "action": ([action.name for action in actions], "1", "way to train"),
         "action_time": ([action.time for action in actions], TIME_UNIT, "time of the stop or the switch"),
@@ -161,6 +175,9 @@ def _actions(advice: Advice) -> Variables:
         "action_error": ([risk.error for risk in risks], RELATIVE, "its error"),
         "gain": ([gain.mean for gain in gains], RELATIVE, "risk above that of the lowest action"),
         "gain_error": ([gain.error for gain in gains], RELATIVE, "error of that difference"),
+        "going_on": ([cost.mean for cost in costs], "1", "risk of the same at the budget over it, minus 1"),
+        "going_on_error": ([cost.error for cost in costs], "1", "error of that"),
+        "is_told": ([int(advice.is_told(action)) for action in actions], "1", "whether that shows, or the end is best"),
         "action_wrong": (
             [np.nan if action.error_rate is None else action.error_rate for action in actions],
             "1",
@@ -209,7 +226,7 @@ def _scalars(advice: Advice, data: OwnData) -> Variables:
         "num_parts": (held.num_parts, "1", "parts in which they were"),
         "num_units": (held.num_units, "1", "rows, or groups of rows, that count as one"),
         "num_rows": (len(data.inputs), "1", "rows of the data"),
-        "num_inputs": (data.inputs.shape[1], "1", "columns of the inputs"),
+        "num_inputs": (prod(data.inputs.shape[1:]), "1", "columns of the inputs"),
         "num_classes": (_num_classes(data.targets), "1", "classes; 0 for numbers"),
     }
     return {name: Variable((), np.asarray(value), *about) for name, (value, *about) in found.items()}
@@ -242,3 +259,27 @@ def _laws(found: LawComparison) -> Variables:
         "laws_in_words": Variable((), np.asarray(found.in_words), "1", "what the comparison says"),
         "errors_to_tell": Variable((), np.asarray(found.errors_to_tell), "1", "errors that a gain must have to count"),
     }
+
+
+def _sizes(found: LearningCurve) -> Variables:
+    """What was seen at every number of rows, and what is foretold of twice the largest one, and of that one itself."""
+    about = dict(zip(QUANTITIES, ("risk without Mixup", "gain of Mixup", "cost of over-training"), strict=True))
+    units = {"risk": RELATIVE, "gain": RELATIVE, "cost": "1"}
+    largest, twice = float(found.sizes[-1]), 2 * float(found.sizes[-1])
+    variables = {
+        "size": Variable(("size",), found.sizes, "1", "rows that are trained on"),
+        "size_foretold": Variable((), np.asarray(twice), "1", "rows of which it is foretold"),
+        "sizes_in_words": Variable((), np.asarray(found.in_words), "1", "what that says"),
+    }
+    for name in QUANTITIES:
+        seen = [found.seen(name, index) for index in range(len(found.sizes))]
+        tried, _ = found.largest_foretold(name)
+        values = {
+            f"size_{name}": (("size",), [each.mean for each in seen], about[name]),
+            f"size_{name}_error": (("size",), [each.error for each in seen], "its error"),
+            f"foretold_{name}": (("band",), [*found.forecast(name, twice)], f"{about[name]} with twice the rows"),
+            f"tried_{name}": (("band",), [*tried], f"{about[name]} with {largest:.0f} rows, foretold from fewer"),
+        }
+        variables |= {key: Variable(dims, np.asarray(value), units[name], what)
+                      for key, (dims, value, what) in values.items()}  # fmt: skip
+    return variables | {"band": Variable(("band",), np.asarray(["middle", "low", "high"]), "1", "of what is foretold")}

@@ -225,7 +225,7 @@ def _advise(config: AdviseConfig) -> Cost:
     import rfm
 
     data = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
-    rows, columns = len(data.inputs), data.inputs[0].size
+    rows, columns = config.num_rows or len(data.inputs), config.num_components or data.inputs[0].size
     parts = 1 if config.num_held_out or config.validation else config.num_folds
     p = columns + 1 if config.features == "raw" else config.num_features
     mixed = config.num_pairs or rows**2 * A_PAIR

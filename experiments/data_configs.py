@@ -67,6 +67,9 @@ class AdviseConfig(DataConfig):
 
     num_seeds: Annotated[int, AtLeast(0), AtMost(MOST_SEEDS)] = 0
     """Random splits on which the advice is checked by real training, in minutes; 0 for no check."""
+    num_rows: Annotated[int, AtLeast(2)] | None = None
+    """So many random rows of the data; None for all. In the check, of each split, whose other rows test; None for three
+    quarters."""
     target_kind: Literal["auto", "numbers", "classes"] = "auto"
     """What the targets are. auto: classes if they are at most 20 different whole numbers, or text."""
     metric: Literal["squared-error", "accuracy"] = "squared-error"
@@ -84,8 +87,10 @@ class AdviseConfig(DataConfig):
     a fold, with -1 for rows that never are."""
     validation: str | None = None
     """A file like the data, whose rows are held out, all of them and no others."""
+    num_components: Count | None = None
+    """Principal components of the rows to train on, in the place of the inputs; None for these themselves."""
     features: str = "random"
-    """random: random features of the standardised inputs. raw: these themselves. Of a frozen network, the path of an
+    """random: random features of the scaled inputs. raw: these themselves. Of a frozen network, the path of an
     .npz file with its features of rows and their mixtures; see `rfm pairs`."""
     num_features: Count = 200
     """p, the random features."""
@@ -100,6 +105,8 @@ class AdviseConfig(DataConfig):
     compare_laws: bool = False
     """Compare laws of mixing too: three alphas, never a row with itself, RegMixup, and C-Mixup at two bandwidths or
     pairs of one class, each with no Mixup. Pairs of all laws are drawn, 20 a row unless num_pairs says otherwise."""
+    learning_curve: bool = False
+    """Would more data help? Train on a quarter of the rows and more too, and foretell what twice as many would do."""
     budget: Time | None = None
     """When training ends, in units of 1/eigenvalue; None for 10 000 steps of the default step size."""
     step_size: Time | None = None

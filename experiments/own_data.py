@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,14 @@ class OwnData(NamedTuple):
     notes: tuple[str, ...]
     class_names: tuple[str, ...]
 
+    def drawn(self, num_rows: int | None, key: jax.Array) -> "OwnData":
+        """So many random rows; None for all."""
+        if num_rows is None:
+            return self
+        if num_rows > len(self.inputs):
+            raise ValueError(f"num_rows: {num_rows} of {len(self.inputs)} rows; pass as many or fewer")
+        return self.part(np.sort(jax.random.permutation(key, len(self.inputs))[:num_rows]))
+
     def part(self, rows: np.ndarray) -> "OwnData":
         """Those rows alone, held out in the same way."""
         hold_out = {name: value[rows] if isinstance(value, np.ndarray) else value
@@ -70,17 +79,17 @@ def read(config: AdviseConfig, features_key: jax.Array) -> OwnData:
         raise ValueError(f"{', '.join(given)}: each says which rows are held out; pass one of them")
     with _called("apart", config.apart_flag):
         table = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
-    inputs, targets, notes = np.asarray(table.inputs, float), np.asarray(table.targets), table.notes
+    inputs, targets, notes = _with_columns(table.inputs), np.asarray(table.targets), table.notes
     if config.validation is None:
         hold_out = _held_out(config, table)
     else:
         inputs, targets, folds, more = _with_validation(config, table)
         hold_out, notes = {"folds": folds}, (*notes, *(f"validation: {note}" for note in more))
-    inputs, targets = inputs.reshape(len(inputs), -1), _of_kind(config, table, targets)
+    targets = _of_kind(config, table, targets)
     if config.features not in ("random", "raw"):
         inputs, features = rfm.data.read_mixed(Path(config.features), len(inputs))
     else:
-        features = _features(config, inputs.shape[1], features_key)
+        features = _features(config, config.num_components or prod(inputs.shape[1:]), features_key)
     return OwnData(inputs, targets, features, hold_out, notes, table.class_names)
 
 
@@ -135,15 +144,26 @@ def _with_validation(
         raise ValueError(f"validation: {config.dataset} has no columns with names, as {path} has; pass an .npz file")
     with _called("dataset", "validation"):
         other = rfm.data.read_data(path, missing=config.missing) if table.layout is None else table.read_like(path)
-    seen, new = (np.asarray(each.inputs, float).reshape(len(each.inputs), -1) for each in (table, other))
+    seen, new = (_with_columns(each.inputs) for each in (table, other))
     goals, new_goals = (np.asarray(each.targets).reshape(len(each.targets), -1) for each in (table, other))
-    if seen.shape[1] != new.shape[1] or goals.shape[1] != new_goals.shape[1]:
+    if seen.shape[1:] != new.shape[1:] or goals.shape[1] != new_goals.shape[1]:
         raise ValueError(
-            f"validation: {path} has {counted(new.shape[1], 'input')} and {counted(new_goals.shape[1], 'target')}, the "
-            f"data {seen.shape[1]} and {goals.shape[1]}; pass a file of the same columns"
+            f"validation: {path} has {_counted(new)} and {counted(new_goals.shape[1], 'target')}, the data "
+            f"{_counted(seen)} and {goals.shape[1]}; pass a file of the same columns"
         )
     folds = np.repeat([NEVER_HELD_OUT, 0], [len(seen), len(new)])
     return np.concatenate([seen, new]), np.concatenate([goals, new_goals]), folds, other.notes
+
+
+def _with_columns(inputs: np.ndarray) -> np.ndarray:
+    """One column where there is a number a row; images stay images."""
+    inputs = np.asarray(inputs, float)
+    return inputs[:, None] if inputs.ndim == 1 else inputs
+
+
+def _counted(inputs: np.ndarray) -> str:
+    """How many inputs a row has, or of what shape."""
+    return counted(inputs.shape[1], "input") if inputs.ndim == 2 else f"inputs of shape {inputs.shape[1:]}"
 
 
 def _of_kind(config: AdviseConfig, table: rfm.data.Table, targets: np.ndarray) -> np.ndarray:

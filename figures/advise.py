@@ -30,16 +30,19 @@ FOOT, ROW = 0.15, 0.04
 def draw(result: Result) -> Figure:
     """Above: relative risk against time, best stops with their intervals. Below: risk at the end against the switch.
 
-    Where Mixup makes no difference but that it is slower, there is no switch to draw.
+    Where Mixup makes no difference but that it is slower, there is no switch to draw. At the foot, where it was asked
+    for, risk at the stop against the rows that are trained on.
     """
     slowdown = float(result["slowdown"])
-    if np.isfinite(slowdown):
-        figure, above = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.4))
-        _draw_times(above, result, f"Mixup: the same, {1 / slowdown:.3g} times later")
-    else:
-        figure, (above, below) = plt.subplots(2, 1, figsize=(style.COLUMN_WIDTH, 4.6))
-        _draw_times(above, result, "Mixup")
-        _draw_switches(below, result)
+    is_slower, has_sizes = bool(np.isfinite(slowdown)), "size" in result
+    number = 1 + (not is_slower) + has_sizes
+    figure, panels = plt.subplots(number, 1, figsize=(style.COLUMN_WIDTH, 0.2 + 2.2 * number), squeeze=False)
+    above = panels[0, 0]
+    _draw_times(above, result, f"Mixup: the same, {1 / slowdown:.3g} times later" if is_slower else "Mixup")
+    if not is_slower:
+        _draw_switches(panels[1, 0], result)
+    if has_sizes:
+        _draw_sizes(panels[-1, 0], result)
     rows = int(result["num_held_out"])
     above.set_title(f"mean ± s.e., {rows} rows; bars hold the best ({100 * CALLED:.0f} %)", loc="left")
     return figure
@@ -81,6 +84,22 @@ def _draw_switches(axes: Axes, result: Result) -> None:
     axes.xaxis.set_major_locator(LogitLocator(nbins=MOST_LABELS))
     axes.set_xlabel("share of the time until Mixup is switched off")
     axes.set_ylabel(f"relative {_what(result)} at the end")
+    axes.legend(loc="best")
+
+
+def _draw_sizes(axes: Axes, result: Result) -> None:
+    """What was seen, and the band of what twice the rows may do."""
+    sizes, risk = result["size"], result["size_risk"]
+    twice, (low, high) = float(result["size_foretold"]), result["foretold_risk"].values[1:]
+    axes.plot(sizes, risk - result["size_gain"], color=MIXUP, label="Mixup, stopped")
+    axes.errorbar(sizes, risk, result["size_risk_error"], color=PLAIN, capsize=2, label="no Mixup, stopped")
+    axes.plot([twice, twice], [low, high], color=PLAIN, linewidth=4, alpha=0.4, label="foretold (90 %)")
+    axes.set_xscale("log")
+    marks = [float(size) for size in [*sizes.values[::2], twice]]
+    axes.set_xticks(marks, [f"{mark:.0f}" for mark in marks])
+    axes.minorticks_off()
+    axes.set_xlabel("rows that are trained on")
+    axes.set_ylabel(f"relative {_what(result)}")
     axes.legend(loc="best")
 
 

@@ -205,10 +205,15 @@ def untraced(function: Callable[Parameters, Returned]) -> Callable[Parameters, R
 def check_untraced(**arguments: object) -> None:
     """Raises TypeError for the first argument that is traced, and inside of ``jit`` if none is."""
     for name, value in arguments.items():
-        if is_traced(*jax.tree.leaves(value)):
+        if is_traced(*jax.tree.leaves(value, is_leaf=_is_iterator)):
             raise TypeError(f"{name}: is traced by jit, grad or vmap, but its values are looked at; {OUTSIDE}")
     if is_traced(jnp.zeros(())):  # inside of jit whatever is made is traced, constants too
         raise TypeError(f"jit: traces whatever is made inside of it, but values are looked at; {OUTSIDE}")
+
+
+def _is_iterator(value: object) -> bool:
+    """What is gone once it has been looked at, such as a generator, and is no tree."""
+    return isinstance(value, Iterator)
 
 
 OUTSIDE = "call this outside of them (theory.decompose, theory.risk and theory.derivatives work inside)"

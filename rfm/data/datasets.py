@@ -1,7 +1,6 @@
 """Real data: bundled sets by name, files by path, prepared as the field does; and a ground truth fitted to them.
 
-Regression: every input column and the target are standardised. Classification: pixels (or columns) are centred by
-column and divided by one global standard deviation, and the labels are one-hot less 1/K.
+How they are scaled is said by `rfm.data.scaling`; labels of classes are one-hot less 1/K.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from rfm.data.scaling import DataSet, Numbers, scaled
 from rfm.files import check_is_file
 from rfm.sample import Inputs, Values
 from theory.checks import as_floating, check_finite, check_positive, check_real, check_same_rows, check_untraced
@@ -23,13 +23,6 @@ from theory.checks import as_floating, check_finite, check_positive, check_real,
 MAX_CLASSES = 1000
 Missing = Literal["refuse", "mean"]
 """What is done with inputs that are missing: they are refused, or stay NaN until they are scaled."""
-
-
-class DataSet(NamedTuple):
-    """Prepared arrays: inputs [rows, d]; targets [rows], or [rows, K] for K classes."""
-
-    inputs: Float[Array, "rows inputs"]
-    targets: Float[Array, "rows"] | Float[Array, "rows targets"]
 
 
 def load_dataset(name_or_path: str | PathLike[str]) -> DataSet:
@@ -47,8 +40,7 @@ def load_dataset(name_or_path: str | PathLike[str]) -> DataSet:
     """
     name = str(name_or_path)
     raw = stored(name, "the path of an .npz file")
-    inputs, targets, are_classes = as_numbers(*raw, names=_columns_of(name))
-    return Scaling.of(inputs, targets, are_classes)(inputs, targets)
+    return scaled(as_numbers(*raw, names=_columns_of(name)))
 
 
 class RawData(NamedTuple):
@@ -62,7 +54,7 @@ def stored(name: str, else_pass: str, missing: Missing = "refuse") -> RawData:
     """A bundled set or an ``.npz`` file; what may be passed beside the former is said where the name is no such.
 
     >>> stored("digits", "the path of an .npz file").inputs.shape
-    (1797, 64)
+    (1797, 8, 8)
     """
     if name in _BUNDLED:
         return RawData(*_BUNDLED[name]())
@@ -72,15 +64,15 @@ def stored(name: str, else_pass: str, missing: Missing = "refuse") -> RawData:
 
 
 def prepare(inputs: ArrayLike, targets: ArrayLike, *, missing: Missing = "refuse") -> DataSet:
-    """Standardises columns and target, or centres columns and encodes classes; constant columns become zero.
+    """Standardises inputs and numbers to predict, and encodes classes; constant columns become zero.
 
-    Inputs may be missing (NaN) if ``missing="mean"``, which they then are given.
+    Images, [rows, height, width] or with more axes, are centred by pixel and divided by one standard deviation. Inputs
+    may be missing (NaN) if ``missing="mean"``, which they then are given.
 
     >>> prepare(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5])).inputs.tolist()
     [[-1.0], [1.0]]
     """
-    inputs, targets, are_classes = as_numbers(inputs, targets, missing=missing)
-    return Scaling.of(inputs, targets, are_classes)(inputs, targets)
+    return scaled(as_numbers(inputs, targets, missing=missing))
 
 
 def as_numbers(
@@ -89,30 +81,30 @@ def as_numbers(
     *,
     names: tuple[str, str] = ("inputs", "targets"),
     missing: Missing = "refuse",
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Inputs [rows, d], targets [rows] or [rows, K], and whether these stand for classes: one-hot less 1/K.
+) -> Numbers:
+    """Arrays as one has them, as numbers in floating point; whole numbers are classes.
 
-    Whole numbers are classes. Errors call the arrays by these names. Inputs that are NaN are missing, and stay so where
+    Errors call the arrays by these names. Inputs that are NaN are missing, and stay so where
     they may be.
 
-    >>> as_numbers(np.asarray([[1.0], [3.0]]), np.asarray([7, 9]))[1:]
-    (array([[ 0.5, -0.5],
-           [-0.5,  0.5]]), True)
+    >>> as_numbers(np.asarray([[1.0], [3.0]]), np.asarray([7, 9])).targets.tolist()
+    [[0.5, -0.5], [-0.5, 0.5]]
     """
     check_untraced(**dict(zip(names, (inputs, targets), strict=True)))
     inputs, targets = np.asarray(inputs), np.asarray(targets)
     check_arrays(inputs, targets, names, missing)
+    are_images = inputs.ndim > 2
     inputs = inputs.reshape(len(inputs), -1).astype(float, copy=False)
     targets = targets.reshape(len(targets), -1)
     targets = targets[:, 0] if targets.shape[1] == 1 else targets
     if not np.issubdtype(targets.dtype, np.integer) or targets.ndim != 1:
-        return inputs, targets.astype(float, copy=False), False
+        return Numbers(inputs, targets.astype(float, copy=False), False, are_images)
     classes, codes = np.unique(targets, return_inverse=True)
     if classes.size > MAX_CLASSES:
         raise ValueError(
             f"{names[1]}: has {classes.size} different whole numbers; pass floats if it is a regression target"
         )
-    return inputs, np.eye(classes.size)[codes] - 1 / classes.size, True
+    return Numbers(inputs, np.eye(classes.size)[codes] - 1 / classes.size, True, are_images)
 
 
 LEAST_ROWS = 2
@@ -143,59 +135,6 @@ def check_varies(name: str, array: np.ndarray) -> None:
         np.fmax.reduce(array, axis=0) > np.fmin.reduce(array, axis=0)
     ):  # mostly the first two tell
         raise ValueError(f"{name}: all rows are the same, so there is nothing to learn; pass some that vary")
-
-
-class Scaling(NamedTuple):
-    """(x - mean) / scale and (y - mean) / scale, found from some rows and good for others too.
-
-    Inputs that are missing (NaN) become 0, the mean of those rows. A column that is missing in all of them becomes 0
-    everywhere.
-
-    Attributes:
-        unit: of inputs and targets, powers of two near their largest values: in these no square overflows or vanishes.
-        mean: in those units.
-        scale: likewise.
-    """
-
-    unit: tuple[np.ndarray, np.ndarray]
-    mean: tuple[np.ndarray, np.ndarray]
-    scale: tuple[np.ndarray, np.ndarray]
-
-    @staticmethod
-    def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool) -> "Scaling":
-        """Standardises each column; with classes, all inputs by one standard deviation, and the targets stay.
-
-        >>> Scaling.of(np.asarray([[1.0], [3.0]]), np.asarray([0.5, 2.5]), False).mean[1].tolist()  # in units of 4
-        0.375
-        >>> inputs, targets = np.asarray([[1.0], [np.nan], [3.0]]), np.zeros(3)
-        >>> Scaling.of(inputs, targets, False)(inputs, targets).inputs.tolist()
-        [[-1.0], [0.0], [1.0]]
-        """
-        unit = _unit(inputs.ravel() if are_classes else inputs)
-        mean, deviation, known = _known_mean(inputs / unit)
-        square = deviation**2
-        variance = square.sum() / max(known.sum(), 1) if are_classes else square.sum(axis=0) / np.maximum(known, 1)
-        scale = np.where(known == 0, np.inf, _nonzero(np.sqrt(variance)))
-        if are_classes:
-            one = np.ones(())
-            return Scaling((unit, one), (mean, np.zeros(())), (scale, one))
-        target_unit = _unit(targets)
-        small = targets / target_unit
-        return Scaling((unit, target_unit), (mean, small.mean(axis=0)), (scale, _nonzero(small.std(axis=0))))
-
-    def __call__(self, inputs: np.ndarray, targets: np.ndarray) -> DataSet:
-        x, y = (
-            (values / unit - mean) / scale for values, unit, mean, scale in zip((inputs, targets), *self, strict=True)
-        )
-        return DataSet(jnp.asarray(np.where(np.isnan(x), 0.0, x)), jnp.asarray(y))
-
-
-def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of columns, what each value is off from them, 0 where it is missing, and how many are there."""
-    is_missing = np.isnan(values)
-    known = len(values) - is_missing.sum(axis=0)
-    mean = np.where(is_missing, 0.0, values).sum(axis=0) / np.maximum(known, 1)
-    return mean, np.where(is_missing, 0.0, values - mean[None, :]), known
 
 
 class KernelTruth(eqx.Module):
@@ -264,7 +203,8 @@ def _diabetes() -> tuple[np.ndarray, np.ndarray]:
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
-    return load_digits(return_X_y=True)
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 _BUNDLED: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"diabetes": _diabetes, "digits": _digits}
@@ -328,16 +268,3 @@ def _joined(archive: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if not np.can_cast(train.dtype, test.dtype, "same_kind") and not np.can_cast(test.dtype, train.dtype, "same_kind"):
         raise ValueError(f"{name}_train holds {train.dtype} and {name}_test {test.dtype}, which cannot be joined")
     return np.concatenate([train, test])
-
-
-def _nonzero(scale: np.ndarray | float) -> np.ndarray:
-    return np.where(scale > 0, scale, 1.0)
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    """The power of two just above the largest value, by column; dividing by it rounds nothing."""
-    largest = np.nan_to_num(np.fmax.reduce(np.abs(values), axis=0))  # 0 where all are missing
-    return np.asarray(np.ldexp(1.0, np.minimum(np.frexp(largest)[1], MOST_EXPONENT)))
-
-
-MOST_EXPONENT = 1023

@@ -35,7 +35,7 @@ def read_data(
         FileNotFoundError: there is no such file.
 
     >>> read_data("digits").inputs.shape
-    (1797, 64)
+    (1797, 8, 8)
     """
     name = str(name_or_path)
     if name.lower().endswith(ENDINGS):

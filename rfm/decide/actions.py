@@ -24,6 +24,12 @@ IN_WORDS = {
     "switch": "train with Mixup, switch it off after {length}, and train to the end without",
 }
 """What to do, by the name of the action."""
+UNTOLD_WORDS = {
+    "plain": ", or go on: which is better does not show",
+    "stop": ", or go on: which is better does not show",
+    "switch": ", or never: which is better does not show",
+}
+"""What is said beside, where it does not show that going on would be worse."""
 PREDICT_THE_MEAN = "predict the mean of the targets"
 NAME_THE_MOST_FREQUENT = "name the most frequent class"
 
@@ -143,9 +149,22 @@ class Advice(Shown, eqx.Module):
     @property
     def overtraining_cost(self) -> Estimate:
         """Mixup's risk at the budget over that at the advised stop, minus 1; 0 where the former is below rounding."""
-        if np.max(self.mixup_risk[:, -1]) <= SAME:
+        return self.cost_of_going_on(self.stop)
+
+    def cost_of_going_on(self, action: Action) -> Estimate:
+        """The risk of the same way to train at the budget, over that of the action, minus 1.
+
+        Of a switch, that of never switching.
+        """
+        ways = {"plain": self.plain_risk, "stop": self.mixup_risk, "switch": self.switch_risk}
+        at_the_end = ways[action.name][:, -1]
+        if np.max(at_the_end) <= SAME:
             return Estimate(0.0, 0.0)
-        return self.held.excess(self.mixup_risk[:, -1], self.stop.row_risk)
+        return self.held.excess(at_the_end, action.row_risk)
+
+    def is_told(self, action: Action) -> bool:
+        """Whether it shows that going on to the budget is worse, or the best time is the budget itself."""
+        return action.time == self.budget or is_significant(self.cost_of_going_on(action))
 
     @property
     def mixup_gain(self) -> Estimate:
@@ -200,7 +219,8 @@ class Advice(Shown, eqx.Module):
         if not self.beats_mean:
             return PREDICT_THE_MEAN if self.metric == "squared-error" else NAME_THE_MOST_FREQUENT
         action = self.recommended
-        return IN_WORDS[action.name].format(length=self.pace.in_words(action.time))
+        words = IN_WORDS[action.name].format(length=self.pace.in_words(action.time))
+        return words if self.is_told(action) else words + UNTOLD_WORDS[action.name]
 
     def gain(self, action: Action) -> Estimate:
         """By how much the lowest action's risk is below this one's, row by row."""

@@ -45,6 +45,7 @@ def advise(
     splits: Iterable[tuple[Any, Any]] | None = None,
     metric: Metric = "squared-error",
     missing: Missing = "refuse",
+    num_components: int | None = None,
     budget: float | None = None,
     step_size: float | None = None,
     trainer: Trainer | None = None,
@@ -56,11 +57,12 @@ def advise(
     """When to stop training with Mixup, or to switch it off, for data of one's own.
 
     Args:
-        inputs: one row a sample, as they are: each training part is standardised by itself. A DataFrame is read as
-            `rfm.data.load_table` reads files: text becomes columns of zeros and ones.
+        inputs: one row a sample, as they are: each training part is scaled by itself, column by column, or images
+            (arrays of three axes or more) by one standard deviation. A DataFrame is read as `rfm.data.load_table` reads
+            files: text becomes columns of zeros and ones.
         targets: numbers, one column a target; or whole numbers that stand for classes; or names of the DataFrame's
             columns.
-        features: of standardised inputs, or ``raw``: these themselves and a constant. Of a frozen network, which is
+        features: of scaled inputs, or ``raw``: these themselves and a constant. Of a frozen network, which is
             given inputs as they are: an `rfm.data.Encoder`; or its `rfm.data.MixedFeatures`, and then the inputs are
             its features of the rows themselves.
         law: the Mixup to look at; None for fresh pairs with ratios from Beta(1, 1).
@@ -73,6 +75,8 @@ def advise(
         splits: pairs of indices (to train on, held out) instead, such as scikit-learn's splitters give.
         metric: what is compared, ``squared-error`` or, of classes, ``accuracy``; both are kept.
         missing: ``mean`` fills in inputs that are NaN by their column's mean over the rows to train on.
+        num_components: so many principal components, of the scaled inputs of the rows to train on, take the place of
+            the inputs; None for these themselves.
         budget: when training ends; unit 1/eigenvalue. None for `BUDGET` over the largest eigenvalue.
         step_size: None for half of the largest stable one, 2/mu_max; or
         trainer: how your own code trains, which says what a step and an epoch are.
@@ -98,7 +102,7 @@ def advise(
     law = Mixup(alpha=1.0, pairs="expected") if law is None else law
     check_type("law", law, Mixup, "rfm.Mixup(...)")
     ways = Ways(num_folds, num_held_out, folds, groups, order, splits)
-    asked = Asked(ways, metric, missing, budget, step_size, trainer, num_times)
+    asked = Asked(ways, metric, missing, budget, step_size, trainer, num_times, num_components)
     asked.check()
     table = arrays_of(inputs, targets, missing=missing)
     given = asked.given(table.inputs, table.targets)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rfm.data.datasets import Scaling
 from rfm.data.frozen import Encoder, MixedFeatures
+from rfm.data.scaling import Components, Numbers, Scaling
 from rfm.decide.splits import Rows
 from rfm.expected.problem import expected_mixup
 from rfm.features import FeatureMap
@@ -39,21 +39,28 @@ class Data(NamedTuple):
         inputs: as they are.
         targets: likewise, or one-hot less 1/K.
         codes: the class of each row; None for numbers.
+        are_images: whether inputs are scaled all alike.
     """
 
     inputs: Float[np.ndarray, "rows inputs"]
     targets: Float[np.ndarray, "rows targets"]
     codes: np.ndarray | None
+    are_images: bool
 
     @staticmethod
-    def of(inputs: np.ndarray, targets: np.ndarray, are_classes: bool) -> "Data":
+    def of(numbers: Numbers) -> "Data":
         """With one column a target, and the classes of one-hot ones.
 
-        >>> Data.of(np.eye(2), np.asarray([[0.5, -0.5], [-0.5, 0.5]]), True).codes.tolist()
+        >>> Data.of(Numbers(np.eye(2), np.asarray([[0.5, -0.5], [-0.5, 0.5]]), True, False)).codes.tolist()
         [0, 1]
         """
-        columns = targets.reshape(len(targets), -1)
-        return Data(inputs, columns, columns.argmax(axis=1) if are_classes else None)
+        columns = numbers.targets.reshape(len(numbers.targets), -1)
+        codes = columns.argmax(axis=1) if numbers.are_classes else None
+        return Data(numbers.inputs, columns, codes, numbers.are_images)
+
+    def numbers(self, rows: np.ndarray) -> Numbers:
+        """Of those rows."""
+        return Numbers(self.inputs[rows], self.targets[rows], self.codes is not None, self.are_images)
 
 
 class Errors(NamedTuple):
@@ -96,10 +103,12 @@ class PartFeatures(eqx.Module):
     """How the rows of a part become features, and what a law of mixing makes of those to train on.
 
     Attributes:
-        are_as_they_are: whether inputs are not standardised.
+        are_as_they_are: whether inputs are not scaled.
+        num_components: how many principal components stand for the scaled inputs; None for these themselves.
     """
 
     are_as_they_are: ClassVar[bool] = False
+    num_components: int | None = eqx.field(default=None, kw_only=True)
 
     @abstractmethod
     def phi(self, inputs: Array) -> Float[Array, "rows features"]:
@@ -110,15 +119,18 @@ class PartFeatures(eqx.Module):
         """What is trained on them, under a law."""
 
     def split(self, data: Data, rows: Rows) -> Split:
-        """Of the rows with those indices, standardised as those to train on are.
+        """Of the rows with those indices, scaled as those to train on are, or their components.
 
         Classes too are taken less their mean on the rows to train on, so that weights of zero predict that mean.
         """
-        scaling = Scaling.of(data.inputs[rows.train], data.targets[rows.train], data.codes is not None)
+        scaling = Scaling.of(data.numbers(rows.train))
         seen, new = (scaling(data.inputs[side], data.targets[side]) for side in rows)
         if self.are_as_they_are:
             seen, new = (scaled._replace(inputs=on_device(data.inputs[side]))
                          for scaled, side in zip((seen, new), rows, strict=True))  # fmt: skip
+        if self.num_components is not None:
+            components = Components.of(seen.inputs, self.num_components)
+            seen, new = (scaled._replace(inputs=components(scaled.inputs)) for scaled in (seen, new))
         mean = jnp.mean(seen.targets, axis=0, keepdims=True)
         classes = None if data.codes is None else Classes(on_device(data.codes[rows.held_out]), mean[0])
         test = TestSet(self.phi(new.inputs), new.targets - mean)
@@ -126,7 +138,7 @@ class PartFeatures(eqx.Module):
 
 
 class MappedFeatures(PartFeatures):
-    """Those of a map, of standardised inputs."""
+    """Those of a map, of scaled inputs."""
 
     map: FeatureMap
 
@@ -199,10 +211,12 @@ def linear_mixup(
 
 
 def featured(
-    inputs: np.ndarray, features: Features, laws: Sequence[Law], key: PRNGKeyArray
+    inputs: np.ndarray, features: Features, laws: Sequence[Law], num_components: int | None, key: PRNGKeyArray
 ) -> tuple[np.ndarray, PartFeatures, Sequence[Law]]:
     """The inputs, or what a frozen network makes of them; how features are made; the laws, or what they have mixed."""
     flat = inputs.reshape(len(inputs), -1).astype(float, copy=False)
+    if num_components is not None and isinstance(features, MixedFeatures | Encoder):
+        raise ValueError("num_components: a frozen network is given inputs as they are; leave it out")
     if isinstance(features, MixedFeatures):
         features.check_originals(flat)
         return flat, EncodedFeatures(), [features if isinstance(law, Mixup) else law for law in laws]
@@ -214,13 +228,13 @@ def featured(
                  for law, table in zip(laws, tables, strict=True)]  # fmt: skip
         return encoded, EncodedFeatures(), mixed
     if callable(features):
-        return flat, MappedFeatures(features), laws
+        return flat, MappedFeatures(features, num_components=num_components), laws
     if not isinstance(features, str) or features != "raw":
         raise ValueError(
             f"features: {described(features)} is not known; pass a feature map, 'raw' for the inputs themselves, or of "
             "a frozen network an rfm.data.Encoder or its rfm.data.MixedFeatures"
         )
-    return flat, RawFeatures(), laws
+    return flat, RawFeatures(num_components=num_components), laws
 
 
 def pairs_for(law: Mixup, num_rows: int, pairs_per_row: int, key: PRNGKeyArray) -> PairTable:

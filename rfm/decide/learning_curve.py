@@ -6,12 +6,13 @@ is taken to go to its limit as one over the rows or over their root, whichever: 
 resampled rows. How well that does is tried where it can be: from the smaller sizes, the largest is foretold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import equinox as eqx
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
 from rfm.data.datasets import Missing
@@ -27,6 +28,7 @@ from rfm.mixup.laws import Mixup
 from theory.checks import check_count, untraced
 
 Quantity = Literal["risk", "gain", "cost"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 SHARES = (0.25, 0.35, 0.5, 0.7, 1.0)
 """Of the rows of a training part that subsets have."""
 POWERS = (0.5, 1.0)
@@ -82,6 +84,17 @@ class LearningCurve(eqx.Module):
         last = len(self.sizes) - 1
         return self._forecast(quantity, float(self.sizes[last]), last), self.seen(quantity, last)
 
+    @property
+    def in_words(self) -> str:
+        """What twice the rows would do."""
+        twice = 2 * float(self.sizes[-1])
+        risk, gain = self.forecast("risk", twice), self.forecast("gain", twice)
+        here = self.seen("risk", len(self.sizes) - 1).mean
+        lowers = f"lowers the risk without Mixup from {here:.3g} to between {risk.low:.3g} and {risk.high:.3g}"
+        shown = lowers if risk.high < here else "may or may not lower the risk: that does not show"
+        mixup = "helps still" if gain.low > 0 else "hurts" if gain.high < 0 else "may help or not"
+        return f"training on {twice:.0f} rows, twice as many, {shown}; Mixup {mixup} there"
+
     def _forecast(self, quantity: Quantity, num_rows: float, number: int) -> Forecast:
         """From that many of the sizes."""
         values = self._resampled(quantity)[:number]
@@ -115,7 +128,12 @@ def learning_curve(
     shares: tuple[float, ...] = SHARES,
     num_folds: int = 5,
     num_held_out: int | None = None,
+    folds: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    order: ArrayLike | None = None,
+    splits: Iterable[tuple[Any, Any]] | None = None,
     missing: Missing = "refuse",
+    num_components: int | None = None,
     metric: Metric = "squared-error",
     budget: float | None = None,
     num_times: int = 61,
@@ -132,8 +150,13 @@ def learning_curve(
         law: the Mixup to look at.
         shares: of the rows of a training part, ascending, three or more, at most 1.
         num_folds: K random folds; or
-        num_held_out: so many rows, once.
+        num_held_out: so many rows, once; or
+        folds: the fold of each row; or
+        groups: what each row belongs to; or
+        order: when each row was taken; or
+        splits: pairs of indices.
         missing: ``refuse`` or ``mean``.
+        num_components: of the inputs, in their place.
         metric: ``squared-error`` or ``accuracy``.
         budget: when training ends, at every size.
         num_times: at which it may stop.
@@ -159,7 +182,16 @@ def learning_curve(
     if isinstance(features, Encoder | MixedFeatures):
         raise ValueError("features: subsets leave too few mixtures of a frozen network; pass a feature map, or 'raw'")
     law = Mixup(alpha=1.0, pairs="expected") if law is None else law
-    asked = Asked(Ways(num_folds, num_held_out), metric, missing, budget, None, None, num_times)
+    asked = Asked(
+        Ways(num_folds, num_held_out, folds, groups, order, splits),
+        metric,
+        missing,
+        budget,
+        None,
+        None,
+        num_times,
+        num_components,
+    )
     asked.check()
     table = arrays_of(inputs, targets, missing=missing)
     given = asked.given(table.inputs, table.targets)

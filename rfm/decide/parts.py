@@ -128,10 +128,11 @@ class Asked(NamedTuple):
     step_size: float | None
     trainer: Trainer | None
     num_times: int
+    num_components: int | None = None
 
     def given(self, inputs: ArrayLike, targets: ArrayLike) -> Given:
         """The data, checked."""
-        data = Data.of(*as_numbers(inputs, targets, missing=self.missing))
+        data = Data.of(as_numbers(inputs, targets, missing=self.missing))
         check_varies("targets", data.targets)
         check_varies("inputs", data.inputs)
         if self.metric == "accuracy" and data.codes is None:
@@ -171,10 +172,10 @@ class Asked(NamedTuple):
         inputs, data = given
         split_key, pair_key = jax.random.split(key)
         splits = self.ways.parts(len(data.inputs), data.codes, split_key)
-        encoded, maker, laws = featured(inputs, features, laws, pair_key)
+        encoded, maker, laws = featured(inputs, features, laws, self.num_components, pair_key)
         data = data._replace(inputs=encoded)
         if isinstance(maker, MappedFeatures):
-            check_features(maker.map, data.inputs.shape[1])
+            check_features(maker.map, self.num_components or data.inputs.shape[1])
         units = np.arange(len(data.inputs))
         if self.ways.groups is not None:
             units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
@@ -202,6 +203,8 @@ class Asked(NamedTuple):
         check_count("num_times", self.num_times, least=4)
         check_choice("metric", self.metric, METRICS)
         check_choice("missing", self.missing, get_args(Missing))
+        if self.num_components is not None:
+            check_count("num_components", self.num_components)
         for name, value in (("budget", self.budget), ("step_size", self.step_size)):
             if value is not None:
                 check_positive(name, value)

@@ -204,6 +204,7 @@ def compare_laws(
     splits: Iterable[tuple[Any, Any]] | None = None,
     metric: Metric = "squared-error",
     missing: Missing = "refuse",
+    num_components: int | None = None,
     budget: float | None = None,
     step_size: float | None = None,
     trainer: Trainer | None = None,
@@ -219,7 +220,7 @@ def compare_laws(
     Args:
         inputs: one row a sample.
         targets: numbers, or whole numbers that stand for classes.
-        features: of standardised inputs, ``raw``, or an `rfm.data.Encoder`, for which partners are any or others.
+        features: of scaled inputs, ``raw``, or an `rfm.data.Encoder`, for which partners are any or others.
         laws: by name, `rfm.Mixup` or `rfm.ERM`, two at least; the first is what the others are compared with. If none
             is given, `usual_laws`.
         num_folds: K random folds; or
@@ -230,6 +231,7 @@ def compare_laws(
         splits: pairs of indices.
         metric: ``squared-error`` or ``accuracy``.
         missing: ``refuse`` or ``mean``.
+        num_components: of the inputs, in their place.
         budget: when training ends.
         step_size: that of a step; or
         trainer: how your own code trains.
@@ -251,7 +253,7 @@ def compare_laws(
     'no Mixup'
     """
     ways = Ways(num_folds, num_held_out, folds, groups, order, splits)
-    asked = Asked(ways, metric, missing, budget, step_size, trainer, num_times)
+    asked = Asked(ways, metric, missing, budget, step_size, trainer, num_times, num_components)
     asked.check()
     table = arrays_of(inputs, targets, missing=missing)
     given = asked.given(table.inputs, table.targets)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rfm
-from rfm.data.datasets import Scaling, as_numbers, check_varies
+from rfm.data.datasets import as_numbers, check_varies
+from rfm.data.scaling import Numbers, Scaling
 from tests.tolerances import IDENTITY
 
 NAN = np.nan
@@ -27,16 +28,16 @@ def data(are_classes: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("are_classes", [False, True])
 def test_what_is_missing_becomes_the_mean_which_is_zero(are_classes: bool) -> None:
     inputs, targets = data(are_classes)
-    scaled = np.asarray(Scaling.of(inputs, targets, are_classes)(inputs, targets).inputs)
+    scaled = np.asarray(Scaling.of(Numbers(inputs, targets, are_classes, are_classes))(inputs, targets).inputs)
     assert np.all(scaled[HAS_GAP, 0] == 0)
     assert np.allclose(scaled.mean(axis=0), 0, atol=IDENTITY)
 
 
 def test_a_column_with_gaps_is_scaled_as_its_other_rows_by_themselves() -> None:
     inputs, targets = data(False)
-    scaled = np.asarray(Scaling.of(inputs, targets, False)(inputs, targets).inputs)
+    scaled = np.asarray(Scaling.of(Numbers(inputs, targets, False, False))(inputs, targets).inputs)
     there, labels = inputs[~HAS_GAP], targets[~HAS_GAP]
-    alone = np.asarray(Scaling.of(there, labels, False)(there, labels).inputs)
+    alone = np.asarray(Scaling.of(Numbers(there, labels, False, False))(there, labels).inputs)
     assert np.allclose(scaled[~HAS_GAP, 0], alone[:, 0], rtol=10 * IDENTITY, atol=0)
 
 
@@ -45,7 +46,7 @@ def test_rows_that_are_not_trained_on_change_no_mean() -> None:
     train, new = ROWS < 20, ROWS >= 20
     other = inputs.copy()
     other[new] = 1e6
-    scalings = [Scaling.of(values[train], targets[train], False) for values in (inputs, other)]
+    scalings = [Scaling.of(Numbers(values[train], targets[train], False, False)) for values in (inputs, other)]
     assert np.array_equal(*(scaling(inputs[new], targets[new]).inputs for scaling in scalings))
 
 
@@ -54,7 +55,7 @@ def test_a_column_that_is_missing_in_all_rows_to_train_on_is_zero(are_classes: b
     train, new = np.asarray([[1.0, NAN], [3.0, NAN]]), np.asarray([[2.0, 7.0], [NAN, NAN]])
     targets = np.eye(2) if are_classes else np.arange(2.0)
     with warnings.catch_warnings(action="error"):
-        scaling = Scaling.of(train, targets, are_classes)
+        scaling = Scaling.of(Numbers(train, targets, are_classes, are_classes))
         assert scaling(new, targets).inputs.tolist() == [[0, 0], [0, 0]]
         assert scaling(train, targets).inputs.tolist() == [[-1, 0], [1, 0]]
 

@@ -8,6 +8,7 @@ import pytest
 
 import rfm
 from rfm.data import Encoder, MixedFeatures
+from rfm.data.datasets import as_numbers
 from rfm.decide.featured import Data, EncodedFeatures, pairs_for
 from rfm.decide.parts import Part
 from rfm.decide.splits import Rows
@@ -69,8 +70,8 @@ def test_nothing_that_is_trained_on_knows_the_held_out_rows() -> None:
     )
     other = eqx.tree_at(lambda m: m.features, pairs, np.where(touched[:, None], 9.0, np.asarray(pairs.features)))
     held = np.isin(np.arange(30), rows.held_out)
-    once = Data.of(network(IMAGES), GOAL, False)
-    twice = Data.of(np.where(held[:, None], 7.0, network(IMAGES)), np.where(held, -3.0, GOAL), False)
+    once = Data.of(as_numbers(network(IMAGES), GOAL))
+    twice = Data.of(as_numbers(np.where(held[:, None], 7.0, network(IMAGES)), np.where(held, -3.0, GOAL)))
     parts = [Part.of(data, rows, EncodedFeatures(), [table, rfm.ERM()], 1e-3, KEY)
              for data, table in ((once, pairs), (twice, other))]  # fmt: skip
     assert eqx.tree_equal(parts[0].spectra, parts[1].spectra)
