@@ -1,5 +1,6 @@
 """Advice on one's own data: risks of training with and without Mixup on held-out rows, and what follows from them."""
 
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from typing import Any
 
@@ -13,7 +14,7 @@ from experiments.constraints import check_fields
 from experiments.data_configs import AdviseConfig
 from experiments.laws import check_mixing, mixup
 from experiments.limits import check_memory
-from experiments.own_data import OwnData, read
+from experiments.own_data import OwnData, called, read
 from experiments.variables import Stage, Variable, Variables, silent
 from rfm.data import MixedFeatures
 from rfm.data.frozen import PAIRS_PER_ROW
@@ -22,6 +23,8 @@ from rfm.decide.actions import SAME
 from rfm.decide.learning_curve import QUANTITIES, SHARES
 from theory.views import TIME_UNIT
 
+LEAST_TESTED = 2
+"""Rows that a check by real training tests on."""
 RELATIVE = "risk of predicting the mean, or of naming the most frequent class"
 """Unit of all risks here."""
 
@@ -39,15 +42,16 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     _check(config)
     features_key, advice_key, check_key, rows_key = jax.random.split(jax.random.key(config.seed), 4)
     all_data = read(config, features_key)
-    data = all_data.drawn(config.num_rows, rows_key)
+    data = all_data.drawn(config.num_rows, rows_key, num_left=LEAST_TESTED if config.num_seeds else 0)
     law = None if isinstance(data.features, MixedFeatures) else _law(config)
     settings = _settings(config, data)
 
     def advise(data: OwnData, key: jax.Array, advance: Any) -> Advice:
-        return rfm.advise(
-            data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings, key=key,
-            progress=advance,
-        )  # fmt: skip
+        with _epochs_called(config, data):
+            return rfm.advise(
+                data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings, key=key,
+                progress=advance,
+            )  # fmt: skip
 
     advice = advise(data, advice_key, stage("held-out parts", data.num_parts))
     variables = _variables(advice, data)
@@ -65,12 +69,12 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     if config.learning_curve:
         settings = {name: value for name, value in settings.items() if name not in ("step_size", "trainer")}
         settings["budget"] = advice.budget
-        variables |= _sizes(
-            rfm.decide.learning_curve(
+        with called("shares", "learning_curve"):
+            found = rfm.decide.learning_curve(
                 data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings,
                 key=advice_key, progress=stage("learning curve", len(SHARES) * data.num_parts),
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+        variables |= _sizes(found)
     if config.num_seeds == 0:
         return variables
     return variables | check_advice(config, all_data, law, advise, check_key, stage)
@@ -114,6 +118,15 @@ def _settings(config: AdviseConfig, data: OwnData) -> dict[str, Any]:
         "trainer": trainer,
         "num_times": config.num_times,
     }
+
+
+def _epochs_called(config: AdviseConfig, data: OwnData) -> AbstractContextManager[None]:
+    """Errors about a budget that was given in epochs say so."""
+    trainer = _trainer(config)
+    if trainer is None or config.num_epochs is None:
+        return nullcontext()
+    length = trainer.epochs_time(1, data.rows_of_an_epoch, _num_targets(data.targets))
+    return called("budget", "num_epochs", f" in time, of which an epoch lasts {length:.3g}")
 
 
 def _trainer(config: AdviseConfig) -> rfm.decide.Trainer | None:

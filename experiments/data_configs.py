@@ -153,4 +153,5 @@ class AdviseConfig(DataConfig):
 
 
 _RANDOM = ("num_features", "feature_activation", "feature_weight_std", "feature_bias_std")
-_MIXING = ("alpha", "num_pairs", "partners", "share", "label_lam", "label_alpha", "space", "compare_laws")
+_MIXING = ("alpha", "num_pairs", "partners", "share", "label_lam", "label_alpha", "space", "compare_laws",
+           "learning_curve", "num_components")  # fmt: skip

@@ -38,12 +38,13 @@ class OwnData(NamedTuple):
     notes: tuple[str, ...]
     class_names: tuple[str, ...]
 
-    def drawn(self, num_rows: int | None, key: jax.Array) -> "OwnData":
-        """So many random rows; None for all."""
+    def drawn(self, num_rows: int | None, key: jax.Array, num_left: int = 0) -> "OwnData":
+        """So many random rows, with others left; None for all rows."""
         if num_rows is None:
             return self
-        if num_rows > len(self.inputs):
-            raise ValueError(f"num_rows: {num_rows} of {len(self.inputs)} rows; pass as many or fewer")
+        if num_rows > (most := len(self.inputs) - num_left):
+            others = f", and {num_left} to test on" if num_left else ""
+            raise ValueError(f"num_rows: {num_rows} of {len(self.inputs)} rows{others}; pass {most} or fewer")
         return self.part(np.sort(jax.random.permutation(key, len(self.inputs))[:num_rows]))
 
     def part(self, rows: np.ndarray) -> "OwnData":
@@ -77,7 +78,7 @@ def read(config: AdviseConfig, features_key: jax.Array) -> OwnData:
              "split": config.split, "validation": config.validation}  # fmt: skip
     if len(given := [name for name, value in asked.items() if value is not None]) > 1:
         raise ValueError(f"{', '.join(given)}: each says which rows are held out; pass one of them")
-    with _called("apart", config.apart_flag):
+    with called("apart", config.apart_flag):
         table = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
     inputs, targets, notes = _with_columns(table.inputs), np.asarray(table.targets), table.notes
     if config.validation is None:
@@ -94,13 +95,15 @@ def read(config: AdviseConfig, features_key: jax.Array) -> OwnData:
 
 
 @contextmanager
-def _called(argument: str, flag: str) -> Iterator[None]:
-    """Errors about that argument are about that flag."""
+def called(argument: str, flag: str, more: str = "") -> Iterator[None]:
+    """Errors about that argument are about that flag, and say more."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
         name, separator, rest = str(error).partition(": ")
-        raise type(error)(f"{flag if name == argument else name}{separator}{rest}") from error
+        if name != argument:
+            raise
+        raise type(error)(f"{flag}{separator}{rest}{more}") from error
 
 
 def _held_out(config: AdviseConfig, table: rfm.data.Table) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _with_validation(
         )
     if table.layout is None and not path.endswith(".npz"):
         raise ValueError(f"validation: {config.dataset} has no columns with names, as {path} has; pass an .npz file")
-    with _called("dataset", "validation"):
+    with called("dataset", "validation"):
         other = rfm.data.read_data(path, missing=config.missing) if table.layout is None else table.read_like(path)
     seen, new = (_with_columns(each.inputs) for each in (table, other))
     goals, new_goals = (np.asarray(each.targets).reshape(len(each.targets), -1) for each in (table, other))

@@ -180,9 +180,12 @@ class Asked(NamedTuple):
         if self.ways.groups is not None:
             units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
         num_rows = self.ways.rows_of_an_epoch(splits, len(data.inputs))
-        fewest = min(round(shares[0] * len(rows.train)) for rows in splits)
-        if fewest < FEWEST:
-            raise ValueError(f"shares: the smallest leaves {fewest} rows to train on; pass larger ones, or more rows")
+        sizes = [min(round(share * len(rows.train)) for rows in splits) for share in shares]
+        if sizes[0] < FEWEST or len(set(sizes)) < len(sizes):
+            wrong = "too few" if sizes[0] < FEWEST else "twice as many"
+            raise ValueError(
+                f"shares: leave {', '.join(map(str, sizes))} rows to train on, {wrong}; pass others, or more rows"
+            )
         found = []
         for share in shares:
             thinner = [rows.thinned(share, data.codes, jax.random.fold_in(pair_key, index))

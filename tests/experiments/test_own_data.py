@@ -165,6 +165,26 @@ def test_epochs_are_those_of_ones_own_training(table, here, capsys):
     assert "epoch 30 (120 steps" in result["budget_length"].item()
 
 
+def test_more_data_is_foretold_and_drawn(table, here, capsys):
+    quick = flags(asked(table, learning_curve=True, num_rows=20, num_components=1))
+    assert run("advise", *quick) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    result = store.read(here / "results" / "advise.nc", "advise")
+    assert int(result["num_rows"]) == 20
+    assert result["size"].values.tolist() == pytest.approx([3, 5, 20 / 3, 28 / 3, 40 / 3], abs=0.4)
+    for words in (
+        "rows trained on",
+        "gain of Mixup",
+        "27, foretold",
+        "13, foretold from fewer",
+        "More data: training on",
+    ):
+        assert words in said
+    low, high = result["foretold_risk"].values[1:]
+    assert low <= float(result["foretold_risk"][0]) <= high
+    assert (here / "figures" / "advise.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -184,6 +204,21 @@ def test_epochs_are_those_of_ones_own_training(table, here, capsys):
         (
             ["--split", "use", "--num-folds", "4"],
             "num_folds: is ignored beside --split, which takes the place of folds",
+        ),
+        (["--num-rows", "25"], "num_rows: 25 of 24 rows; pass 24 or fewer"),
+        (["--num-rows", "23", "--num-seeds", "1"], "num_rows: 23 of 24 rows, and 2 to test on; pass 22 or fewer"),
+        (["--num-components", "3"], "num_components: 3 of 2 inputs, with 16 rows to train on; pass 2 or fewer"),
+        (
+            ["--num-rows", "8", "--learning-curve"],
+            "learning_curve: leave 1, 2, 2, 4, 5 rows to train on, too few; pass",
+        ),
+        (
+            ["--learning-rate", "0.1", "--batch-size", "4", "--num-epochs", "1e12"],
+            "num_epochs: 1.2e+12 is longer than can be resolved; pass at most",
+        ),
+        (
+            ["--features", "none.npz", "--learning-curve"],
+            "learning_curve: is ignored beside --features none.npz, whose",
         ),
         (["--exclude", "area"], "exclude: area is asked for elsewhere; name it in one place"),
     ],

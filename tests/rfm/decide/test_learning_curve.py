@@ -88,7 +88,8 @@ def test_the_further_the_wider() -> None:
     [
         ({"shares": (0.5, 1.0)}, "shares (how many): must be a whole number of at least 3, got 2"),
         ({"shares": (0.5, 0.4, 1.0)}, "shares: must ascend and lie in (0, 1], got (0.5, 0.4, 1.0)"),
-        ({"shares": (0.01, 0.5, 1.0)}, "shares: the smallest leaves "),
+        ({"shares": (0.01, 0.5, 1.0)}, "shares: leave 0, 16, 32 rows to train on, too few; pass others"),
+        ({"shares": (0.5, 0.501, 1.0)}, "shares: leave 16, 16, 32 rows to train on, twice as many; pass others"),
         ({"features": rfm.data.Encoder(np.asarray)}, "features: subsets leave too few mixtures of a frozen network"),
     ],
 )
