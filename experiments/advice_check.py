@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import rfm
@@ -17,8 +18,9 @@ from experiments.own_data import OwnData
 from experiments.variables import Stage, Variable, Variables
 from rfm.data.datasets import as_numbers
 from rfm.data.frozen import PAIRS_PER_ROW
-from rfm.decide.featured import Data, Split, featured
-from rfm.decide.parts import in_metric
+from rfm.decide.estimates import Metric
+from rfm.decide.featured import Data, Split, errors_of, featured
+from rfm.decide.parts import counted
 from rfm.decide.splits import Rows
 from rfm.problem import Solvable
 
@@ -35,7 +37,10 @@ Adviser = Callable[[OwnData, jax.Array, Any], rfm.decide.Advice]
 def check_advice(
     config: AdviseConfig, data: OwnData, law: rfm.Mixup | None, advise: Adviser, key: jax.Array, stage: Stage
 ) -> Variables:
-    """What the advice loses on each split: risk over the lowest risk of the run, minus 1.
+    """What the advice loses on each split, against the best step of the run.
+
+    Of squared errors that is the risk over the lowest, minus 1; of classes that are wrong, which may be none, the share
+    above the lowest.
 
     Args:
         config: what was asked for; ``num_seeds`` splits.
@@ -46,7 +51,8 @@ def check_advice(
         stage: told of the work as it is done.
 
     Raises:
-        ValueError: too few rows, or a budget of more than `MOST_STEPS` steps.
+        ValueError: a split that trains on no row of some class, or tests on nothing but the most frequent one; a budget
+            of more than `MOST_STEPS` steps.
     """
     found = {name: np.empty(config.num_seeds) for name in _FOUND}
     advance = stage("check by real training", config.num_seeds)
@@ -55,9 +61,10 @@ def check_advice(
         split_key, advice_key, pair_key, batch_key = jax.random.split(jax.random.fold_in(key, index), 4)
         order = np.asarray(jax.random.permutation(split_key, len(data.inputs)))
         rows, test = np.split(order, [num_rows])
+        data.check_classes(rows, f"num_rows: of {num_rows} random rows (seed {index} of the check)")
         advice = advise(data.part(rows), advice_key, None)
         split, problems = _problems(config, data, law, Rows(np.sort(rows), np.sort(test)), pair_key)
-        for name, value in _found(advice, split, problems, config.batch_size or BATCH_SIZE, batch_key).items():
+        for name, value in _of_split(advice, split, problems, config.batch_size or BATCH_SIZE, batch_key).items():
             found[name][index] = value
         advance(1)
     return {"seed": Variable(("seed",), np.arange(config.num_seeds), "1", "index of the split")} | {
@@ -66,15 +73,13 @@ def check_advice(
 
 
 _FOUND = {
-    "lost_at_stop": "risk at the advised stop over the lowest of the same run with Mixup, minus 1",
-    "lost_at_budget": "risk of Mixup at the budget over the lowest of the same run, minus 1",
-    "stop_is_told": "whether the advice tells that stop from going on to the budget",
-    "range_holds_best": "whether the range of that stop holds the best step of the run",
-    "lost_by_advice": "risk of what is advised over the lowest of both runs, minus 1",
-    "lost_by_going_on": "risk of the advised way of training at the budget over the lowest of both runs, minus 1",
+    "lost_at_stop": "lost at the advised stop against the best step of the same run with Mixup",
+    "lost_at_budget": "lost by Mixup until the budget against the same",
+    "range_holds_best": "whether the range of that stop holds that best step",
+    "lost_by_advice": "lost by what is advised against the best step of both runs",
+    "lost_by_going_on": "lost by the advised way of training at the budget against the same",
     "advice_is_told": "whether the advice tells its stop from going on to the budget",
-    "lost_by_the_mean": "risk of predicting the mean over the lowest of both runs, minus 1",
-    "learns": "whether the advice says that anything is learnt",
+    "learns": "whether the advice says that anything is learnt; if not, it is to predict the mean",
 }
 
 
@@ -91,7 +96,7 @@ def _problems(
     return split, (mixup, plain)
 
 
-def _found(
+def _of_split(
     advice: rfm.decide.Advice, split: Split, problems: tuple[Solvable, Solvable], batch_size: int, key: jax.Array
 ) -> dict[str, float]:
     mixup, plain = problems
@@ -104,7 +109,7 @@ def _found(
     mixup_key, plain_key, rest_key = jax.random.split(key, 3)
     trained = _trained(mixup, advice.step_size, batch_size, steps, mixup_key)
     alone = _trained(plain, advice.step_size, batch_size, steps, plain_key)
-    risks = {name: _risk(runs, advice.metric) for name, runs in (("stop", trained), ("plain", alone))}
+    risks = {name: _risk(runs, split, advice.metric) for name, runs in (("stop", trained), ("plain", alone))}
     place = {name: int(np.searchsorted(steps, step)) for name, step in marked.items()}
     at_stop = {name: risk[place[name]] for name, risk in risks.items()}
     at_end = {name: risk[-1] for name, risk in risks.items()}
@@ -113,19 +118,20 @@ def _found(
         start = rfm.Start(trained.weights[0, place["switch"]])
         left = np.asarray([last - marked["switch"]])
         rest = _trained(plain, advice.step_size, batch_size, left, rest_key, start)
-        at_stop["switch"], at_end["switch"] = _risk(rest, advice.metric)[0], at_end["stop"]
-    low, high = map(advice.steps, advice.stop.interval)
-    null = float(np.mean(in_metric(advice.metric, split.null())[0]))
-    best = min(float(risk.min()) for risk in risks.values())
+        at_stop["switch"], at_end["switch"] = _risk(rest, split, advice.metric)[0], at_end["stop"]
+    by_advice = at_stop[advised] if advice.beats_mean else np.mean(counted(advice.metric, split.null()))
+    lowest, low, high = min(risk.min() for risk in risks.values()), *map(advice.steps, advice.stop.interval)
+
+    def lost(risk: np.ndarray, best: np.ndarray) -> float:
+        return float(risk - best if advice.metric == "accuracy" else risk / best - 1)
+
     return {
-        "lost_at_stop": at_stop["stop"] / risks["stop"].min() - 1,
-        "lost_at_budget": at_end["stop"] / risks["stop"].min() - 1,
-        "stop_is_told": advice.is_told(advice.stop),
-        "range_holds_best": low <= steps[np.argmin(risks["stop"])] <= high,
-        "lost_by_advice": (at_stop[advised] if advice.beats_mean else null) / best - 1,
-        "lost_by_going_on": at_end[advised] / best - 1,
-        "advice_is_told": advice.is_told(advice.recommended),
-        "lost_by_the_mean": null / best - 1,
+        "lost_at_stop": lost(at_stop["stop"], risks["stop"].min()),
+        "lost_at_budget": lost(at_end["stop"], risks["stop"].min()),
+        "range_holds_best": bool(low <= steps[np.argmin(risks["stop"])] <= high),
+        "lost_by_advice": lost(by_advice, lowest),
+        "lost_by_going_on": lost(at_end[advised], lowest),
+        "advice_is_told": advice.beats_mean and advice.is_told(advice.recommended),
         "learns": advice.beats_mean,
     }
 
@@ -143,8 +149,7 @@ def _trained(
     )
 
 
-def _risk(runs: rfm.training.MinibatchRuns, metric: str) -> np.ndarray:
+def _risk(runs: rfm.training.MinibatchRuns, split: Split, metric: Metric) -> np.ndarray:
     """Summed over targets, or the share of wrong classes, at each of the steps."""
-    if metric == "accuracy" and runs.parts.error_rate is not None:
-        return np.asarray(runs.parts.error_rate[0])
-    return np.asarray(runs.parts.risk[0].sum(axis=1))
+    predictions = jnp.einsum("rp,spk->rsk", split.test.features, runs.weights[0])
+    return counted(metric, errors_of(predictions, split.test, split.classes)).mean(axis=0)

@@ -179,17 +179,18 @@ def _laws(result: Result) -> Table:
 
 def _sizes(result: Result) -> Table:
     """What was seen at every number of rows; below, what is foretold of twice the largest one."""
-    table = empty_table("rows trained on", *(words for words, _ in _SIZES.values()))
+    shown = {name: words for name, words in _SIZES.items() if f"size_{name}" in result}
+    table = empty_table("rows trained on", *(words for words, _ in shown.values()))
     for size in result["size"].values:
         row = result.sel(size=size)
         cells = [with_error(*(unit * float(row[f"size_{name}{what}"]) for what in ("", "_error")))
-                 for name, (_, unit) in _SIZES.items()]  # fmt: skip
+                 for name, (_, unit) in shown.items()]  # fmt: skip
         table.add_row(f"{size:.0f}", *cells)
     table.add_section()
     for label, what in ((f"{float(result['size_foretold']):.0f}, foretold", "foretold"),
                         (f"{float(result['size'][-1]):.0f}, foretold from fewer", "tried")):  # fmt: skip
         bands = [[unit * float(result[f"{what}_{name}"].sel(band=end)) for end in ("low", "high")]
-                 for name, (_, unit) in _SIZES.items()]  # fmt: skip
+                 for name, (_, unit) in shown.items()]  # fmt: skip
         table.add_row(label, *(f"{low:.3g} to {high:.3g}" for low, high in bands))
     return table
 
@@ -230,26 +231,27 @@ def _checked(result: Result) -> list[str]:
     if "lost_at_stop" not in result:
         return []
 
-    told = result["advice_is_told"].values > 0
+    unit = "points" if result["metric"].item() == "accuracy" else "%"
+    learns, told = (int(result[name].sum()) for name in ("learns", "advice_is_told"))
+    number, learnt = result.sizes["seed"], result["learns"].values > 0
 
-    def percent(name: str, where: np.ndarray | bool = True) -> str:
-        lost = 100 * result[name].values[np.broadcast_to(where, told.shape)]
-        return f"median {median(lost):.2g} %, mean {lost.mean():.2g} %, worst {lost.max():.2g} %"
+    def percent(name: str, where: np.ndarray) -> str:
+        lost = 100 * result[name].values[where]
+        return f"median {median(lost):.2g} {unit}, mean {lost.mean():.2g} {unit}, worst {lost.max():.2g} {unit}"
 
-    splits = counted(result.sizes["seed"], "random split")
+    what = "share of wrong classes above that of" if unit == "points" else "risk lost against"
+    everywhere = np.ones(number, bool)
     lines = [
-        f"Check by real training on {splits}, risk lost against the best step of each run:",
-        f"  with Mixup, stopped at its best: {percent('lost_at_stop')}",
-        f"  with Mixup to the end: {percent('lost_at_budget')}",
-        "and against the best step of both runs:",
-        f"  as advised: {percent('lost_by_advice')}",
-        f"  going on in the advised way to the end: {percent('lost_by_going_on')}",
-        f"  the advice tells its stop from going on in {told.sum()} of {len(told)}",
+        f"Check by real training on {counted(number, 'random split')}, {what} the best step of each run:",
+        f"  with Mixup, stopped at its best: {percent('lost_at_stop', everywhere)}",
+        f"  with Mixup to the end: {percent('lost_at_budget', everywhere)}",
+        f"  its range held that best step in {int(result['range_holds_best'].sum())}",
+        "and the best step of both runs:",
+        f"  as advised: {percent('lost_by_advice', everywhere)}",
     ]
-    if 0 < told.sum() < len(told):
-        lines[-1] += f"; there, as advised: {percent('lost_by_advice', told)}; going on: "
-        lines[-1] += percent("lost_by_going_on", told)
-    return lines
+    if learns:
+        lines.append(f"  going on in the advised way to the end: {percent('lost_by_going_on', learnt)}")
+    return [*lines, f"  said to have learnt something in {learns}, and told its stop from going on in {told}"]
 
 
 def _choices(result: Result) -> Result:

@@ -44,37 +44,34 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     all_data = read(config, features_key)
     data = all_data.drawn(config.num_rows, rows_key, num_left=LEAST_TESTED if config.num_seeds else 0)
     law = None if isinstance(data.features, MixedFeatures) else _law(config)
-    settings = _settings(config, data)
 
-    def advise(data: OwnData, key: jax.Array, advance: Any) -> Advice:
-        with _epochs_called(config, data):
-            return rfm.advise(
-                data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings, key=key,
-                progress=advance,
-            )  # fmt: skip
+    def asked(of: OwnData) -> dict[str, Any]:
+        return {"features": of.features, **of.hold_out, **_settings(config, of)}
 
-    advice = advise(data, advice_key, stage("held-out parts", data.num_parts))
+    def advise(of: OwnData, key: jax.Array, advance: Any) -> Advice:
+        with _epochs_called(config, of):
+            return rfm.advise(of.inputs, of.targets, law=law, **asked(of), key=key, progress=advance)
+
+    curve, key = None, advice_key
+    if config.learning_curve:  # first, since it may ask for more rows than there are
+        advance = stage("learning curve", len(SHARES) * data.num_parts)
+        with called("shares", "learning_curve"), _epochs_called(config, data):
+            curve = rfm.decide.learning_curve(
+                data.inputs, data.targets, law=law, **asked(data), key=key, progress=advance
+            )
+    advice = advise(data, key, stage("held-out parts", data.num_parts))
     variables = _variables(advice, data)
     if config.compare_laws:
         are_classes = np.issubdtype(data.targets.dtype, np.integer)
         laws = rfm.decide.usual_laws(
             are_classes=are_classes, pairs=config.num_pairs or PAIRS_PER_ROW * len(data.inputs)
         )
+        advance = stage("laws of mixing", data.num_parts)
         variables |= _laws(
-            rfm.decide.compare_laws(
-                data.inputs, data.targets, features=data.features, laws=laws, **data.hold_out, **settings,
-                key=advice_key, progress=stage("laws of mixing", data.num_parts),
-            )
-        )  # fmt: skip
-    if config.learning_curve:
-        settings = {name: value for name, value in settings.items() if name not in ("step_size", "trainer")}
-        settings["budget"] = advice.budget
-        with called("shares", "learning_curve"):
-            found = rfm.decide.learning_curve(
-                data.inputs, data.targets, features=data.features, law=law, **data.hold_out, **settings,
-                key=advice_key, progress=stage("learning curve", len(SHARES) * data.num_parts),
-            )  # fmt: skip
-        variables |= _sizes(found)
+            rfm.decide.compare_laws(data.inputs, data.targets, laws=laws, **asked(data), key=key, progress=advance)
+        )
+    if curve is not None:
+        variables |= _sizes(curve, makes_no_difference=advice.slowdown is not None)
     if config.num_seeds == 0:
         return variables
     return variables | check_advice(config, all_data, law, advise, check_key, stage)
@@ -177,8 +174,7 @@ def _curves(advice: Advice) -> Variables:
 
 def _actions(advice: Advice) -> Variables:
     actions = advice.actions
-    asked = (advice.risk_of, advice.gain, advice.cost_of_going_on)
-    risks, gains, costs = ([ask(action) for action in actions] for ask in asked)
+    risks, gains = ([ask(action) for action in actions] for ask in (advice.risk_of, advice.gain))
     found = {
         "action": ([action.name for action in actions], "1", "way to train"),
         "action_time": ([action.time for action in actions], TIME_UNIT, "time of the stop or the switch"),
@@ -188,9 +184,11 @@ def _actions(advice: Advice) -> Variables:
         "action_error": ([risk.error for risk in risks], RELATIVE, "its error"),
         "gain": ([gain.mean for gain in gains], RELATIVE, "risk above that of the lowest action"),
         "gain_error": ([gain.error for gain in gains], RELATIVE, "error of that difference"),
-        "going_on": ([cost.mean for cost in costs], "1", "risk of the same at the budget over it, minus 1"),
-        "going_on_error": ([cost.error for cost in costs], "1", "error of that"),
-        "is_told": ([int(advice.is_told(action)) for action in actions], "1", "whether that shows, or the end is best"),
+        "is_told": (
+            [int(advice.is_told(action)) for action in actions],
+            "1",
+            "whether going on to the budget shows to be worse, or that is the best time",
+        ),
         "action_wrong": (
             [np.nan if action.error_rate is None else action.error_rate for action in actions],
             "1",
@@ -274,17 +272,19 @@ def _laws(found: LawComparison) -> Variables:
     }
 
 
-def _sizes(found: LearningCurve) -> Variables:
+def _sizes(found: LearningCurve, makes_no_difference: bool) -> Variables:
     """What was seen at every number of rows, and what is foretold of twice the largest one, and of that one itself."""
-    about = dict(zip(QUANTITIES, ("risk without Mixup", "gain of Mixup", "cost of over-training"), strict=True))
+    about = {"risk": "risk without Mixup", "gain": "gain of Mixup", "cost": "cost of over-training"}
     units = {"risk": RELATIVE, "gain": RELATIVE, "cost": "1"}
     largest, twice = float(found.sizes[-1]), 2 * float(found.sizes[-1])
+    words = found.in_words if makes_no_difference else f"{found.in_words}; Mixup {found.gain_in_words} there"
     variables = {
         "size": Variable(("size",), found.sizes, "1", "rows that are trained on"),
         "size_foretold": Variable((), np.asarray(twice), "1", "rows of which it is foretold"),
-        "sizes_in_words": Variable((), np.asarray(found.in_words), "1", "what that says"),
+        "sizes_in_words": Variable((), np.asarray(words), "1", "what that says"),
+        "band": Variable(("band",), np.asarray(["middle", "low", "high"]), "1", "of what is foretold"),
     }
-    for name in QUANTITIES:
+    for name in [name for name in QUANTITIES if not (makes_no_difference and name == "gain")]:
         seen = [found.seen(name, index) for index in range(len(found.sizes))]
         tried, _ = found.largest_foretold(name)
         values = {
@@ -295,4 +295,4 @@ def _sizes(found: LearningCurve) -> Variables:
         }
         variables |= {key: Variable(dims, np.asarray(value), units[name], what)
                       for key, (dims, value, what) in values.items()}  # fmt: skip
-    return variables | {"band": Variable(("band",), np.asarray(["middle", "low", "high"]), "1", "of what is foretold")}
+    return variables

@@ -5,6 +5,7 @@ floor above: the registry names them, and a finished result is handed to the fig
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -281,7 +282,10 @@ def _run(command: Run) -> int:
     store.save(command.output, result)
     exits.once_stopped(f"the result is stored in {command.output}, and its figure may not be drawn")
     console.print(f"result: {command.output}", highlight=False)
-    return 0 if draw is None else draw([str(command.output), "--output", str(command.figure)])
+    if draw is None:
+        return 0
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):  # for machines, the result alone
+        return draw([str(command.output), "--output", str(command.figure)])
 
 
 def _variables(command: Run, stage: "Stage") -> "Variables":

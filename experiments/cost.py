@@ -223,6 +223,7 @@ def _rules(config: RulesConfig) -> Cost:
 @cost.register
 def _advise(config: AdviseConfig) -> Cost:
     import rfm
+    from rfm.decide.learning_curve import SHARES
 
     data = rfm.data.read_data(config.dataset, apart=config.apart(), **config.reading())
     rows, columns = config.num_rows or len(data.inputs), config.num_components or data.inputs[0].size
@@ -234,6 +235,8 @@ def _advise(config: AdviseConfig) -> Cost:
     if config.compare_laws:
         drawn = config.num_pairs or rfm.data.frozen.PAIRS_PER_ROW * rows
         a_part += NUM_LAWS * (2 * drawn * p * (p + columns) + FACTORISATION * p**3 + 8 * p * times * (p + rows / parts))
+    if config.learning_curve:
+        a_part *= 1 + sum(share**2 for share in SHARES)
     parts *= 1 + config.num_seeds  # each check asks for the advice again
     trained = 2 * config.num_seeds * CHECK_STEPS
     return Cost(

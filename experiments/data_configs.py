@@ -142,6 +142,9 @@ class AdviseConfig(DataConfig):
             ignored |= dict.fromkeys(_RANDOM, f"beside --features {self.features}, which takes none at random")
         if self.features not in ("random", "raw"):
             ignored |= dict.fromkeys(_MIXING, f"beside --features {self.features}, whose rows are mixed already")
+        for name in ("split", "validation"):
+            if getattr(self, name) is not None:
+                ignored["num_rows"] = f"beside --{name}, which says of all rows whether they are held out"
         for name in ("num_held_out", "split", "validation"):
             if getattr(self, name) is not None:
                 ignored["num_folds"] = f"beside --{name.replace('_', '-')}, which takes the place of folds"
@@ -154,4 +157,5 @@ class AdviseConfig(DataConfig):
 
 _RANDOM = ("num_features", "feature_activation", "feature_weight_std", "feature_bias_std")
 _MIXING = ("alpha", "num_pairs", "partners", "share", "label_lam", "label_alpha", "space", "compare_laws",
-           "learning_curve", "num_components")  # fmt: skip
+           "learning_curve", "num_components",
+           "num_rows")  # fmt: skip

@@ -45,7 +45,17 @@ class OwnData(NamedTuple):
         if num_rows > (most := len(self.inputs) - num_left):
             others = f", and {num_left} to test on" if num_left else ""
             raise ValueError(f"num_rows: {num_rows} of {len(self.inputs)} rows{others}; pass {most} or fewer")
-        return self.part(np.sort(jax.random.permutation(key, len(self.inputs))[:num_rows]))
+        rows = np.sort(jax.random.permutation(key, len(self.inputs))[:num_rows])
+        self.check_classes(rows, f"num_rows: of {num_rows} random rows")
+        return self.part(rows)
+
+    def check_classes(self, rows: np.ndarray, whose: str) -> None:
+        """Raises ValueError unless each class is among those rows."""
+        if not np.issubdtype(self.targets.dtype, np.integer):
+            return
+        if len(missing := np.setdiff1d(self.targets, self.targets[rows])):
+            name = self.class_names[missing[0]] if self.class_names else missing[0]
+            raise ValueError(f"{whose}, none is of class {name}; pass more rows, another --seed, or data without it")
 
     def part(self, rows: np.ndarray) -> "OwnData":
         """Those rows alone, held out in the same way."""

@@ -91,7 +91,8 @@ def _draw_sizes(axes: Axes, result: Result) -> None:
     """What was seen, and the band of what twice the rows may do."""
     sizes, risk = result["size"], result["size_risk"]
     twice, (low, high) = float(result["size_foretold"]), result["foretold_risk"].values[1:]
-    axes.plot(sizes, risk - result["size_gain"], color=MIXUP, label="Mixup, stopped")
+    if "size_gain" in result:
+        axes.plot(sizes, risk - result["size_gain"], color=MIXUP, label="Mixup, stopped")
     axes.errorbar(sizes, risk, result["size_risk_error"], color=PLAIN, capsize=2, label="no Mixup, stopped")
     axes.plot([twice, twice], [low, high], color=PLAIN, linewidth=4, alpha=0.4, label="foretold (90 %)")
     axes.set_xscale("log")

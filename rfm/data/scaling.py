@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from theory.linalg import on_device
-from theory.views import counted
 
 
 class DataSet(NamedTuple):
@@ -105,24 +104,19 @@ class Components(NamedTuple):
 
     @staticmethod
     def of(inputs: Float[Array, "rows inputs"], number: int) -> "Components":
-        """Those of scaled inputs.
+        """Those of scaled inputs, not more than there are inputs or rows; what does not vary in them stays zero.
 
-        Raises:
-            ValueError: more components than inputs or rows.
-
-        >>> Components.of(jnp.asarray([[3.0, 0.1], [-3.0, -0.1], [0.0, 0.0]]), 1).directions.round(2).tolist()
-        [[0.41], [0.01]]
+        >>> Components.of(jnp.asarray([[3.0, 0.1], [-3.0, -0.1], [0.0, 0.0]]), 2).directions.round(2).tolist()
+        [[0.58, 0.0], [0.02, 0.0]]
         """
         from sklearn.decomposition import PCA
 
-        if number > (most := min(inputs.shape)):
-            raise ValueError(
-                f"num_components: {number} of {counted(inputs.shape[1], 'input')}, with "
-                f"{counted(inputs.shape[0], 'row')} to train on; pass {most} or fewer"
-            )
-        found = PCA(number, random_state=0).fit(np.asarray(inputs))  # it draws where it is asked for few of many
-        size = np.sqrt(np.mean(found.transform(np.asarray(inputs)) ** 2))
-        return Components(found.components_.T / _nonzero(size))
+        rows = np.asarray(inputs)
+        found = PCA(number, random_state=0).fit(rows)  # it draws where it is asked for few of many
+        smallest = max(rows.shape) * np.finfo(rows.dtype).eps * found.singular_values_[0]
+        directions = np.where(found.singular_values_ > smallest, found.components_.T, 0.0)
+        size = np.sqrt(np.mean((rows @ directions) ** 2))
+        return Components(directions / _nonzero(size))
 
     def __call__(self, inputs: Float[Array, "rows inputs"]) -> Float[Array, "rows components"]:
         """Of rows that were scaled alike, so that their mean over the former rows is zero."""

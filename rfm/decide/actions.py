@@ -24,12 +24,6 @@ IN_WORDS = {
     "switch": "train with Mixup, switch it off after {length}, and train to the end without",
 }
 """What to do, by the name of the action."""
-UNTOLD_WORDS = {
-    "plain": ", or go on: which is better does not show",
-    "stop": ", or go on: which is better does not show",
-    "switch": ", or never: which is better does not show",
-}
-"""What is said beside, where it does not show that going on would be worse."""
 PREDICT_THE_MEAN = "predict the mean of the targets"
 NAME_THE_MOST_FREQUENT = "name the most frequent class"
 
@@ -220,7 +214,9 @@ class Advice(Shown, eqx.Module):
             return PREDICT_THE_MEAN if self.metric == "squared-error" else NAME_THE_MOST_FREQUENT
         action = self.recommended
         words = IN_WORDS[action.name].format(length=self.pace.in_words(action.time))
-        return words if self.is_told(action) else words + UNTOLD_WORDS[action.name]
+        if self.is_told(action):
+            return words
+        return f"{words}, or {'never' if action.name == 'switch' else 'go on'}: which is better does not show"
 
     def gain(self, action: Action) -> Estimate:
         """By how much the lowest action's risk is below this one's, row by row."""

@@ -1,4 +1,4 @@
-"""How rows of one's own become features, and what a law of mixing makes of them: of a map of standardised inputs, of
+"""How rows of one's own become features, and what a law of mixing makes of them: of a map of scaled inputs, of
 the inputs themselves, of a frozen network.
 
 Whatever is fitted to rows is fitted to those of a part that are trained on.
@@ -155,7 +155,7 @@ class MappedFeatures(PartFeatures):
 
 
 class RawFeatures(MappedFeatures):
-    """Standardised inputs themselves, and a constant: they mix as their inputs do."""
+    """Scaled inputs themselves, and a constant: they mix as their inputs do."""
 
     map: FeatureMap = with_constant
 

@@ -19,6 +19,7 @@ from rfm.data.datasets import Missing
 from rfm.data.frames import arrays_of
 from rfm.data.frozen import Encoder, MixedFeatures
 from rfm.decide.actions import SAME
+from rfm.decide.budget import Trainer
 from rfm.decide.estimates import Estimate, HeldOut, Metric
 from rfm.decide.featured import Features
 from rfm.decide.parts import Asked, in_metric
@@ -86,14 +87,18 @@ class LearningCurve(eqx.Module):
 
     @property
     def in_words(self) -> str:
-        """What twice the rows would do."""
-        twice = 2 * float(self.sizes[-1])
-        risk, gain = self.forecast("risk", twice), self.forecast("gain", twice)
-        here = self.seen("risk", len(self.sizes) - 1).mean
+        """What twice the rows would do to the risk."""
+        twice, here = 2 * float(self.sizes[-1]), self.seen("risk", len(self.sizes) - 1).mean
+        risk = self.forecast("risk", twice)
         lowers = f"lowers the risk without Mixup from {here:.3g} to between {risk.low:.3g} and {risk.high:.3g}"
         shown = lowers if risk.high < here else "may or may not lower the risk: that does not show"
-        mixup = "helps still" if gain.low > 0 else "hurts" if gain.high < 0 else "may help or not"
-        return f"training on {twice:.0f} rows, twice as many, {shown}; Mixup {mixup} there"
+        return f"training on {twice:.0f} rows, twice as many, {shown}"
+
+    @property
+    def gain_in_words(self) -> str:
+        """What Mixup would do there."""
+        gain = self.forecast("gain", 2 * float(self.sizes[-1]))
+        return "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "may help or not"
 
     def _forecast(self, quantity: Quantity, num_rows: float, number: int) -> Forecast:
         """From that many of the sizes."""
@@ -106,7 +111,9 @@ class LearningCurve(eqx.Module):
         middle = float(np.mean([each[0] for each in foretold]))  # the first is of the rows as they are
         widening = self.held.widening("difference")
         low, high = np.quantile(np.stack(foretold), BAND)
-        return Forecast(middle, middle - widening * (middle - float(low)), middle + widening * (float(high) - middle))
+        least = {"risk": 0.0, "gain": -np.inf, "cost": -1.0}[quantity]
+        band = middle - widening * (middle - float(low)), middle + widening * (float(high) - middle)
+        return Forecast(*(max(least, value) for value in (middle, *band)))
 
     def _resampled(self, quantity: Quantity) -> Float[np.ndarray, "sizes resamples"]:
         """The quantity on units drawn with replacement; first on all of them."""
@@ -136,6 +143,8 @@ def learning_curve(
     num_components: int | None = None,
     metric: Metric = "squared-error",
     budget: float | None = None,
+    step_size: float | None = None,
+    trainer: Trainer | None = None,
     num_times: int = 61,
     tolerance: float = 1e-3,
     key: PRNGKeyArray,
@@ -159,13 +168,15 @@ def learning_curve(
         num_components: of the inputs, in their place.
         metric: ``squared-error`` or ``accuracy``.
         budget: when training ends, at every size.
+        step_size: that of a step; or
+        trainer: how your own code trains.
         num_times: at which it may stop.
         tolerance: of expected Mixup.
         key: draws folds, subsets and pairs.
         progress: called with 1 after each part of each size.
 
     Raises:
-        ValueError: shares that do not ascend or make too small a subset; as `rfm.advise`.
+        ValueError: shares that do not ascend, or make a subset that is too small or lacks a class; as `rfm.advise`.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(60, 2))

@@ -16,7 +16,7 @@ from rfm.data.datasets import Missing, as_numbers, check_varies
 from rfm.decide.budget import LONGEST, Trainer, training_times
 from rfm.decide.estimates import METRICS, HeldOut, Metric
 from rfm.decide.featured import Data, Errors, Features, MappedFeatures, PartFeatures, Split, errors_of, featured
-from rfm.decide.splits import FEWEST, Rows, Ways
+from rfm.decide.splits import Rows, Ways, check_subsets
 from rfm.features import check_features
 from rfm.mixup.law import Law
 from rfm.solve import solve
@@ -172,25 +172,23 @@ class Asked(NamedTuple):
         inputs, data = given
         split_key, pair_key = jax.random.split(key)
         splits = self.ways.parts(len(data.inputs), data.codes, split_key)
+        groups = None if self.ways.groups is None else np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
         encoded, maker, laws = featured(inputs, features, laws, self.num_components, pair_key)
         data = data._replace(inputs=encoded)
         if isinstance(maker, MappedFeatures):
             check_features(maker.map, self.num_components or data.inputs.shape[1])
-        units = np.arange(len(data.inputs))
-        if self.ways.groups is not None:
-            units = np.unique(np.asarray(self.ways.groups), return_inverse=True)[1]
+        units = np.arange(len(data.inputs)) if groups is None else groups
         num_rows = self.ways.rows_of_an_epoch(splits, len(data.inputs))
-        sizes = [min(round(share * len(rows.train)) for rows in splits) for share in shares]
-        if sizes[0] < FEWEST or len(set(sizes)) < len(sizes):
-            wrong = "too few" if sizes[0] < FEWEST else "twice as many"
-            raise ValueError(
-                f"shares: leave {', '.join(map(str, sizes))} rows to train on, {wrong}; pass others, or more rows"
-            )
+        thinned = [
+            [rows.thinned(share, data.codes, groups, jax.random.fold_in(pair_key, index))
+             for index, rows in enumerate(splits)] for share in shares
+        ]  # fmt: skip
+        check_subsets(thinned, data.codes)
+        if isinstance(maker, MappedFeatures) and self.num_components is not None:
+            check_components(self.num_components, data.inputs.shape[1], thinned[0], of_all=len(shares) == 1)
         found = []
-        for share in shares:
-            thinner = [rows.thinned(share, data.codes, jax.random.fold_in(pair_key, index))
-                       for index, rows in enumerate(splits)]  # fmt: skip
-            found.append(Parts.of(data, thinner, units, maker, laws, tolerance, pair_key, num_rows, progress))
+        for subsets in thinned:
+            found.append(Parts.of(data, subsets, units, maker, laws, tolerance, pair_key, num_rows, progress))
         return found
 
     def times(self, parts: Parts) -> tuple[np.ndarray, float]:
@@ -215,14 +213,28 @@ class Asked(NamedTuple):
             raise ValueError("step_size, trainer: both say what a step is; pass one of them")
 
 
+def check_components(number: int, num_inputs: int, parts: Sequence[Rows], *, of_all: bool) -> None:
+    """Raises ValueError for more principal components than the rows of some part can have."""
+    fewest = min(len(rows.train) for rows in parts)
+    if number > (most := min(num_inputs, fewest - 1)):
+        whose = "to train on" if of_all else "in the smallest subset"
+        raise ValueError(
+            f"num_components: {number} of {num_inputs} inputs, with {fewest} rows {whose}; pass {most} or fewer"
+        )
+
+
+def counted(metric: Metric, errors: Errors) -> np.ndarray:
+    """What the metric counts of errors."""
+    return np.asarray(errors.wrong if metric == "accuracy" else errors.squared)
+
+
 def in_metric(metric: Metric, null: Errors, *others: Errors) -> list[np.ndarray]:
     """What the metric counts of these errors.
 
     Raises:
         ValueError: the first ones, of predicting the mean or naming the most frequent class, are none.
     """
-    counted = [each.wrong if metric == "accuracy" else each.squared for each in (null, *others)]
-    found = [np.asarray(each) for each in counted]
+    found = [counted(metric, each) for each in (null, *others)]
     if not np.any(found[0]):
         what = "the mean" if metric == "squared-error" else "the most frequent class"
         raise ValueError(f"targets: what is held out holds nothing but {what}; hold out other or more rows")

@@ -27,14 +27,28 @@ class Rows(NamedTuple):
     train: Int[np.ndarray, "train"]
     held_out: Int[np.ndarray, "held_out"]
 
-    def thinned(self, share: float, classes: Int[np.ndarray, "rows"] | None, key: PRNGKeyArray) -> "Rows":
-        """With a random share of the rows to train on, of every class alike; a smaller share is part of a larger one.
+    def thinned(
+        self,
+        share: float,
+        classes: Int[np.ndarray, "rows"] | None,
+        groups: Int[np.ndarray, "rows"] | None,
+        key: PRNGKeyArray,
+    ) -> "Rows":
+        """With a random share of the rows to train on; a smaller share is part of a larger one.
+
+        Of whole groups, where rows are in some; else of every class alike.
 
         >>> rows = Rows(np.arange(8), np.asarray([8]))
-        >>> half, all_of_them = (rows.thinned(share, np.arange(9) % 2, jax.random.key(0)) for share in (0.5, 1.0))
+        >>> shares = (0.5, 1.0)
+        >>> half, all_of_them = (rows.thinned(share, np.arange(9) % 2, None, jax.random.key(0)) for share in shares)
         >>> np.sort(half.train % 2).tolist(), all_of_them.train.tolist()
         ([0, 0, 1, 1], [0, 1, 2, 3, 4, 5, 6, 7])
+        >>> rows.thinned(0.5, None, np.arange(9) // 4, jax.random.key(0)).train.tolist()
+        [0, 1, 2, 3]
         """
+        if groups is not None:
+            order = np.asarray(jax.random.permutation(key, np.unique(groups[self.train])))
+            return Rows(self.train[np.isin(groups[self.train], order[: round(share * len(order))])], self.held_out)
         shuffled = np.asarray(jax.random.permutation(key, self.train))
         if classes is not None:
             place = np.empty(len(shuffled))
@@ -237,3 +251,15 @@ def _check_classes(way: str, parts: list[Rows], classes: Int[np.ndarray, "rows"]
                 f"{way}: part {index} trains on no row of class {missing[0]}, which has {rows} in all; drop that "
                 "class, join it with another, or hold out other rows"
             )
+
+
+def check_subsets(subsets: list[list[Rows]], classes: Int[np.ndarray, "rows"] | None) -> None:
+    """Raises ValueError for subsets of the parts, in ascending order, of which two are alike or too small."""
+    sizes = [min(len(part.train) for part in parts) for parts in subsets]
+    if sizes[0] < FEWEST or len(set(sizes)) < len(sizes):
+        what = "the smallest is too small" if sizes[0] < FEWEST else "two are the same"
+        raise ValueError(
+            f"shares: leave {', '.join(map(str, sizes))} rows to train on, and {what}; pass others, or more rows"
+        )
+    if classes is not None:
+        _check_classes("shares", subsets[0], classes)

@@ -1,5 +1,6 @@
 """Data of one's own from the command line: which rows are held out, features made elsewhere, results for machines."""
 
+import dataclasses
 import json
 import re
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments import cli, store
+from experiments.advise import run_advise
 from experiments.data_configs import AdviseConfig
 from experiments.own_data import read
 from tests.experiments.small import flags, without_cost
@@ -174,15 +176,60 @@ def test_more_data_is_foretold_and_drawn(table, here, capsys):
     assert result["size"].values.tolist() == pytest.approx([3, 5, 20 / 3, 28 / 3, 40 / 3], abs=0.4)
     for words in (
         "rows trained on",
-        "gain of Mixup",
+        "over-training, %",
         "27, foretold",
         "13, foretold from fewer",
         "More data: training on",
     ):
         assert words in said
-    low, high = result["foretold_risk"].values[1:]
-    assert low <= float(result["foretold_risk"][0]) <= high
+    assert "gain of Mixup" not in said  # raw features, of which Mixup makes none
+    assert "size_gain" not in result
+    assert np.isclose(result["size_risk"][-1], result["action_risk"].sel(action="plain"), rtol=1e-9)
     assert (here / "figures" / "advise.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_learning_curve_changes_nothing_beside_it(table):
+    config = asked(
+        table, features="random", num_features=6, learning_rate=0.05, batch_size=4, num_epochs=40.0, num_seeds=1
+    )
+    alone, beside = (run_advise(dataclasses.replace(config, learning_curve=curve)) for curve in (False, True))
+    for name, variable in alone.items():
+        assert np.array_equal(variable.values, beside[name].values, equal_nan=variable.values.dtype.kind == "f"), name
+    for name, way in (("risk", "plain_risk"), ("cost", "overtraining_cost")):
+        here = alone["action_risk"].values[0] if name == "risk" else alone[way].values
+        assert np.isclose(beside[f"size_{name}"].values[-1], here, rtol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [60, 24])
+def test_a_check_of_classes_counts_none_that_are_wrong(rows, tmp_path):
+    rng = np.random.default_rng(0)
+    goal = np.arange(rows) % 2
+    np.savez(tmp_path / "apart.npz", x=rng.normal(size=(rows, 2)) + 20 * goal[:, None], y=goal)
+    config = AdviseConfig(
+        dataset=str(tmp_path / "apart.npz"), features="raw", metric="accuracy", num_seeds=1, num_times=8, num_folds=2
+    )
+    found = run_advise(config)
+    assert found["lost_at_stop"].values.tolist() == [0]
+    assert found["lost_by_advice"].values.tolist() == [0]
+
+
+def test_random_rows_without_a_class_are_refused_by_its_name(table, here, capsys):
+    lines = (here / table).read_text().splitlines()
+    few = [line.replace("dear", "cheap") for line in lines[2:]]
+    (here / "rare.csv").write_text("\n".join([lines[0], lines[1].replace("cheap", "dear"), *few, ""]))
+    usual = ["--target", "kind", "--inputs", "area,age", "--num-folds", "2", "--features", "raw", "--figure", "None"]
+    assert run("advise", "rare.csv", *usual, "--num-rows", "4") == cli.BAD_INPUT
+    error = without_cost(capsys.readouterr().err)
+    assert error.startswith("rfm: error: num_rows: of 4 random rows, none is of class dear; pass more rows, another")
+
+
+def test_a_result_for_machines_is_alone_on_its_stream(table, here, capsys):
+    assert run("advise", *flags(asked(table)), "--format", "json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)
+    assert "figure: " in captured.err
 
 
 @pytest.mark.parametrize(
@@ -205,12 +252,13 @@ def test_more_data_is_foretold_and_drawn(table, here, capsys):
             ["--split", "use", "--num-folds", "4"],
             "num_folds: is ignored beside --split, which takes the place of folds",
         ),
+        (["--split", "use", "--num-rows", "9"], "num_rows: is ignored beside --split, which says of all rows whether"),
         (["--num-rows", "25"], "num_rows: 25 of 24 rows; pass 24 or fewer"),
         (["--num-rows", "23", "--num-seeds", "1"], "num_rows: 23 of 24 rows, and 2 to test on; pass 22 or fewer"),
         (["--num-components", "3"], "num_components: 3 of 2 inputs, with 16 rows to train on; pass 2 or fewer"),
         (
             ["--num-rows", "8", "--learning-curve"],
-            "learning_curve: leave 1, 2, 2, 4, 5 rows to train on, too few; pass",
+            "learning_curve: leave 1, 2, 2, 4, 5 rows to train on, and the sm",
         ),
         (
             ["--learning-rate", "0.1", "--batch-size", "4", "--num-epochs", "1e12"],

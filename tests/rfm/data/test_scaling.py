@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +46,13 @@ def test_components_are_directions_of_largest_variance() -> None:
     assert np.isclose(np.mean(scores**2), 1, rtol=IDENTITY)
 
 
-def test_more_components_than_there_can_be_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^num_components: 4 of 5 inputs, with 3 rows to train on; pass 3 or fewer"):
-        Components.of(jnp.ones((3, 5)), 4)
+def test_what_does_not_vary_among_rows_to_train_on_is_zero_in_others() -> None:
+    rng = np.random.default_rng(0)
+    rows, new = rng.normal(size=(10, 30)), rng.normal(size=(4, 30))
+    for seen in (rows, np.repeat(rows[:6], 3, axis=0)):
+        centred = seen - seen.mean(axis=0)
+        rank = np.linalg.matrix_rank(centred)
+        scores = np.asarray(Components.of(jnp.asarray(centred), 10)(jnp.asarray(new)))
+        assert rank in (5, 9)
+        assert np.all(scores[:, rank:] == 0)
+        assert np.all(scores[:, :rank] != 0)

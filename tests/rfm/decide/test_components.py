@@ -45,3 +45,21 @@ def test_components_of_a_frozen_network_are_refused() -> None:
         ValueError, match=r"^num_components: a frozen network is given inputs as they are; leave it out"
     ):
         rfm.advise(X, Y, features=encoder, num_components=2, folds=FOLDS, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (6, r"^num_components: 6 of 5 inputs, with 12 rows to train on; pass 5 or fewer$"),
+        (0, r"^num_components: must be a whole number of at least 1, got 0$"),
+    ],
+)
+def test_more_components_than_there_can_be_are_refused(number: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rfm.advise(X, Y, features="raw", num_components=number, folds=FOLDS, key=KEY)
+
+
+def test_components_are_refused_that_the_smallest_subset_does_not_have() -> None:
+    message = r"^num_components: 5 of 5 inputs, with 4 rows in the smallest subset; pass 3 or fewer$"
+    with pytest.raises(ValueError, match=message):
+        rfm.decide.learning_curve(X, Y, features="raw", num_components=5, folds=FOLDS, shares=(0.3, 0.6, 1.0), key=KEY)

@@ -31,8 +31,9 @@ Case = dict[str, Any]
 
 
 def asked(**changes: Any) -> rfm.decide.Advice:
+    """Generators of splits are gone once they were looked at, so that functions make them."""
     usual = {"inputs": X, "targets": Y, "features": FEATURES, "folds": FOLDS, "num_times": 5, "key": KEY}
-    settings = usual | changes
+    settings = usual | {name: value() if name == "splits" else value for name, value in changes.items()}
     ways = {"num_folds", "num_held_out", "groups", "order", "splits"} & set(changes)
     if ways:
         del settings["folds"]
@@ -56,19 +57,19 @@ def folds_of(splitter: Any, targets: np.ndarray = Y, groups: np.ndarray | None =
 
 SAME: dict[str, tuple[Case, Case]] = {
     "k folds of scikit-learn": (
-        {"splits": sklearn_splits.KFold(3, shuffle=True, random_state=0).split(X)},
+        {"splits": lambda: sklearn_splits.KFold(3, shuffle=True, random_state=0).split(X)},
         {"folds": folds_of(sklearn_splits.KFold(3, shuffle=True, random_state=0))},
     ),
     "stratified folds": (
-        {"targets": LABELS, "splits": sklearn_splits.StratifiedKFold(3).split(X, LABELS)},
+        {"targets": LABELS, "splits": lambda: sklearn_splits.StratifiedKFold(3).split(X, LABELS)},
         {"targets": LABELS, "folds": folds_of(sklearn_splits.StratifiedKFold(3), LABELS)},
     ),
     "patients, by a splitter of groups": (
-        {"splits": sklearn_splits.GroupKFold(3).split(X, Y, PATIENT)},
+        {"splits": lambda: sklearn_splits.GroupKFold(3).split(X, Y, PATIENT)},
         {"folds": folds_of(sklearn_splits.GroupKFold(3), groups=PATIENT)},
     ),
     "a predefined split": (
-        {"splits": sklearn_splits.PredefinedSplit(np.where(FOLDS == 0, 0, -1)).split()},
+        {"splits": lambda: sklearn_splits.PredefinedSplit(np.where(FOLDS == 0, 0, -1)).split()},
         {"folds": np.where(FOLDS == 0, 0, -1)},
     ),
     "folds by name": ({"folds": np.asarray(["a", "b", "c"])[FOLDS]}, {}),
@@ -123,10 +124,10 @@ RUNS: dict[str, tuple[Case, Callable[[rfm.decide.Advice], bool]]] = {
     "a time series": ({"order": DAY, "num_folds": 3}, lambda found: set(found.held.row) == set(range(18))),
     "a series that was taken at few times": ({"order": DAY // 4, "num_folds": 3}, _each({"num_parts": 3})),
     "a gap between training and what comes": (
-        {"splits": sklearn_splits.TimeSeriesSplit(3, gap=2).split(X)}, lambda found: len(found.held.row) == 18,
+        {"splits": lambda: sklearn_splits.TimeSeriesSplit(3, gap=2).split(X)}, lambda found: len(found.held.row) == 18,
     ),
     "one row at a time": (
-        {"inputs": X[:12], "targets": Y[:12], "splits": sklearn_splits.LeaveOneOut().split(X[:12])},
+        {"inputs": X[:12], "targets": Y[:12], "splits": lambda: sklearn_splits.LeaveOneOut().split(X[:12])},
         _each({"num_parts": 12}),
     ),
     "one in eight of a class": (
@@ -178,7 +179,7 @@ def test_what_people_bring_is_advised_on(case: Case, holds: Callable[[rfm.decide
 
 REFUSED: dict[str, tuple[Case, str]] = {
     "rows that are held out again and again": (
-        {"splits": sklearn_splits.RepeatedKFold(n_splits=3, n_repeats=2).split(X)}, r"^splits: ",
+        {"splits": lambda: sklearn_splits.RepeatedKFold(n_splits=3, n_repeats=2).split(X)}, r"^splits: ",
     ),
     "a class of one row": ({"targets": np.r_[LABELS[1:], 7]}, r"^folds: part 2 trains on no row of class 2, which has"),
     "every row a class of its own": ({"targets": np.arange(N)}, r"trains on no row of class"),
