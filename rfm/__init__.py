@@ -1,14 +1,14 @@
 """Over-training with Mixup in random-feature regression: problems, their exact risk curves, and real training.
 
 What most need is here by name; the rest is in the chapters: `rfm.data`, `rfm.mixup`, `rfm.expected`, `rfm.training`,
-`rfm.decide`.
+`rfm.decide`, `rfm.networks`.
 """
 
 # Before anything of theory is imported.
 from rfm import hidden  # noqa: F401
 
 # isort: split
-from rfm import data, decide, expected, mixup, training
+from rfm import data, decide, expected, mixup, networks, training
 from rfm.bounds import liu2023_risk_bound
 from rfm.data import DataTask, GaussianTask, Sample, TeacherStudent, load_dataset
 from rfm.decide import advise, closed_form_switch, compare_cures, tune_mixup
@@ -60,6 +60,7 @@ __all__ = [
     "load_dataset",
     "minibatch_curve",
     "mixup",
+    "networks",
     "risk_over_labels",
     "simulate",
     "simulate_many",
