@@ -89,6 +89,17 @@ class Network(eqx.Module):
                 f"one of {num_outputs} outputs"
             )
 
+    def check_fits(self, parameters: Parameters) -> None:
+        """Raises ValueError unless the parameters, of runs side by side, are those of such a network."""
+        wanted, _ = eqx.filter_eval_shape(self.init, jax.random.key(0))
+        here = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(wanted)}
+        there = {jax.tree_util.keystr(path): leaf.shape[1:] for path, leaf in jax.tree.leaves_with_path(parameters)}
+        if here != there:
+            raise ValueError(
+                f"start: holds the parameters of another network, {there}, and this one has {here}; pass the network "
+                "that was trained before"
+            )
+
 
 def num_parameters(parameters: Parameters) -> int:
     """How many numbers are trained.

@@ -35,8 +35,8 @@ MEASURED_BATCHES = 16
 """Of mixtures that stand for all, where the loss and its gradient are measured."""
 KERNEL_ROWS = 8
 """Test rows on which the tangent kernel is compared with that at the start."""
-DRAWN_ONCE = 2**32 - 2
-"""Parts the key of the mixtures that are measured from those of steps."""
+MEASURED_SEED = 0
+"""Draws the mixtures that are measured, the same ones for whichever runs."""
 
 
 class Trained(NamedTuple):
@@ -147,10 +147,11 @@ def train(
         raise ValueError("keys, start: pass one of them: keys to begin, or where earlier runs have come to")
     begun = _begun(network, optimizer, keys) if start is None else start
     network.check(sample.inputs.shape[1], labels.shape[1], begun.keys[0])
+    network.check_fits(begun.parameters)
     if recorded[0] < begun.step:
         raise ValueError(f"steps: {recorded[0]} is before {begun.step}, where training goes on from; pass later ones")
     measured = Measured(
-        network=network, loss=LOSSES[loss], mixtures=_mixtures(source, batches, begun.keys[0]),
+        network=network, loss=LOSSES[loss], mixtures=_mixtures(source, batches),
         originals=(sample.inputs, labels), test=(test.inputs, goals), classes=Classes.of(goals),
         kernel_rows=test.inputs[:KERNEL_ROWS], block=batches.size,
     )  # fmt: skip
@@ -191,12 +192,11 @@ def source_of(sample: Sample, law: Law) -> Source:
     return TableRows(table.mix(sample.inputs), table.mix_labels(labels), labels.shape[1])
 
 
-def _mixtures(source: Source, batches: theory.Batches, key: PRNGKeyArray) -> Rows:
+def _mixtures(source: Source, batches: theory.Batches) -> Rows:
     """All rows of a table, or many mixtures drawn once."""
     if isinstance(source, TableRows):
         return source.features, source.columns
-    drawn = theory.Batches(MEASURED_BATCHES * batches.size)
-    return source.draw(jax.random.fold_in(key, DRAWN_ONCE), drawn)
+    return source.draw(jax.random.key(MEASURED_SEED), theory.Batches(MEASURED_BATCHES * batches.size))
 
 
 def _begun(network: Network, optimizer: Any, keys: Sequence[PRNGKeyArray] | None) -> Trained:

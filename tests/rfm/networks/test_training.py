@@ -89,7 +89,8 @@ def test_a_run_is_the_same_however_it_is_recorded_and_wherever_it_goes_on_from()
 
 def test_a_run_does_not_depend_on_those_beside_it() -> None:
     both, alone = run(HIDDEN), run(HIDDEN, keys=KEYS[1:])
-    assert np.allclose(both.test_risk[1], alone.test_risk[0], rtol=ORACLE)
+    for name in ("test_risk", "train_loss", "mixed_loss", "gradient_norm", "distance", "alignment"):
+        assert np.allclose(getattr(both, name)[1], getattr(alone, name)[0], rtol=ORACLE), name
     assert not np.allclose(both.test_risk[0], alone.test_risk[0], rtol=ORACLE)
 
 
@@ -194,6 +195,14 @@ def test_rows_are_measured_in_blocks_to_rounding() -> None:
 def test_what_cannot_be_trained_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         run(**changes)
+
+
+def test_training_goes_on_with_the_same_network_only() -> None:
+    begun = run(HIDDEN, steps=[0]).trained
+    with pytest.raises(ValueError, match=r"^start: holds the parameters of another network, {'.layers\[0\].weights'"):
+        run(Network.of_module(lambda key: MLP((3, 7, 2), key=key)), start=begun, keys=None)
+    with pytest.raises(ValueError, match=r"^steps: 0 is before 5, where training goes on from; pass later ones"):
+        run(HIDDEN, start=begun._replace(step=5), keys=None)
 
 
 def test_a_module_without_parameters_is_refused() -> None:
