@@ -62,9 +62,8 @@ def run_advise(config: AdviseConfig, *, stage: Stage = silent) -> Variables:
     advice = advise(data, key, stage("held-out parts", data.num_parts))
     variables = _variables(advice, data)
     if config.compare_laws:
-        are_classes = np.issubdtype(data.targets.dtype, np.integer)
         laws = rfm.decide.usual_laws(
-            are_classes=are_classes, pairs=config.num_pairs or PAIRS_PER_ROW * len(data.inputs)
+            are_classes=data.num_classes > 0, pairs=config.num_pairs or PAIRS_PER_ROW * len(data.inputs)
         )
         advance = stage("laws of mixing", data.num_parts)
         variables |= _laws(
@@ -104,8 +103,7 @@ def _settings(config: AdviseConfig, data: OwnData) -> dict[str, Any]:
     if config.num_epochs is not None and trainer is not None:
         if budget is not None:
             raise ValueError("budget, num_epochs: both say when training ends; pass one of them")
-        targets = _num_targets(data.targets)
-        budget = trainer.epochs_time(config.num_epochs, data.rows_of_an_epoch, targets)
+        budget = trainer.epochs_time(config.num_epochs, data.rows_of_an_epoch, data.num_targets)
     return {
         "metric": config.metric,
         "missing": config.missing,
@@ -122,7 +120,7 @@ def _epochs_called(config: AdviseConfig, data: OwnData) -> AbstractContextManage
     trainer = _trainer(config)
     if trainer is None or config.num_epochs is None:
         return nullcontext()
-    length = trainer.epochs_time(1, data.rows_of_an_epoch, _num_targets(data.targets))
+    length = trainer.epochs_time(1, data.rows_of_an_epoch, data.num_targets)
     return called("budget", "num_epochs", f" in time, of which an epoch lasts {length:.3g}")
 
 
@@ -132,16 +130,6 @@ def _trainer(config: AdviseConfig) -> rfm.decide.Trainer | None:
     if config.batch_size is None:
         raise ValueError("batch_size: --learning-rate needs it, to know what an epoch is; pass one, such as 64")
     return rfm.decide.Trainer(config.learning_rate, config.batch_size, config.momentum, config.loss, config.optimizer)
-
-
-def _num_targets(targets: np.ndarray) -> int:
-    if np.issubdtype(targets.dtype, np.integer):
-        return _num_classes(targets)
-    return targets.reshape(len(targets), -1).shape[1]
-
-
-def _num_classes(targets: np.ndarray) -> int:
-    return len(np.unique(targets)) if np.issubdtype(targets.dtype, np.integer) else 0
 
 
 def _variables(advice: Advice, data: OwnData) -> Variables:
@@ -238,7 +226,7 @@ def _scalars(advice: Advice, data: OwnData) -> Variables:
         "num_units": (held.num_units, "1", "rows, or groups of rows, that count as one"),
         "num_rows": (len(data.inputs), "1", "rows of the data"),
         "num_inputs": (prod(data.inputs.shape[1:]), "1", "columns of the inputs"),
-        "num_classes": (_num_classes(data.targets), "1", "classes; 0 for numbers"),
+        "num_classes": (data.num_classes, "1", "classes; 0 for numbers"),
     }
     return {name: Variable((), np.asarray(value), *about) for name, (value, *about) in found.items()}
 

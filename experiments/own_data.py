@@ -51,7 +51,7 @@ class OwnData(NamedTuple):
 
     def check_classes(self, rows: np.ndarray, whose: str) -> None:
         """Raises ValueError unless each class is among those rows."""
-        if not np.issubdtype(self.targets.dtype, np.integer):
+        if not self.num_classes:
             return
         if len(missing := np.setdiff1d(self.targets, self.targets[rows])):
             name = self.class_names[missing[0]] if self.class_names else missing[0]
@@ -63,6 +63,16 @@ class OwnData(NamedTuple):
                     for name, value in self.hold_out.items()}  # fmt: skip
         features = self.features.within(rows) if isinstance(self.features, MixedFeatures) else self.features
         return self._replace(inputs=self.inputs[rows], targets=self.targets[rows], features=features, hold_out=hold_out)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the targets stand for; 0 for numbers."""
+        return len(np.unique(self.targets)) if np.issubdtype(self.targets.dtype, np.integer) else 0
+
+    @property
+    def num_targets(self) -> int:
+        """Columns of the targets; classes have one each."""
+        return self.num_classes or self.targets.reshape(len(self.targets), -1).shape[1]
 
     @property
     def rows_of_an_epoch(self) -> int:
